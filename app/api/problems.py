@@ -1,0 +1,114 @@
+"""Errors as RFC 9457 problem documents, and how the OpenAPI page tells of them."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from app.errors import AppError, InterviewNotFound, PayloadInvalid
+from app.logs import request_id
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str = Field(examples=["maxDuration"])
+    message: str = Field(examples=["Input should be greater than or equal to 60"])
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). `code` is stable; `detail` tells what to do; `requestId` finds the request in the logs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    title: str
+    status: int
+    detail: str
+    code: str
+    requestId: str
+    errors: list[FieldError] | None = None
+
+
+def problem(
+    *, code: str, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **extra: Any
+) -> Response:
+    body = {"title": title, "status": status, "detail": detail, "code": code, "requestId": request_id.get(), **extra}
+    return Response(orjson.dumps(body), status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
+
+
+def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
+        entry["description"] = "; ".join(filter(None, [entry["description"], error.title]))
+        examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
+        examples[error.code] = {"summary": error.title, "value": _example(error)}
+    return found
+
+
+def _example(error: type[AppError]) -> dict[str, object]:
+    return {
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "requestId": "0b7c7c2f5d1e4c7b",
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error of the app into a problem document."""
+    app.add_exception_handler(AppError, _on_app_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def _on_app_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)  # noqa: S101 - what it was registered for
+    if error.status >= 500:
+        log.warning("%s: %r", error.code, error.__cause__)
+    return problem(
+        code=error.code,
+        status=error.status,
+        title=error.title,
+        detail=error.sentence,
+        headers=error.headers,
+        **error.extra,
+    )
+
+
+def _on_invalid_request(request: Request, error: Exception) -> Response:
+    """Name each field, and never echo what was sent: it may be a phone number."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
+    faults = error.errors()
+    if any(fault["loc"][0] == "path" for fault in faults):
+        return _on_app_error(request, InterviewNotFound())  # an id that is none belongs to no interview
+    fields = [{"field": _field(fault["loc"]), "message": fault["msg"]} for fault in faults]
+    return _on_app_error(request, PayloadInvalid(errors=fields))
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """Return `maxDuration` for ("body", "maxDuration"), and `body` for the body as a whole."""
+    inner = [str(part) for part in location[1:] if not isinstance(part, int) or location[0] != "body"]
+    return ".".join(inner) or str(location[0])
+
+
+def _on_http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it was registered for
+    code, detail = {
+        404: ("not_found", "There is nothing at this address. See /docs for the calls that there are."),
+        405: ("method_not_allowed", "Use one of the methods named in the Allow header."),
+    }.get(error.status_code, ("request_invalid", "Send the request as /docs describes it."))
+    title = str(error.detail)
+    return problem(code=code, status=error.status_code, title=title, detail=detail, headers=error.headers)

@@ -1,0 +1,230 @@
+"""The shapes on the wire: camelCase, instants as RFC 3339 UTC ending in `At`, durations in seconds."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic.alias_generators import to_camel
+
+from app.interviews.join import Ticket
+from app.interviews.read import ShownStatus, View
+from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
+from app.lifecycle import EndReason, Role
+
+LONGEST_NAME = 256  # bytes of UTF-8: LiveKit's limit of a participant's name
+FURTHEST = timedelta(days=3660)
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def _within_name_limit(value: str) -> str:
+    if len(value.encode()) > LONGEST_NAME:
+        raise ValueError(f"must be at most {LONGEST_NAME} bytes of UTF-8")
+    return value
+
+
+def _not_far_away(value: datetime) -> datetime:
+    now = datetime.now(UTC)
+    if not now - FURTHEST < value < now + FURTHEST:
+        raise ValueError("must be within ten years from now")
+    return value
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+OpaqueId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$", description="1 to 128 printable ASCII characters")]
+PhoneNumber = Annotated[
+    str,
+    Field(
+        pattern=r"^[\d\s+().\-/]{5,40}$",
+        description="Kept as given: digits of any script, spaces, + ( ) . - /",
+        examples=["966509876543"],
+    ),
+]
+Instant = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
+
+
+class Shape(BaseModel):
+    """Camel case outside, snake case inside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class JoinRequest(Shape):
+    """What a candidate's frontend sends; all of it may be missing, and what else it sends is not looked at."""
+
+    model_config = ConfigDict(alias_generator=to_camel, coerce_numbers_to_str=True)
+
+    phone_number: str | None = Field(default=None, description="Not looked at under the join policy 'open'.")
+
+
+class JoinResponse(Shape):
+    """All that a frontend needs to connect. The agent finds the same and the phone number in participant.metadata."""
+
+    server_url: str = Field(examples=["ws://127.0.0.1:7880"])
+    participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
+    candidate_id: str = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
+    participant_name: str = Field(examples=["Candidate"])
+    job_title: str = Field(examples=["Senior Backend Developer - Fintech"])
+    interview_id: uuid.UUID = Field(examples=["c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
+    application_id: str = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])
+    job_post_id: str = Field(examples=["306bfccd-5030-46bb-b468-e5027a073b4a"])
+    company_name: str = Field(examples=["MENA Bank"])
+    instructions: str = Field(
+        examples=[
+            "Welcome to your interview for Senior Backend Developer - Fintech at MENA Bank. Please speak clearly."
+        ]
+    )
+    max_duration: int = Field(description="seconds", examples=[1800])
+    status: ShownStatus = Field(examples=["READY_TO_JOIN"])
+    room_name: str = Field(examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
+    token_expires_at: Instant
+
+    @classmethod
+    def of(cls, ticket: Ticket, *, server_url: str) -> "JoinResponse":
+        interview = ticket.interview
+        return cls(
+            server_url=server_url,
+            participant_token=ticket.token,
+            candidate_id=interview.candidate_id,
+            participant_name=interview.participant_name,
+            job_title=interview.job_title,
+            interview_id=interview.id,
+            application_id=interview.application_id,
+            job_post_id=interview.job_post_id,
+            company_name=interview.company_name,
+            instructions=interview.instructions,
+            max_duration=interview.max_duration,
+            status=ShownStatus(interview.status),
+            room_name=interview.room_name,
+            token_expires_at=ticket.expires_at,
+        )
+
+
+class NewInterview(Shape):
+    """An interview to schedule. What is left out comes from the organization."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    candidate_id: OpaqueId = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
+    application_id: OpaqueId = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])
+    job_post_id: OpaqueId = Field(examples=["306bfccd-5030-46bb-b468-e5027a073b4a"])
+    job_title: Text = Field(min_length=1, max_length=500, examples=["Senior Backend Developer - Fintech"])
+    phone_number: PhoneNumber
+    participant_name: Annotated[Text, AfterValidator(_within_name_limit)] = Field(
+        default=DEFAULT_PARTICIPANT_NAME, min_length=1, description="At most 256 bytes of UTF-8"
+    )
+    company_name: Text | None = Field(default=None, min_length=1, max_length=500, examples=["MENA Bank"])
+    instructions: Text | None = Field(
+        default=None, min_length=1, description="For the agent; rendered from the organization's template by default"
+    )
+    max_duration: int | None = Field(default=None, strict=True, ge=60, le=14_400, description="seconds")
+    opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
+    closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> "NewInterview":
+        if self.opens_at and self.closes_at and self.closes_at <= self.opens_at:
+            raise ValueError("closesAt must be after opensAt")
+        if self.closes_at and self.closes_at <= datetime.now(UTC):
+            raise ValueError("closesAt must be in the future")
+        return self
+
+    def plan(self) -> Plan:
+        return Plan(**self.model_dump())
+
+
+class ConnectedParticipant(Shape):
+    """Somebody who is in the interview's room now."""
+
+    identity: str
+    role: Role
+    joined_at: Instant
+
+
+class Interview(Shape):
+    """An interview as a recruiter sees it. startedAt, endedAt and talkTime belong to the current attempt."""
+
+    interview_id: uuid.UUID
+    candidate_id: str
+    application_id: str
+    job_post_id: str
+    participant_name: str
+    phone_number: str
+    job_title: str
+    company_name: str
+    instructions: str
+    max_duration: int = Field(description="seconds")
+    opens_at: Instant | None
+    closes_at: Instant | None
+    status: ShownStatus
+    end_reason: EndReason | None = Field(description="Why the attempt ended, where the status alone does not tell")
+    started_at: Instant | None = Field(description="When candidate and agent were first both connected")
+    ended_at: Instant | None
+    talk_time: int = Field(description="seconds that candidate and agent were both connected")
+    attempt: int = Field(description="1, or more after the interview was opened again")
+    room_name: str
+    join_attempts: int = Field(description="How often join was called, refused calls included, over all attempts")
+    connected: list[ConnectedParticipant] = Field(description="Who is in the room now")
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, view: View) -> "Interview":
+        interview = view.interview
+        return cls(
+            interview_id=interview.id,
+            candidate_id=interview.candidate_id,
+            application_id=interview.application_id,
+            job_post_id=interview.job_post_id,
+            participant_name=interview.participant_name,
+            phone_number=interview.phone_number,
+            job_title=interview.job_title,
+            company_name=interview.company_name,
+            instructions=interview.instructions,
+            max_duration=interview.max_duration,
+            opens_at=interview.opens_at,
+            closes_at=interview.closes_at,
+            status=view.status,
+            end_reason=interview.end_reason,
+            started_at=interview.started_at,
+            ended_at=interview.ended_at,
+            talk_time=round(view.talk_time.total_seconds()),
+            attempt=interview.attempt,
+            room_name=interview.room_name,
+            join_attempts=view.join_attempts,
+            connected=[
+                ConnectedParticipant(
+                    identity=visit.connection.identity, role=visit.connection.role, joined_at=visit.joined_at
+                )
+                for visit in view.connected
+            ],
+            created_at=interview.created_at,
+            updated_at=interview.updated_at,
+        )
+
+
+class InterviewPage(Shape):
+    """A page of interviews, newest first. nextCursor asks for the next one; null: there is none."""
+
+    data: list[Interview]
+    next_cursor: str | None
+
+
+class WebhookAnswer(Shape):
+    """What became of a webhook: recorded, a duplicate, or of no concern here."""
+
+    result: Literal["recorded", "duplicate", "ignored"]
+
+
+class Health(Shape):
+    status: Literal["ok"] = "ok"

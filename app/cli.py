@@ -1,0 +1,168 @@
+"""interviews serve | migrate."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+import asyncpg
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.auth import ensure_bootstrap_key
+from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
+from app.db import create_engine, create_sessionmaker, masked, transaction
+from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
+from app.errors import DatabaseUnavailable
+from app.interviews.demo import DEMO_ID, ensure_demo
+from app.interviews.schedule import ensure_default_organization
+from app.logs import configure_logging
+from app.main import create_app, signer_of
+from app.schema import migrate
+
+Result = TypeVar("Result")
+
+DRAIN = 10  # seconds that requests under way get when the service stops
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="migrate, then listen on HOST:PORT").set_defaults(run=serve)
+    commands.add_parser("migrate", help="bring the database's schema up to the code's").set_defaults(run=migrate_only)
+    arguments = parser.parse_args()
+    settings = _read_settings()
+    configure_logging()
+    # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        with _database(settings) as url:
+            arguments.run(settings, url)
+    except EmbeddedPostgresError as error:
+        _fail(f"The embedded Postgres can't be had: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def serve(settings: Settings, url: str) -> None:
+    """Migrate, see to the first organization, its key and the demo interview, then serve until told to stop."""
+    has_demo = _with_engine(url, lambda engine: _prepare(settings, engine))
+    engine = create_engine(url)
+    app = create_app(settings, create_sessionmaker(engine), on_shutdown=engine.dispose)
+    print(_greeting(settings, url, has_demo=has_demo), flush=True)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,  # ours names the request
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN,
+    )
+
+
+def migrate_only(settings: Settings, url: str) -> None:
+    """Migrate and stop."""
+    _with_engine(url, migrate)
+    print(f"The schema of {_name(settings, url)} is up to date.")
+
+
+async def _prepare(settings: Settings, engine: AsyncEngine) -> bool:
+    """Return whether the demo interview can be joined."""
+    await migrate(engine)
+    async with transaction(create_sessionmaker(engine)) as session:
+        organization_id = await ensure_default_organization(session)
+        key = settings.bootstrap_api_key.get_secret_value()
+        await ensure_bootstrap_key(session, organization_id=organization_id, key=key)
+        if not settings.is_local:
+            return False
+        return await ensure_demo(
+            session, organization_id=organization_id, now=datetime.now(UTC), signer=signer_of(settings)
+        )
+
+
+def _with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
+    """Run the work on an engine of its own, in an event loop of its own; say so when the database is away."""
+
+    async def run() -> Result:
+        engine = create_engine(url)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(run())
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, DatabaseUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+        _fail(f"The database {masked(url)} can't be used: {cause}\nStart it, or correct DATABASE_URL.")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the configured database or, without one, of the embedded Postgres."""
+    if settings.database_url:
+        yield settings.database_url.get_secret_value()
+        return
+    with embedded_postgres(settings.data_dir / "postgres") as server:
+        yield server.ensure_application_database()
+
+
+def _name(settings: Settings, url: str) -> str:
+    return masked(url) if settings.database_url else f"the embedded Postgres in {settings.data_dir / 'postgres'}"
+
+
+def _read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [_fault(each["loc"], each["msg"]) for each in error.errors(include_input=False, include_url=False)]
+        _fail("The settings are not complete:\n" + "\n".join(faults))
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]).upper() + ": " if location else ""
+    return name + message.removeprefix("Value error, ")
+
+
+def _greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
+    """Return what a newcomer needs to know."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}"
+    lines = [
+        f"Interviews        {address}    (API: {address}/docs)",
+        f"Database          {_name(settings, url)}",
+        f"LiveKit           {settings.livekit_url} with the key {settings.livekit_api_key};",
+        f"                  its webhooks are to go to {address}/webhooks/livekit",
+    ]
+    if settings.livekit_api_key == LOCAL_LIVEKIT_KEY:
+        lines.append("                  start one with: livekit-server --dev --config deploy/livekit.local.yaml")
+    if settings.bootstrap_api_key.get_secret_value() == LOCAL_API_KEY:
+        lines.append(f"Recruiter's key   {LOCAL_API_KEY}")
+    if has_demo:
+        lines += [
+            f"Demo interview    {DEMO_ID}",
+            f"Join it           curl -X POST {address}/interviews/{DEMO_ID}/join",
+        ]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

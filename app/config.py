@@ -1,0 +1,107 @@
+"""Settings, read once from the environment and .env, frozen, and refused when they are not safe."""
+
+import ipaddress
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
+LOCAL_LIVEKIT_KEY = "devkey"
+LOCAL_LIVEKIT_SECRET = "secret"  # noqa: S105 - known to everybody, and refused outside a laptop
+LOCAL_API_KEY = "ik_local"
+
+SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
+
+Seconds = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. The README lists all of them."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    environment: Literal["local", "production"] = "local"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    data_dir: Path = Path(".data")
+    database_url: SecretStr | None = None
+    livekit_url: str = "ws://127.0.0.1:7880"
+    livekit_api_key: str = LOCAL_LIVEKIT_KEY
+    livekit_api_secret: SecretStr = SecretStr(LOCAL_LIVEKIT_SECRET)
+    livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    agent_name: str = ""
+    join_policy: Literal["open", "phone", "invite"] | None = None
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
+    candidate_grace: Seconds = 120
+    agent_wait: Seconds = 90
+
+    @field_validator("livekit_previous_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        """Read `key:secret,key:secret`."""
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip().partition(":") for pair in value.split(",") if pair.strip()]
+        if not all(key and secret for key, _, secret in pairs):
+            raise ValueError("write key:secret pairs, separated by commas")
+        return {key: secret for key, _, secret in pairs}
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _parse_origins(cls, value: object) -> object:
+        """Read `https://a.example,https://b.example`."""
+        if not isinstance(value, str):
+            return value
+        return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+
+    @model_validator(mode="after")
+    def _refuse_unsafe(self) -> Self:
+        faults = [*self._not_built_yet(), *([] if self.is_local else self._unsafe_outside_a_laptop())]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _not_built_yet(self) -> list[str]:
+        if self.join_policy in ("phone", "invite"):
+            return [f"JOIN_POLICY={self.join_policy} is not built yet: set JOIN_POLICY=open, or wait for its release"]
+        return []
+
+    def _unsafe_outside_a_laptop(self) -> list[str]:
+        """Return a line for each built-in that must not leave a loopback address."""
+        why = f"needed because ENVIRONMENT={self.environment} and HOST={self.host}"
+        faults = []
+        if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
+            faults.append(f"LIVEKIT_API_KEY: set your LiveKit server's API key ({why})")
+        if len(self.livekit_api_secret.get_secret_value()) < SHORTEST_SECRET:
+            faults.append(f"LIVEKIT_API_SECRET: set a secret of {SHORTEST_SECRET} characters or more ({why})")
+        if len(self.bootstrap_api_key.get_secret_value()) < SHORTEST_SECRET:
+            faults.append(f"BOOTSTRAP_API_KEY: set a key of {SHORTEST_SECRET} characters or more ({why})")
+        if self.join_policy is None:
+            faults.append(
+                f"JOIN_POLICY: say 'open' in so many words, if whoever knows an interview's id may join it ({why})"
+            )
+        return faults
+
+    @property
+    def is_local(self) -> bool:
+        """True on a laptop: ENVIRONMENT=local and nobody from outside can connect."""
+        return self.environment == "local" and is_loopback(self.host)
+
+    @cached_property
+    def livekit_keys(self) -> dict[str, str]:
+        """Every key pair whose signature on a webhook is accepted, the current one first."""
+        previous = {key: secret.get_secret_value() for key, secret in self.livekit_previous_keys.items()}
+        return {self.livekit_api_key: self.livekit_api_secret.get_secret_value(), **previous}
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

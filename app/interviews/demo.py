@@ -1,0 +1,37 @@
+"""The demo interview of a local start: the seed's own example, ready to be joined."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.interviews.attempts import open_next_attempt
+from app.interviews.schedule import Plan, schedule
+from app.interviews.settle import lock
+from app.livekit import Signer
+from app.models import Interview
+
+DEMO_ID = uuid.UUID("c6aec8f5-592b-4b90-b7fd-a6a6404b31f9")
+DEMO = Plan(
+    interview_id=DEMO_ID,
+    candidate_id="59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+    application_id="1e526d64-f4e5-4353-a69f-9642959e8236",
+    job_post_id="306bfccd-5030-46bb-b468-e5027a073b4a",
+    job_title="Senior Backend Developer - Fintech",
+    company_name="MENA Bank",
+    phone_number="966509876543",
+    max_duration=1800,
+)
+
+
+async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now: datetime, signer: Signer) -> bool:
+    """Add the demo interview to an empty database, and open it again when it is over; tell whether it is there."""
+    demo = await lock(session, DEMO_ID)
+    if demo is None:
+        if await session.scalar(select(exists().where(Interview.id.is_not(None)))):
+            return False
+        await schedule(session, organization_id=organization_id, plan=DEMO, now=now, signer=signer)
+    elif demo.status.is_terminal:
+        open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
+    return True

@@ -1,0 +1,72 @@
+"""Settling: lock the interview, derive from its facts, store what changed and say on the timeline by which rule.
+
+Everything that may move a status ends here: webhooks today, cancels, reports and deadlines as they come.
+"""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.interviews.facts import load_facts
+from app.lifecycle import Derived, Waits, derive
+from app.models import Interview, TimelineEntry
+
+
+async def lock(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
+    """Lock the interview's row until the transaction ends, before any of its facts is written.
+
+    FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
+    """
+    return await session.scalar(
+        select(Interview)
+        .where(Interview.id == interview_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+async def settle(session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits) -> Derived:
+    """Derive the locked interview's status from its stored facts as of `now`, and store it."""
+    facts = await load_facts(session, [interview])
+    derived = derive(facts[interview.id], now, waits)
+    if interview.status != derived.status or interview.end_reason != derived.end_reason:
+        session.add(_change(interview, derived, now))
+    if _store(interview, derived):
+        interview.updated_at = now
+    interview.settled_at = now
+    interview.next_deadline_at = derived.next_deadline_at
+    return derived
+
+
+def _change(interview: Interview, derived: Derived, now: datetime) -> TimelineEntry:
+    detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
+    return TimelineEntry(
+        interview_id=interview.id,
+        attempt=interview.attempt,
+        at=now,
+        kind="status",
+        name=derived.rule,
+        detail={**detail, "endedAt": derived.ended_at.isoformat() if derived.ended_at else None},
+    )
+
+
+def _store(interview: Interview, derived: Derived) -> bool:
+    """Write what was derived to the row; tell whether anything that a recruiter sees is another than before."""
+    seen = {
+        "status": derived.status,
+        "end_reason": derived.end_reason,
+        "started_at": derived.started_at,
+        "ended_at": derived.ended_at,
+        "talk_time": derived.talk_time,
+        "talking_since": derived.talking_since,
+    }
+    changed = any(getattr(interview, name) != value for name, value in seen.items())
+    for name, value in seen.items():
+        setattr(interview, name, value)
+    if derived.decision:
+        interview.decided_cause = derived.decision.cause
+        interview.decided_status = derived.decision.status
+        interview.decided_end_reason = derived.decision.end_reason
+    return changed

@@ -1,0 +1,154 @@
+"""derive(facts, now): what is true of an attempt. Pure: the same facts and instant give the same answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.lifecycle.causes import Attempt, End, attempt_of, first_end, last_agent_gone, waiting_since
+from app.lifecycle.facts import Decision, EndReason, Facts, Outcome, Status, Waits
+from app.lifecycle.presence import Moment, moments, together
+
+
+@dataclass(frozen=True, slots=True)
+class RoomGone:
+    """A wish towards LiveKit: from due_at on, the attempt's room is not there."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AgentThere:
+    """A wish towards LiveKit: from due_at on, an agent is there; `loss` counts the absences, the first is 1."""
+
+    due_at: datetime
+    loss: int
+
+
+Wish = RoomGone | AgentThere
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What the facts say as of an instant."""
+
+    status: Status
+    rule: str
+    """Names the line of the design that gave the status: a cause, or a state of a living attempt."""
+    end_reason: EndReason | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    talk_time: timedelta = timedelta()
+    """How long candidate and agent were both connected, up to talking_since."""
+    talking_since: datetime | None = None
+    """Since when both are connected, if they are."""
+    next_deadline_at: datetime | None = None
+    """When something is due next: an end by deadline (also one that is overdue), or a wish."""
+    undecided: End | None = None
+    """An end by deadline that is due, but about which LiveKit was not asked yet."""
+    decision: Decision | None = None
+    """The end of the attempt: the stored one, or the one to store now."""
+    wishes: tuple[Wish, ...] = ()
+
+
+WAITS = Waits()
+
+
+def derive(facts: Facts, now: datetime, waits: Waits = WAITS) -> Derived:
+    """Return status, instants, deadlines and wishes that follow from the facts of one attempt as of `now`.
+
+    Evidence and statements count from when they are known; a deadline counts once it is due and LiveKit was asked.
+    """
+    history = moments(facts)
+    if facts.decision:
+        return _ended(facts, facts.decision, history, waits)
+    attempt = attempt_of(facts, waits, history)
+    end = first_end(attempt)
+    if end and (not end.is_deadline or _decidable(end, facts, now, waits)):
+        return _ended(facts, _decision(attempt, end), history, waits)
+    return _living(attempt, end, now)
+
+
+def _decidable(end: End, facts: Facts, now: datetime, waits: Waits) -> bool:
+    """Tell whether an end by deadline is due, and LiveKit was asked since, or kept silent for too long."""
+    asked = facts.asked_at is not None and facts.asked_at >= end.at
+    return end.at <= now and (asked or now >= end.at + waits.silence)
+
+
+def _decision(attempt: Attempt, end: End) -> Decision:
+    talk_time, _ = together(attempt.history, until=end.at)
+    return Decision(end.cause, end.at, end.status, end.reason, attempt.started_at, talk_time)
+
+
+def _ended(facts: Facts, decision: Decision, history: Sequence[Moment], waits: Waits) -> Derived:
+    amended = _amended(facts, decision, waits)
+    wishes = _wishes_after(facts, decision, history, waits)
+    return Derived(
+        status=Status.COMPLETED if amended else decision.status,
+        rule="amended" if amended else decision.cause,
+        end_reason=EndReason.AGENT_REPORTED if amended else decision.end_reason,
+        started_at=decision.started_at,
+        ended_at=decision.ended_at,
+        talk_time=decision.talk_time,
+        next_deadline_at=min((wish.due_at for wish in wishes), default=None),
+        decision=decision,
+        wishes=wishes,
+    )
+
+
+def _amended(facts: Facts, decision: Decision, waits: Waits) -> bool:
+    """A completion report beats FAILED and ABANDONED for a while: the agent knows better than the network."""
+    if decision.started_at is None or decision.status not in (Status.FAILED, Status.ABANDONED):
+        return False
+    return any(
+        report.outcome is Outcome.COMPLETED and decision.started_at <= report.said_at <= decision.ended_at + waits.amend
+        for report in facts.reports
+    )
+
+
+def _wishes_after(facts: Facts, decision: Decision, history: Sequence[Moment], waits: Waits) -> tuple[Wish, ...]:
+    """An ended attempt's room is to be gone, also when somebody brings it back to life with an old token."""
+    lives = [room.created_at for room in facts.rooms if room.ended_at is None]
+    lives += [visit.joined_at for visit in history[-1].candidates + history[-1].agents] if history else []
+    ever = bool(facts.rooms or facts.connections or facts.last_token_at)
+    if not ever or (facts.room_gone_at and facts.room_gone_at >= max([decision.ended_at, *lives])):
+        return ()
+    at_once = decision.cause in ("cancelled", "max_duration")
+    return (RoomGone(decision.ended_at if at_once else decision.ended_at + waits.goodbye),)
+
+
+def _living(attempt: Attempt, end: End | None, now: datetime) -> Derived:
+    there = attempt.history[-1] if attempt.history else None
+    status, rule = _state(there, started=attempt.started_at is not None)
+    talk_time, talking_since = together(attempt.history, until=None)
+    wishes = _wishes_while_alive(attempt)
+    deadlines = [wish.due_at for wish in wishes] + ([end.at] if end else [])
+    return Derived(
+        status=status,
+        rule=rule,
+        started_at=attempt.started_at,
+        talk_time=talk_time,
+        talking_since=talking_since,
+        next_deadline_at=min(deadlines, default=None),
+        undecided=end if end and end.at <= now else None,
+        wishes=wishes,
+    )
+
+
+def _state(there: Moment | None, *, started: bool) -> tuple[Status, str]:
+    if there and there.both:
+        return Status.IN_PROGRESS, "both_connected"
+    if there and there.candidates:
+        return Status.WAITING_FOR_AGENT, "candidate_alone"
+    if started:
+        return Status.RECONNECTING, "candidate_away"
+    return Status.READY_TO_JOIN, "nobody_yet"
+
+
+def _wishes_while_alive(attempt: Attempt) -> tuple[Wish, ...]:
+    since = waiting_since(attempt.history)
+    if since is None:
+        return ()
+    loss = 1 + sum(1 for moment in attempt.history if last_agent_gone(moment))
+    if attempt.facts.dispatches >= loss:
+        return ()
+    return (AgentThere(since + attempt.waits.dispatch, loss),)

@@ -1,0 +1,163 @@
+"""The facts about one attempt of an interview: what is known, never what it means.
+
+*Evidence* comes from LiveKit (connections, rooms, who was there when asked), *statements* from callers and from this
+service (a token issued, a cancel, a completion report), and a *decision* is the end of the attempt as first stored.
+All instants are aware datetimes; all durations are timedeltas.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The stored status of an interview. SCHEDULED is not stored: it is READY_TO_JOIN read before opensAt."""
+
+    READY_TO_JOIN = "READY_TO_JOIN"
+    WAITING_FOR_AGENT = "WAITING_FOR_AGENT"
+    IN_PROGRESS = "IN_PROGRESS"
+    RECONNECTING = "RECONNECTING"
+    COMPLETED = "COMPLETED"
+    ABANDONED = "ABANDONED"
+    FAILED = "FAILED"
+    NO_SHOW = "NO_SHOW"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.ABANDONED, Status.FAILED, Status.NO_SHOW, Status.CANCELLED})
+
+
+class EndReason(StrEnum):
+    """Why an attempt ended, where the status alone does not tell."""
+
+    AGENT_REPORTED = "AGENT_REPORTED"
+    AGENT_LEFT = "AGENT_LEFT"
+    ROOM_DELETED = "ROOM_DELETED"
+    MAX_DURATION_REACHED = "MAX_DURATION_REACHED"
+    CANDIDATE_LEFT = "CANDIDATE_LEFT"
+    AGENT_UNAVAILABLE = "AGENT_UNAVAILABLE"
+    CONNECTION_LOST = "CONNECTION_LOST"
+    CANDIDATE_CONNECTION_FAILED = "CANDIDATE_CONNECTION_FAILED"
+    LEFT_BEFORE_START = "LEFT_BEFORE_START"
+
+
+class Role(StrEnum):
+    CANDIDATE = "CANDIDATE"
+    AGENT = "AGENT"
+    OTHER = "OTHER"
+
+
+class Outcome(StrEnum):
+    """What an agent says of the conversation: by its attribute `interview.outcome`, or by POST .../complete."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+# Leave reasons, as LiveKit's DisconnectReason names them.
+CLIENT_INITIATED = "CLIENT_INITIATED"
+CONNECTION_TIMEOUT = "CONNECTION_TIMEOUT"
+DUPLICATE_IDENTITY = "DUPLICATE_IDENTITY"
+ROOM_DELETED = "ROOM_DELETED"
+UNKNOWN = "UNKNOWN"  # also ours, for a leave that was inferred
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One LiveKit participant sid in the attempt's room.
+
+    joined_order and left_order are the places of the two webhooks in LiveKit's queue for the room, as received: they
+    decide within one second, because LiveKit stamps a leave with whole seconds only.
+    left_at is the end of the second that LiveKit named; for a CONNECTION_TIMEOUT 20 s before it.
+    missing_at is when LiveKit, asked, no longer had the sid: an inference, which a webhook beats.
+    """
+
+    sid: str
+    room_sid: str
+    identity: str
+    role: Role
+    joined_at: datetime
+    joined_order: int
+    left_at: datetime | None = None
+    left_order: int | None = None
+    leave_reason: str | None = None
+    outcome: Outcome | None = None
+    missing_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One LiveKit room sid under the attempt's room name; a name lives again when somebody joins with an old token."""
+
+    sid: str
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """POST .../complete, said by the agent: COMPLETED or FAILED."""
+
+    said_at: datetime
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The end of an attempt, as first stored. It is final, but for a completion report that amends it."""
+
+    cause: str
+    ended_at: datetime
+    status: Status
+    end_reason: EndReason | None
+    started_at: datetime | None
+    talk_time: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long each thing is waited for. All of them are settings."""
+
+    grace: timedelta = timedelta(seconds=120)
+    """Started, the candidate gone: until it is given up."""
+    agent: timedelta = timedelta(seconds=90)
+    """The candidate connected, no agent: until it is given up."""
+    dispatch: timedelta = timedelta(seconds=30)
+    """The candidate connected, no agent: until one is dispatched by the API."""
+    token: timedelta = timedelta(seconds=120)
+    """After a token was issued: until the candidate should have connected."""
+    idle: timedelta = timedelta(hours=24)
+    """Without closesAt: from the last token or leave until it is given up."""
+    waited: timedelta = timedelta(seconds=30)
+    """A candidate that waited so long in all did not just look in."""
+    goodbye: timedelta = timedelta(seconds=10)
+    """From the end until the room is deleted, so that the agent's last words are heard."""
+    amend: timedelta = timedelta(minutes=15)
+    """After the end: how long a completion report still beats FAILED and ABANDONED."""
+    silence: timedelta = timedelta(hours=24)
+    """A due deadline is decided on what is stored when LiveKit could not be asked for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of one attempt."""
+
+    max_duration: timedelta
+    closes_at: datetime | None = None
+    connections: tuple[Connection, ...] = ()
+    rooms: tuple[Room, ...] = ()
+    last_token_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    reports: tuple[Report, ...] = ()
+    decision: Decision | None = None
+    asked_at: datetime | None = None
+    """When LiveKit was last asked who is in the room, and answered."""
+    room_gone_at: datetime | None = None
+    """When this service last deleted the room, or tried to and found none."""
+    dispatches: int = 0
+    """For how many losses of the agent (the first absence is one) this service has dispatched one."""

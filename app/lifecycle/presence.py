@@ -1,0 +1,188 @@
+"""Who was in the room, when: connections put in one order, as the moments at which somebody came or went."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.lifecycle.facts import DUPLICATE_IDENTITY, UNKNOWN, Connection, Facts, Role, Room
+
+# Where a coming or going stands: its second, its place in LiveKit's queue within it, and what comes first at one place.
+Place = tuple[int, float, int]
+
+INFERRED = math.inf  # an inferred leave comes after all that LiveKit's queue told about that second
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How and when a connection ended, by a webhook or by inference."""
+
+    at: datetime
+    reason: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A connection and its departure, if it is over."""
+
+    connection: Connection
+    departure: Departure | None
+
+    @property
+    def joined_at(self) -> datetime:
+        return self.connection.joined_at
+
+    @property
+    def left_at(self) -> datetime | None:
+        return self.departure.at if self.departure else None
+
+    @property
+    def reason(self) -> str | None:
+        return self.departure.reason if self.departure else None
+
+    @property
+    def is_candidate(self) -> bool:
+        return self.connection.role is Role.CANDIDATE
+
+    @property
+    def place(self) -> Place:
+        return _join_place(self.connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Somebody came or went, and who of candidate and agents is there since."""
+
+    at: datetime
+    visit: Visit
+    came: bool
+    candidates: tuple[Visit, ...]
+    agents: tuple[Visit, ...]
+
+    @property
+    def both(self) -> bool:
+        return bool(self.candidates and self.agents)
+
+
+def moments(facts: Facts) -> list[Moment]:
+    """Return every coming and going of candidate and agents, in order, with who is there after each."""
+    steps = []
+    for visit in visits(facts):
+        if visit.connection.role is Role.OTHER:
+            continue
+        steps.append((visit.place, visit.joined_at, visit, True))
+        if visit.departure:
+            steps.append((visit.departure.place, visit.departure.at, visit, False))
+    steps.sort(key=lambda step: step[0])
+    there: list[Visit] = []
+    found = []
+    for _, at, visit, came in steps:
+        there = [*there, visit] if came else [other for other in there if other is not visit]
+        candidates = tuple(other for other in there if other.is_candidate)
+        agents = tuple(other for other in there if not other.is_candidate)
+        found.append(Moment(at, visit, came, candidates, agents))
+    return found
+
+
+def visits(facts: Facts) -> list[Visit]:
+    """Return all connections with their departures: a webhook's where there is one, else the earliest inferred."""
+    return [Visit(connection, _departure(connection, facts)) for connection in facts.connections]
+
+
+def _departure(connection: Connection, facts: Facts) -> Departure | None:
+    found = _told(connection) or _inferred(connection, facts)
+    if found is None:
+        return None
+    # Nobody leaves before coming, whatever clocks and delivery say: a joined that comes after its left stays left.
+    second, order, _ = _join_place(connection)
+    return Departure(max(found.at, connection.joined_at), found.reason, max(found.place, (second, order, 1)))
+
+
+def _join_place(connection: Connection) -> Place:
+    return (_second(connection.joined_at), connection.joined_order, 0)
+
+
+def _told(connection: Connection) -> Departure | None:
+    """Return the departure that a webhook told; left_at is the end of the second that it belongs to."""
+    if connection.left_at is None:
+        return None
+    place = (math.ceil(connection.left_at.timestamp()) - 1, float(connection.left_order or 0), 0)
+    return Departure(connection.left_at, connection.leave_reason or UNKNOWN, place)
+
+
+def _inferred(connection: Connection, facts: Facts) -> Departure | None:
+    found = [
+        *_superseded(connection, facts.connections),
+        *_room_over(connection, facts.rooms),
+        *_missing(connection),
+    ]
+    return min(found, key=lambda departure: departure.at, default=None)
+
+
+def _superseded(connection: Connection, others: Sequence[Connection]) -> list[Departure]:
+    """A newer sid of the same identity has thrown this one out; it is there before this one is gone: no gap."""
+    return [
+        Departure(other.joined_at, DUPLICATE_IDENTITY, (_second(other.joined_at), other.joined_order, 1))
+        for other in others
+        if other.identity == connection.identity and _age(other) > _age(connection)
+    ]
+
+
+def _age(connection: Connection) -> tuple[datetime, int]:
+    return (connection.joined_at, connection.joined_order)
+
+
+def _room_over(connection: Connection, rooms: Sequence[Room]) -> list[Departure]:
+    """The room was finished, or lives anew under another sid: whoever was in it is not there any more."""
+    own = next((room for room in rooms if room.sid == connection.room_sid), None)
+    ended = [own.ended_at] if own and own.ended_at else []
+    born = own.created_at if own else connection.joined_at
+    newer = [room.created_at for room in rooms if room.sid != connection.room_sid and room.created_at > born]
+    return [_lost(connection, at) for at in (*ended, *newer)]
+
+
+def _missing(connection: Connection) -> list[Departure]:
+    return [_lost(connection, connection.missing_at)] if connection.missing_at else []
+
+
+def _lost(connection: Connection, at: datetime) -> Departure:
+    """Of leaves inferred together the candidate's comes first: what took both was not the agent's doing."""
+    rank = 2 if connection.role is Role.CANDIDATE else 3
+    return Departure(at, UNKNOWN, (_second(at), INFERRED, rank))
+
+
+def _second(at: datetime) -> int:
+    return math.floor(at.timestamp())
+
+
+def together(history: Sequence[Moment], until: datetime | None) -> tuple[timedelta, datetime | None]:
+    """Return how long candidate and agent were both there, and since when they are, if they still are.
+
+    With `until` all that comes after it is left out, and nobody is there any more.
+    """
+    total = timedelta()
+    since: datetime | None = None
+    for moment in history:
+        at = moment.at if until is None else min(moment.at, until)
+        if moment.both and since is None:
+            since = max(at, _first_both(moment))
+        elif not moment.both and since is not None:
+            total += max(at - since, timedelta())
+            since = None
+    if since is not None and until is not None:
+        return total + max(until - since, timedelta()), None
+    return total, since
+
+
+def _first_both(moment: Moment) -> datetime:
+    """When the two sides of a moment first were there together: the later of the two first joins."""
+    return max(
+        min(visit.joined_at for visit in moment.candidates),
+        min(visit.joined_at for visit in moment.agents),
+    )
+
+
+def start(history: Sequence[Moment]) -> datetime | None:
+    """Return the first instant at which candidate and agent were both connected (startedAt), or None."""
+    return next((_first_both(moment) for moment in history if moment.both), None)

@@ -1,0 +1,70 @@
+"""create_app(settings, sessions): the routers, the error handlers, the middleware."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.api import health, interviews, join, problems, webhooks
+from app.api.request_log import RequestLog
+from app.config import Settings
+from app.lifecycle import Waits
+from app.livekit import Signer
+
+DESCRIPTION = """\
+Candidates, AI interviewers and recruiters in one LiveKit room, and a status that is true.
+
+Errors are problem documents (RFC 9457) with a stable `code`, a sentence that tells what to do, and the `requestId`
+under which the logs tell more.
+"""
+LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+
+
+def create_app(
+    settings: Settings,
+    sessions: async_sessionmaker[AsyncSession],
+    *,
+    on_shutdown: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """Return the service. `sessions` is the database; `on_shutdown` is awaited when the server stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if on_shutdown:
+            await on_shutdown()
+
+    app = FastAPI(title="Interviews", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings = settings
+    app.state.sessions = sessions
+    app.state.signer = signer_of(settings)
+    app.state.waits = waits_of(settings)
+    for module in (join, interviews, webhooks, health):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-Id", "Retry-After"],
+    )
+    app.add_middleware(RequestLog)
+    return app
+
+
+def signer_of(settings: Settings) -> Signer:
+    return Signer(
+        api_key=settings.livekit_api_key,
+        api_secret=settings.livekit_api_secret.get_secret_value(),
+        agent_name=settings.agent_name,
+        grace=waits_of(settings).grace,
+    )
+
+
+def waits_of(settings: Settings) -> Waits:
+    return Waits(grace=timedelta(seconds=settings.candidate_grace), agent=timedelta(seconds=settings.agent_wait))

@@ -1,0 +1,189 @@
+"""What every test can have: a migrated Postgres of its own, the app on it, callers with keys.
+
+A test never touches a configured database: DATABASE_URL and .env are not looked at. TEST_DATABASE_URL points the tests at
+another Postgres server, as a role that may create databases.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from app.auth import ensure_bootstrap_key
+from app.config import Settings
+from app.db import create_engine, create_sessionmaker
+from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.interviews.schedule import ensure_default_organization
+from app.main import create_app
+from app.schema import migrate
+
+Result = TypeVar("Result")
+
+TEMPLATE = "interviews_template"
+API_KEY = "ik_test_0000000000000000000000000000000000"
+LIVEKIT_KEY = "test-livekit-key"
+LIVEKIT_SECRET = "test-livekit-secret-of-more-than-32-characters"  # noqa: S105 - of the tests alone
+AUTHORIZED = {"Authorization": f"Bearer {API_KEY}"}
+
+
+def run_now(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine from synchronous code, whatever event loop pytest keeps in this thread."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(asyncio.run, work).result()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server's maintenance database: one server for all of xdist's workers."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with embedded_postgres(shared / "postgres", FAST_AND_UNSAFE) as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """The name of a migrated database to copy; the first worker makes it, the others wait."""
+    run_now(_make_template(postgres_url))
+    return TEMPLATE
+
+
+async def _make_template(postgres_url: str) -> None:
+    admin = await asyncpg.connect(postgres_url)
+    try:
+        await admin.execute("SELECT pg_advisory_lock(1)")
+        if await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", TEMPLATE):
+            return
+        await admin.execute(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+        await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+        engine = create_engine(database_url(postgres_url, TEMPLATE))
+        await migrate(engine)
+        await engine.dispose()
+        await admin.execute(f"ALTER DATABASE {TEMPLATE} IS_TEMPLATE true")  # says that it is complete
+    finally:
+        await admin.close()
+
+
+def database_url(postgres_url: str, name: str) -> str:
+    return urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_url: str, template: str) -> Iterator[Callable[[], str]]:
+    """Make migrated databases, dropped when the worker is done. A copy takes some 20 ms."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        made.append(name)
+        run_now(_execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+        return database_url(postgres_url, name)
+
+    yield make
+    for name in made:
+        run_now(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def worker_database(new_database: Callable[[], str]) -> str:
+    """A database that the tests of one worker share: each leaves it as it was."""
+    return new_database()
+
+
+@pytest.fixture
+def own_database(new_database: Callable[[], str]) -> str:
+    """A database for one test, which may commit to it: for races, restarts and outages."""
+    return new_database()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return make_settings()
+
+
+def make_settings(**changed: Any) -> Settings:
+    """Return settings as of a test deployment; neither the environment nor .env has a say."""
+    given = {
+        "environment": "local",
+        "host": "127.0.0.1",
+        "port": 8000,
+        "data_dir": Path(".data"),
+        "database_url": None,
+        "livekit_url": "ws://127.0.0.1:7880",
+        "livekit_api_key": LIVEKIT_KEY,
+        "livekit_api_secret": LIVEKIT_SECRET,
+        "livekit_previous_keys": {},
+        "agent_name": "",
+        "join_policy": "open",
+        "allowed_origins": (),
+        "bootstrap_api_key": API_KEY,
+        "candidate_grace": 120,
+        "agent_wait": 90,
+    }
+    return Settings(_env_file=None, **given | changed)
+
+
+@pytest.fixture
+async def sessions(worker_database: str) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Real transactions, as savepoints of one outer transaction that is rolled back at the end."""
+    engine = create_engine(worker_database)
+    async with engine.connect() as connection:
+        outer = await connection.begin()
+        bound = async_sessionmaker(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        await prepare(bound)
+        yield bound
+        await outer.rollback()
+    await engine.dispose()
+
+
+@pytest.fixture
+async def own_engine(own_database: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(own_database)
+    await prepare(create_sessionmaker(engine))
+    yield engine
+    await engine.dispose()
+
+
+async def prepare(sessions: async_sessionmaker[AsyncSession]) -> None:
+    """Make the default organization and the tests' API key."""
+    async with sessions.begin() as session:
+        organization_id = await ensure_default_organization(session)
+        await ensure_bootstrap_key(session, organization_id=organization_id, key=API_KEY)
+
+
+@pytest.fixture
+def app(settings: Settings, sessions: async_sessionmaker[AsyncSession]) -> FastAPI:
+    return create_app(settings, sessions)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Call the app in this process, without a key."""
+    async with client_of(app) as client:
+        yield client
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
