@@ -1,7 +1,7 @@
 """What every test can have: a migrated Postgres of its own, the app on it, callers with keys.
 
-A test never touches a configured database: DATABASE_URL and .env are not looked at. TEST_DATABASE_URL points the tests at
-another Postgres server, as a role that may create databases.
+A test never touches a configured database: DATABASE_URL and .env are not looked at. TEST_DATABASE_URL points the tests
+at another Postgres server, as a role that may create databases.
 """
 
 import asyncio
@@ -125,7 +125,7 @@ def settings() -> Settings:
 
 def make_settings(**changed: Any) -> Settings:
     """Return settings as of a test deployment; neither the environment nor .env has a say."""
-    given = {
+    given: dict[str, Any] = {
         "environment": "local",
         "host": "127.0.0.1",
         "port": 8000,
