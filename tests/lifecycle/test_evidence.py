@@ -1,0 +1,109 @@
+"""What derive() makes of evidence that is late, lost, inferred or contradictory; deadlines, wishes, talk time."""
+
+from datetime import timedelta
+
+from app.lifecycle import AgentThere, Outcome, RoomGone, Status, derive
+from tests.lifecycle.history import agent, at, candidate, facts, room, said, settled, verdict
+
+
+class TestWhatClosesAConnection:
+    def test_a_newer_sid_of_the_same_identity(self) -> None:
+        given = facts(candidate(1), candidate(50), agent(2))
+        assert derive(given, at(60)).status is Status.IN_PROGRESS
+        gone = facts(candidate(1), candidate(50, 60), agent(2))
+        assert derive(gone, at(61)).status is Status.RECONNECTING
+
+    def test_duplicate_identity_closes_its_own_sid_only_in_either_order(self) -> None:
+        for order in (1, 10_000_000):
+            given = facts(candidate(1, 51, "DUPLICATE_IDENTITY", left_order=order), candidate(50.5), agent(2))
+            assert derive(given, at(60)).status is Status.IN_PROGRESS
+
+    def test_a_newer_room_of_the_same_name(self) -> None:
+        given = facts(candidate(1), agent(2), rooms=(room(), room("RM_2", created=40)))
+        assert verdict(given) == ("FAILED", "CONNECTION_LOST", 160)
+
+    def test_the_end_of_its_room(self) -> None:
+        given = facts(candidate(1), agent(2), rooms=(room(ended=40),))
+        assert derive(given, at(41)).status is Status.RECONNECTING
+
+    def test_being_missing_when_livekit_is_asked(self) -> None:
+        given = facts(candidate(1, missing_at=at(40)), agent(2, missing_at=at(40)))
+        assert verdict(given) == ("FAILED", "CONNECTION_LOST", 160)
+
+    def test_a_webhook_beats_inference(self) -> None:
+        given = facts(candidate(1, 30, missing_at=at(40)), agent(2))
+        assert verdict(given) == ("ABANDONED", "CANDIDATE_LEFT", 150)
+
+    def test_a_joined_after_its_own_left_stays_left(self) -> None:
+        given = facts(candidate(10.9, 10.5, joined_order=9, left_order=3), agent(2))
+        assert derive(given, at(12)).status is Status.RECONNECTING
+
+    def test_a_newer_sid_whose_webhook_was_overtaken_in_its_second(self) -> None:
+        given = facts(candidate(10.2, joined_order=7), candidate(10.6, 12, joined_order=5), agent(2))
+        assert derive(given, at(12)).status is Status.RECONNECTING
+
+
+class TestRejoinWithinASecond:
+    def test_left_then_joined(self) -> None:
+        given = facts(candidate(1, 11, left_order=5), candidate(10.7, joined_order=6), agent(2))
+        assert derive(given, at(12)).status is Status.IN_PROGRESS
+
+    def test_both_leave_and_only_one_comes_back(self) -> None:
+        given = facts(candidate(1, 11, left_order=5), candidate(10.2, 11, joined_order=6, left_order=7), agent(2))
+        assert derive(given, at(12)).status is Status.RECONNECTING
+
+
+class TestTalkTime:
+    def test_it_sums_up_what_both_were_there(self) -> None:
+        given = facts(candidate(0, 60), candidate(70, 100), agent(10, 90, outcome=Outcome.COMPLETED))
+        assert settled(given).talk_time == timedelta(seconds=50 + 20)
+
+    def test_while_both_are_there_it_tells_since_when(self) -> None:
+        found = derive(facts(candidate(0, 60), candidate(70), agent(10)), at(100))
+        assert (found.talk_time, found.talking_since) == (timedelta(seconds=50), at(70))
+
+    def test_it_ends_with_the_attempt(self) -> None:
+        found = settled(facts(candidate(0), agent(10), cancelled_at=at(40)))
+        assert (found.talk_time, found.talking_since) == (timedelta(seconds=30), None)
+
+
+class TestNextDeadline:
+    def test_of_a_waiting_candidate_the_dispatch_comes_first(self) -> None:
+        assert derive(facts(candidate(1)), at(2)).next_deadline_at == at(31)
+        assert derive(facts(candidate(1), dispatches=1), at(2)).next_deadline_at == at(91)
+
+    def test_of_a_conversation_it_is_the_maximum_duration(self) -> None:
+        assert derive(facts(candidate(1), agent(2)), at(3)).next_deadline_at == at(1802)
+
+    def test_before_anybody_came_it_is_the_window(self) -> None:
+        assert derive(facts(closes_at=at(600)), at(0)).next_deadline_at == at(600)
+        assert derive(facts(closes_at=at(600), last_token_at=at(599)), at(599)).next_deadline_at == at(719)
+
+
+class TestWishes:
+    def test_an_agent_once_for_each_loss(self) -> None:
+        assert derive(facts(candidate(1)), at(2)).wishes == (AgentThere(at(31), loss=1),)
+        assert derive(facts(candidate(1), dispatches=1), at(2)).wishes == ()
+        lost = facts(candidate(1), agent(2, 60, "CONNECTION_TIMEOUT"), dispatches=1)
+        assert derive(lost, at(61)).wishes == (AgentThere(at(90), loss=2),)
+
+    def test_no_agent_is_wished_for_while_one_is_there_or_the_candidate_is_not(self) -> None:
+        assert derive(facts(candidate(1), agent(2)), at(3)).wishes == ()
+        assert derive(facts(candidate(1, 5), agent(2, 4, outcome=Outcome.PENDING)), at(6)).wishes == ()
+
+    def test_the_room_goes_at_once_after_cancel_and_maximum_duration(self) -> None:
+        assert settled(facts(candidate(1), agent(2), cancelled_at=at(60))).wishes == (RoomGone(at(60)),)
+        assert settled(facts(candidate(1), agent(2))).wishes == (RoomGone(at(1802)),)
+
+    def test_otherwise_a_goodbye_later(self) -> None:
+        assert settled(facts(candidate(1), agent(2), reports=(said(60),))).wishes == (RoomGone(at(70)),)
+
+    def test_once_gone_it_is_not_wished_again_until_somebody_brings_it_back(self) -> None:
+        ended = settled(facts(candidate(1, 61), agent(2, 60)))
+        gone = facts(candidate(1, 61), agent(2, 60), decision=ended.decision, room_gone_at=at(71))
+        assert derive(gone, at(80)).wishes == ()
+        back = facts(candidate(1, 61), agent(2, 60), candidate(90), decision=ended.decision, room_gone_at=at(71))
+        assert derive(back, at(91)).wishes == (RoomGone(at(70)),)
+
+    def test_no_room_is_wished_away_that_never_can_have_been(self) -> None:
+        assert settled(facts(closes_at=at(600))).wishes == ()
