@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
     agent_name: str = ""
     join_policy: Literal["open", "phone", "invite"] | None = None
+    client_metadata_updates: bool = False
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
     candidate_grace: Seconds = 120

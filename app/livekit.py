@@ -36,6 +36,8 @@ class Signer:
     """The agent that LiveKit is to dispatch when the token creates the room; empty: LiveKit's automatic dispatch."""
     grace: timedelta
     """How long a dropped candidate may stay away: the room, and the agent in it, wait a little longer."""
+    client_metadata_updates: bool = False
+    """Whether a candidate may replace its metadata, which is what the agent reads, once it is connected."""
 
     def access_token(
         self, *, identity: str, name: str, room: str, metadata: Mapping[str, object], now: datetime
@@ -53,12 +55,24 @@ class Signer:
             "nbf": issued,
             "exp": issued + int(TOKEN_LIFE.total_seconds()),
             "metadata": orjson.dumps(metadata).decode(),
-            "video": _grants(room),
+            "video": self._grants(room),
             "roomConfig": self._room_config(),
         }
         signed = _JWT_HEADER + b"." + _base64url(orjson.dumps(claims))
         signature = hmac.digest(self.api_secret.encode(), signed, "sha256")
         return (signed + b"." + _base64url(signature)).decode()
+
+    def _grants(self, room: str) -> dict[str, object]:
+        """Return every grant by name: what is left out would be what LiveKit's defaults allow."""
+        return {
+            "roomJoin": True,
+            "room": room,
+            "canPublish": True,
+            "canPublishData": True,
+            "canPublishSources": ["microphone", "camera"],
+            "canSubscribe": True,
+            "canUpdateOwnMetadata": self.client_metadata_updates,
+        }
 
     def _room_config(self) -> dict[str, object]:
         """Works only in the token that creates the room: the agent is still there when a candidate is back in time."""
@@ -69,19 +83,6 @@ class Signer:
         if self.agent_name:
             config["agents"] = [{"agentName": self.agent_name}]
         return config
-
-
-def _grants(room: str) -> dict[str, object]:
-    """Return every grant by name: what is left out would be what LiveKit's defaults allow."""
-    return {
-        "roomJoin": True,
-        "room": room,
-        "canPublish": True,
-        "canPublishData": True,
-        "canPublishSources": ["microphone", "camera"],
-        "canSubscribe": True,
-        "canUpdateOwnMetadata": False,
-    }
 
 
 def _base64url(raw: bytes) -> bytes:

@@ -63,6 +63,7 @@ def signer_of(settings: Settings) -> Signer:
         api_secret=settings.livekit_api_secret.get_secret_value(),
         agent_name=settings.agent_name,
         grace=waits_of(settings).grace,
+        client_metadata_updates=settings.client_metadata_updates,
     )
 
 

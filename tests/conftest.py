@@ -137,6 +137,7 @@ def make_settings(**changed: Any) -> Settings:
         "livekit_previous_keys": {},
         "agent_name": "",
         "join_policy": "open",
+        "client_metadata_updates": False,
         "allowed_origins": (),
         "bootstrap_api_key": API_KEY,
         "candidate_grace": 120,

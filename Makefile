@@ -1,0 +1,53 @@
+# Everything starts here: make run, make test. The first call sets up .venv, exactly as requirements.lock says.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n auto --dist loadfile
+
+.PHONY: run test test-slow test-repeat lint format coverage lock
+
+run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
+	@exec $(BIN)/interviews serve
+
+test: .venv/made ## all tests but the slow ones, in parallel
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/made ## waits, outages, the README's blocks
+	$(PYTEST) -m slow
+
+test-repeat: .venv/made ## the tests ten times in a row, each time in another order
+	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow" || exit 1; done
+
+lint: .venv/made ## format, style, types, import rules, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
+
+format: .venv/made
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: .venv/made ## branches that no quick test takes
+	$(BIN)/coverage run -m pytest -m "not slow"
+	$(BIN)/coverage report
+
+lock: $(UV) ## resolve requirements.lock anew
+	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-header --quiet --upgrade \
+		--output-file requirements.lock
+
+.venv/made: requirements.lock pyproject.toml | $(UV)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.uv/bin/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet uv

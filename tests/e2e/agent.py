@@ -1,0 +1,175 @@
+"""The AI agent as LiveKit's agent framework would connect it, without the AI."""
+
+import asyncio
+import contextlib
+import datetime
+import secrets
+from dataclasses import dataclass
+
+from livekit import api, rtc
+from livekit.protocol.room import RoomConfiguration
+
+from tests.e2e import seed
+from tests.e2e.livekit_server import LiveKitServer
+from tests.e2e.tone import Tone
+
+
+def new_identity() -> str:
+    return f"agent-AJ_{secrets.token_hex(6)}"
+
+
+def agent_token(
+    livekit: LiveKitServer,
+    room: str,
+    *,
+    identity: str,
+    departure_timeout: int | None = None,
+    empty_timeout: int | None = None,
+) -> str:
+    """A job's token with the grants of livekit-server's BuildAgentToken (livekit/protocol, agent/token.go).
+
+    The timeouts, in seconds, count only if this token creates the room; None leaves the server's.
+    """
+    token = (
+        api.AccessToken(livekit.api_key, livekit.api_secret)
+        .with_identity(identity)
+        .with_kind("agent")
+        .with_ttl(datetime.timedelta(hours=1))
+        .with_grants(
+            api.VideoGrants(
+                room_join=True,
+                room=room,
+                agent=True,
+                can_publish=True,
+                can_subscribe=True,
+                can_publish_data=True,
+                can_update_own_metadata=True,
+            )
+        )
+    )
+    if departure_timeout is not None or empty_timeout is not None:
+        config = RoomConfiguration()
+        if departure_timeout is not None:
+            config.departure_timeout = departure_timeout
+        if empty_timeout is not None:
+            config.empty_timeout = empty_timeout
+        token = token.with_room_config(config)
+    return token.to_jwt()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A participant as it was at the moment of participant_connected."""
+
+    identity: str
+    sid: str
+    metadata: str
+    attributes: dict[str, str]
+
+
+@dataclass
+class Hearing:
+    """Audio received from one participant; `peak` is of 32,767."""
+
+    frames: int = 0
+    peak: int = 0
+
+
+class Agent:
+    """Make it, `join()`, look at what it saw and heard, `leave()`."""
+
+    def __init__(
+        self,
+        livekit: LiveKitServer,
+        room: str,
+        *,
+        identity: str | None = None,
+        departure_timeout: int | None = None,
+        empty_timeout: int | None = None,
+    ) -> None:
+        self.identity = identity or new_identity()
+        self.room = rtc.Room()
+        self.arrivals: list[Arrival] = []
+        self.departures: list[str] = []  # identities
+        self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self._url = livekit.ws_url
+        self._token = agent_token(
+            livekit,
+            room,
+            identity=self.identity,
+            departure_timeout=departure_timeout,
+            empty_timeout=empty_timeout,
+        )
+        self._hearing: dict[str, Hearing] = {}
+        self._streams: list[rtc.AudioStream] = []
+        self._listening: set[asyncio.Task[None]] = set()
+        self._voice: Tone | None = None
+        self.room.on("participant_connected", self._on_participant_connected)
+        self.room.on("participant_disconnected", self._on_participant_disconnected)
+        self.room.on("track_subscribed", self._on_track_subscribed)
+        self.room.on("disconnected", self._on_disconnected)
+
+    async def join(self) -> None:
+        await self.room.connect(self._url, self._token)
+
+    def run_seed_handler(self) -> list[str]:
+        """Registers the seed's own participant_connected handler; the lines it prints appear in the list."""
+        return seed.register_agent_handler(self.room)
+
+    async def speak(self) -> None:
+        """Publishes a voice; an agent that publishes nothing is announced to the others up to 3 s late."""
+        self._voice = await Tone.publish(self.room)
+
+    async def announce(self, outcome: str) -> None:
+        """Sets the attribute that participant_left will carry: pending, completed or failed."""
+        await self.room.local_participant.set_attributes({"interview.outcome": outcome})
+
+    def arrival(self, identity: str) -> Arrival | None:
+        """The last arrival of this identity."""
+        return next((one for one in reversed(self.arrivals) if one.identity == identity), None)
+
+    def hearing(self, identity: str) -> Hearing:
+        return self._hearing.setdefault(identity, Hearing())
+
+    def hears(self, identity: str) -> bool:
+        """Whether sound, not only silence, came from this participant."""
+        return self.hearing(identity).peak > 500
+
+    async def leave(self) -> None:
+        """CLIENT_INITIATED; nothing happens when it has left already."""
+        if self._voice is not None:
+            await self._voice.stop()
+            self._voice = None
+        await self.room.disconnect()
+        for task in self._listening:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for stream in self._streams:
+            await stream.aclose()
+        self._listening.clear()
+        self._streams.clear()
+
+    def _on_participant_connected(self, participant: rtc.RemoteParticipant) -> None:
+        seen = Arrival(participant.identity, participant.sid, participant.metadata, dict(participant.attributes))
+        self.arrivals.append(seen)
+
+    def _on_participant_disconnected(self, participant: rtc.RemoteParticipant) -> None:
+        self.departures.append(participant.identity)
+
+    def _on_track_subscribed(
+        self, track: rtc.Track, _publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            stream = rtc.AudioStream(track)
+            self._streams.append(stream)
+            self._listening.add(asyncio.create_task(_listen(stream, self.hearing(participant.identity))))
+
+    def _on_disconnected(self, reason: int) -> None:
+        self.disconnect_reason = rtc.DisconnectReason.Name(rtc.DisconnectReason.ValueType(reason))
+
+
+async def _listen(stream: rtc.AudioStream, hearing: Hearing) -> None:
+    async for event in stream:
+        hearing.frames += 1
+        hearing.peak = max(hearing.peak, max(event.frame.data), -min(event.frame.data))

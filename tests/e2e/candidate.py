@@ -1,0 +1,108 @@
+"""A candidate in Python, for what needs no browser; as a process of its own it can die or freeze.
+
+`python -m tests.e2e.candidate <serverUrl> <participantToken>` joins, publishes a microphone, prints `connected`,
+and leaves on SIGTERM or when its stdin closes, so that it does not outlive the test that started it.
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from livekit import rtc
+
+from tests.e2e.conditions import eventually
+from tests.e2e.processes import Process, ProcessFailed, clean_environment
+from tests.e2e.tone import Tone
+from tests.e2e.toolchain import ROOT
+
+
+class Candidate:
+    """Make it of a joinResponse's serverUrl and participantToken, `join()`, `leave()`."""
+
+    def __init__(self, server_url: str, token: str, *, microphone: bool = True) -> None:
+        self.room = rtc.Room()
+        self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self._server_url = server_url
+        self._token = token
+        self._with_microphone = microphone
+        self._microphone: Tone | None = None
+        self.room.on("disconnected", self._on_disconnected)
+
+    @property
+    def identity(self) -> str:
+        return self.room.local_participant.identity
+
+    async def join(self) -> None:
+        await self.room.connect(self._server_url, self._token)
+        if self._with_microphone:
+            self._microphone = await Tone.publish(self.room)
+
+    async def leave(self) -> None:
+        """CLIENT_INITIATED; nothing happens when it has left already."""
+        if self._microphone is not None:
+            await self._microphone.stop()
+            self._microphone = None
+        await self.room.disconnect()
+
+    def _on_disconnected(self, reason: int) -> None:
+        self.disconnect_reason = rtc.DisconnectReason.Name(rtc.DisconnectReason.ValueType(reason))
+
+
+class CandidateProcess:
+    """The same as a process: `vanish()` ends it without a word, `freeze()` and `thaw()` stop and go on."""
+
+    def __init__(self, server_url: str, token: str, *, log: Path) -> None:
+        self._process = Process(
+            [sys.executable, "-m", "tests.e2e.candidate", server_url, token],
+            env=clean_environment(),
+            cwd=ROOT,
+            log=log,
+        )
+
+    async def join(self) -> None:
+        """Returns when it is connected and publishes; ProcessFailed with its output if it ends first."""
+        self._process.start()
+
+        def connected() -> bool:
+            if not self._process.running:
+                raise ProcessFailed(f"the candidate ended:\n{self._process.log_tail()}")
+            return "connected" in self._process.output.splitlines()
+
+        await eventually(connected, within=30)
+
+    def vanish(self) -> None:
+        """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""
+        self._process.kill()
+
+    def freeze(self) -> None:
+        self._process.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send(signal.SIGCONT)
+
+    async def leave(self) -> None:
+        """SIGTERM, on which it disconnects: CLIENT_INITIATED."""
+        self.thaw()
+        self._process.send(signal.SIGTERM)
+        if await asyncio.to_thread(self._process.wait, 10) is None:
+            self._process.kill()
+
+
+async def _stay(server_url: str, token: str) -> None:
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, over.set)
+    loop.add_reader(sys.stdin, over.set)
+    candidate = Candidate(server_url, token)
+    candidate.room.on("disconnected", lambda _reason: over.set())
+    await candidate.join()
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
+    await over.wait()
+    await candidate.leave()
+    sys.stdout.write(f"left: {candidate.disconnect_reason or 'CLIENT_INITIATED'}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(_stay(sys.argv[1], sys.argv[2]))

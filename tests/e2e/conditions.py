@@ -1,0 +1,40 @@
+"""Waiting for what other processes bring about."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+
+
+@overload
+async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 15) -> T: ...
+
+
+@overload
+async def eventually(probe: Callable[[], T | None], *, within: float = 15) -> T: ...
+
+
+async def eventually(probe: Callable[[], Any], *, within: float = 15) -> Any:
+    """The first true value of `probe()`, asked again and again; an AssertionError in it counts as not yet.
+
+    AssertionError with the last value after `within` seconds: a limit for the hopeless case, never a measure.
+    """
+    deadline = time.monotonic() + within
+    last = "no answer"
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            value = probe()
+            if inspect.isawaitable(value):
+                value = await asyncio.wait_for(value, left)
+            if value:
+                return value
+            last = repr(value)
+        except AssertionError as error:
+            last = str(error)
+        except TimeoutError:
+            break
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not within {within:g} s; the last value was {last}")

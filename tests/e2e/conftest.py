@@ -1,0 +1,100 @@
+"""The whole of it, once for each test worker: service, LiveKit server, page; and clients for each test."""
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from livekit import api
+from playwright.async_api import Browser
+
+from tests.e2e import browser as browsers
+from tests.e2e.clients import C, Join
+from tests.e2e.livekit_server import find_or_build
+from tests.e2e.stack import Stack, start_stack
+from tests.e2e.toolchain import Missing, missing
+
+
+@pytest.fixture(scope="session")
+def livekit_binary() -> Path:
+    try:
+        return find_or_build()
+    except Missing as reason:
+        missing(reason)
+
+
+@pytest.fixture(scope="session")
+def origin() -> Iterator[str]:
+    """Where the page is served: http://127.0.0.1:<port>."""
+    with browsers.serve_pages() as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def stack(
+    request: pytest.FixtureRequest, livekit_binary: Path, origin: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """For tests that leave both running, each in rooms of its own; one that ends either makes its own: start_stack."""
+    # asked for by name and late: where something is missing no database is made
+    new_database: Callable[[], str] = request.getfixturevalue("new_database")
+    folder = tmp_path_factory.mktemp("stack")
+    try:
+        started = start_stack(livekit_binary, folder, database_url=new_database(), origin=origin)
+        with started as running:
+            yield running
+    except Missing as reason:
+        missing(reason)
+
+
+@pytest.fixture
+async def livekit_api(stack: Stack) -> AsyncIterator[api.LiveKitAPI]:
+    """To look into LiveKit, and to act on it as somebody else than the service."""
+    async with api.LiveKitAPI(stack.livekit.http_url, stack.livekit.api_key, stack.livekit.api_secret) as client:
+        yield client
+
+
+@pytest.fixture
+async def join() -> AsyncIterator[Join]:
+    """Joins an agent or a candidate, and lets it leave at the end of the test."""
+    async with AsyncExitStack() as leaving:
+
+        async def joined(client: C) -> C:
+            leaving.push_async_callback(client.leave)
+            await client.join()
+            return client
+
+        yield joined
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser's program, once the page has its packages."""
+    try:
+        found = browsers.find_chromium()
+        browsers.install_packages()
+    except Missing as reason:
+        missing(reason)
+    return found
+
+
+@pytest.fixture
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    async with browsers.launch(chromium) as launched:
+        yield launched
+
+
+@pytest.fixture
+async def page(browser: Browser, origin: str) -> browsers.InterviewPage:
+    return await browsers.InterviewPage.open(browser, origin)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the ends of the logs with a test that failed."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(stack, Stack):
+        report.sections.extend(stack.logs())
+    return report

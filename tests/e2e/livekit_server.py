@@ -1,0 +1,172 @@
+"""A real livekit-server for the tests: found or built from the module pinned beside this file, started and ended.
+
+`python -m tests.e2e.livekit_server` builds it beforehand and prints where it is.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.e2e.processes import Process, ProcessFailed, clean_environment, free_port, http_status
+from tests.e2e.toolchain import Missing, cache_folder, one_at_a_time
+
+VERSION = "1.13.4"
+MODULE = Path(__file__).parent / "livekit-server"
+PACKAGE = "github.com/livekit/livekit-server/cmd/server"
+
+
+def find_or_build() -> Path:
+    """The program named by LIVEKIT_SERVER, the right version on PATH, or one built once into the user's cache.
+
+    Missing: none of them, and no Go, or the build failed.
+    """
+    if named := os.environ.get("LIVEKIT_SERVER"):
+        if not os.access(named, os.X_OK):
+            raise Missing(f"LIVEKIT_SERVER names {named}, which is no program")
+        return Path(named).resolve()
+    on_path = shutil.which("livekit-server")
+    if on_path is not None and _version(on_path) == VERSION:
+        return Path(on_path)
+    pinned = hashlib.sha256((MODULE / "go.sum").read_bytes()).hexdigest()[:12]
+    binary = cache_folder() / f"livekit-server-{VERSION}-{pinned}" / "livekit-server"
+    with one_at_a_time("livekit-server"):
+        if not binary.exists():
+            _build(binary)
+    return binary
+
+
+def _version(program: str) -> str:
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found on PATH
+    return shown.stdout.strip().removeprefix("livekit-server version ")
+
+
+def _build(binary: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise Missing(
+            f"no livekit-server {VERSION}, and no Go to build it: install Go, put livekit-server on PATH, "
+            "or name it in LIVEKIT_SERVER"
+        )
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
+        new = Path(folder) / "livekit-server"
+        # readonly: every module must be in the committed go.sum, and neither file is rewritten
+        built = subprocess.run(  # noqa: S603 - Go, on the pinned module
+            [go, "build", "-mod=readonly", "-buildvcs=false", "-o", str(new), PACKAGE],
+            cwd=MODULE,
+            env={**os.environ, "GOWORK": "off"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            raise Missing(f"go build of livekit-server {VERSION} failed:\n{built.stdout[-2000:]}")
+        new.rename(binary)
+
+
+class LiveKitServer:
+    """One server on ports of 127.0.0.1 that it keeps when it is started again after `kill()` or `stop()`."""
+
+    api_key = "devkey"
+
+    def __init__(self, binary: Path, folder: Path, *, webhook_urls: Sequence[str]) -> None:
+        self.webhook_urls = list(webhook_urls)
+        self.api_secret = secrets.token_hex(24)
+        self.log = folder / "livekit-server.log"
+        self._config = folder / "livekit-server.json"
+        self._ports: tuple[int, int, int] | None = None
+        # a clean environment: the server reads LIVEKIT_* for itself
+        self._process = Process(
+            [str(binary), "--config", str(self._config)], env=clean_environment(), cwd=folder, log=self.log
+        )
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Returns when it takes connections; Missing where it can't run, ProcessFailed with its log otherwise."""
+        if {name for _, name in socket.if_nameindex()} <= {"lo", "lo0"}:
+            raise Missing("LiveKit needs a network interface besides the loopback one, and there is none")
+        if self._ports is not None:
+            return self._launch(self._ports)
+        for _ in range(4):
+            try:
+                return self._launch((free_port(), free_port(), free_port()))
+            except ProcessFailed:
+                if "address already in use" not in self._process.output:
+                    raise
+        return self._launch((free_port(), free_port(), free_port()))
+
+    def stop(self) -> None:
+        """SIGTERM, on which it waits for its participants, a second one after 2 s, SIGKILL after 2 s more."""
+        for _ in range(2):
+            self._process.send(signal.SIGTERM)
+            if self._process.wait(2) is not None:
+                return
+        self._process.kill()
+
+    def kill(self) -> None:
+        """SIGKILL: no webhook tells of it, ever."""
+        self._process.kill()
+
+    def log_tail(self, lines: int = 60) -> str:
+        return self._process.log_tail(lines)
+
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
+    @property
+    def _port(self) -> int:
+        if self._ports is None:
+            raise RuntimeError("the server has not been started, its ports are not known yet")
+        return self._ports[0]
+
+    def _launch(self, ports: tuple[int, int, int]) -> None:
+        port, tcp_port, udp_port = ports
+        # JSON is YAML. Of the rooms' timeouts it says nothing: they come with the token of the first who joins.
+        config = {
+            "port": port,
+            "bind_addresses": ["127.0.0.1"],
+            "keys": {self.api_key: self.api_secret},
+            "webhook": {"api_key": self.api_key, "urls": self.webhook_urls},
+            "rtc": {
+                "tcp_port": tcp_port,
+                "udp_port": udp_port,
+                "use_external_ip": False,
+                "node_ip": "127.0.0.1",
+                "enable_loopback_candidate": True,
+            },
+        }
+        self._config.write_text(json.dumps(config))
+        self._process.start()
+        try:
+            self._process.wait_until(lambda: http_status(port, "/") == 200, within=30)
+            # A SIGTERM in its first 300 ms is lost, and nothing tells when it would no longer be. By then a clash of
+            # ports has ended it too, even if another server answered on the port.
+            time.sleep(0.3)
+            self._process.wait_until(lambda: self._process.running, within=1)
+        except ProcessFailed:
+            self._process.kill()
+            raise
+        self._ports = ports
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{find_or_build()}\n")

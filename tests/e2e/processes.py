@@ -1,0 +1,131 @@
+"""Child processes that a test starts, watches and ends, by their own id."""
+
+import contextlib
+import http.client
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+# Below the range from which Linux and macOS give ports to outgoing connections: a port stays free while its
+# server is down in an outage test.
+_PORTS = range(20_000, 32_000)
+
+
+class ProcessFailed(Exception):
+    """A process ended, or was not ready in time; the message holds the end of its log."""
+
+
+class Process:
+    """A program with its output in `log`, which is appended to when it is started again."""
+
+    def __init__(self, args: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self.args = list(args)
+        self.env = dict(env)
+        self.cwd = cwd
+        self.log = log
+        self._child: subprocess.Popen[bytes] | None = None
+        self._started_at = 0  # bytes of the log that earlier runs wrote
+
+    def start(self) -> None:
+        if self.running:
+            raise RuntimeError(f"{self.args[0]} is running")
+        with self.log.open("ab") as log:
+            self._started_at = log.tell()
+            # Its stdin is a pipe that closes when this process dies, however it dies: a program may watch for that.
+            self._child = subprocess.Popen(  # noqa: S603 - the arguments are the tests' own
+                self.args, env=self.env, cwd=self.cwd, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self.wait(0) is None
+
+    def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
+        """Returns once `ready()`; ProcessFailed if the process ends first or `within` seconds pass."""
+        deadline = time.monotonic() + within
+        while not ready():
+            if not self.running:
+                code = None if self._child is None else self._child.returncode
+                raise ProcessFailed(f"{self.args[0]} ended with {code}:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{self.args[0]} was not ready within {within:g} s:\n{self.log_tail()}")
+            time.sleep(0.02)
+
+    def send(self, sent: signal.Signals) -> None:
+        if self._child is not None:
+            self._child.send_signal(sent)
+
+    def wait(self, within: float) -> int | None:
+        """The exit code, or None when the process is still there after `within` seconds."""
+        if self._child is None:
+            return None
+        try:
+            code = self._child.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL: no farewell, as in a crash."""
+        if self._child is not None:
+            self._child.kill()
+            self.wait(10)
+
+    @property
+    def output(self) -> str:
+        """What it has written since its last start."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(self._started_at)
+            return log.read().decode(errors="replace")
+
+    def log_tail(self, lines: int = 60) -> str:
+        """The last lines of all runs, each cut to 400 characters: LiveKit logs whole session descriptions."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(line[:400] for line in text.splitlines()[-lines:])
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """PATH and HOME of this process and nothing else of it."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | extra
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that neither TCP nor UDP uses now; another process may still take it before you do."""
+    while True:
+        # not `random`: pytest-randomly seeds it alike in every worker, so that all would try the same ports
+        port = secrets.choice(_PORTS)
+        if _can_bind(port, socket.SOCK_STREAM) and _can_bind(port, socket.SOCK_DGRAM):
+            return port
+
+
+def http_status(port: int, path: str) -> int | None:
+    """The status that 127.0.0.1 answers to a GET, None when there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _can_bind(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
