@@ -188,3 +188,13 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the end-to-end tests that ran, where REQUIRE_E2E=1 says that all of them must."""
+    if os.environ.get("REQUIRE_E2E") != "1":
+        return
+    ran = [report.nodeid for report in terminalreporter.getreports("passed") if "tests/e2e/" in report.nodeid]
+    terminalreporter.section("end-to-end tests that passed")
+    for name in sorted(ran) or ["none"]:
+        terminalreporter.line(name)
