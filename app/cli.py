@@ -135,7 +135,8 @@ def _fault(location: tuple[int | str, ...], message: str) -> str:
 
 def _greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
     """Return what a newcomer needs to know."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not listened on
+    host = f"[{host}]" if ":" in host else host
     address = f"http://{host}:{settings.port}"
     lines = [
         f"Interviews        {address}    (API: {address}/docs)",
