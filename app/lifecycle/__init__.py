@@ -1,9 +1,11 @@
 """Statuses, facts and derive(): the rules of an interview's life, without I/O. The table is in docs/status.md."""
 
 from app.lifecycle.causes import End
-from app.lifecycle.derive import WAITS, AgentThere, Derived, RoomGone, Wish, derive
+from app.lifecycle.derive import WAITS, AgentThere, Derived, RoomGone, TimeTold, Wish, derive
 from app.lifecycle.facts import (
+    CONNECTION_TIMEOUT,
     TERMINAL,
+    UNKNOWN,
     Connection,
     Decision,
     EndReason,
@@ -18,7 +20,9 @@ from app.lifecycle.facts import (
 from app.lifecycle.presence import Visit, moments, visits
 
 __all__ = [
+    "CONNECTION_TIMEOUT",
     "TERMINAL",
+    "UNKNOWN",
     "WAITS",
     "AgentThere",
     "Connection",
@@ -33,6 +37,7 @@ __all__ = [
     "Room",
     "RoomGone",
     "Status",
+    "TimeTold",
     "Visit",
     "Waits",
     "Wish",

@@ -17,7 +17,7 @@ from app.lifecycle.facts import (
     Status,
     Waits,
 )
-from app.lifecycle.presence import Moment, Visit, start
+from app.lifecycle.presence import Moment, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,17 @@ class Attempt:
     started_at: datetime | None
 
     @property
+    def start(self) -> int:
+        """The place in the history of the moment at which candidate and agent were first both there."""
+        return next((n for n, moment in enumerate(self.history) if moment.both), len(self.history))
+
+    @property
+    def until_start(self) -> Sequence[Moment]:
+        return self.history[: self.start + 1]
+
+    @property
     def since_start(self) -> Sequence[Moment]:
-        """The moments from the one at which candidate and agent were first both there."""
-        first = next((n for n, moment in enumerate(self.history) if moment.both), len(self.history))
-        return self.history[first:]
+        return self.history[self.start :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +103,23 @@ def agent_left(attempt: Attempt) -> Iterator[End]:
 
 def room_deleted(attempt: Attempt) -> Iterator[End]:
     """This service deletes the room of ended attempts only, so whoever deleted this one was somebody else."""
-    agents = [visit for moment in attempt.history for visit in moment.agents]
-    if any(agent.connection.outcome for agent in agents):
-        return
-    for moment in attempt.since_start:
-        if _candidate_gone(moment) and moment.visit.reason == ROOM_DELETED and _room_is_gone(attempt, moment.visit):
+    for place, moment in enumerate(attempt.history[attempt.start :], start=attempt.start + 1):
+        agents = [visit for earlier in attempt.history[:place] for visit in earlier.agents]
+        announced = any(agent.connection.outcome for agent in agents)
+        deleted = _candidate_gone(moment) and moment.visit.reason == ROOM_DELETED
+        if deleted and not announced and _room_is_gone(attempt, moment):
             yield End(moment.at, "room_deleted", Status.COMPLETED, EndReason.ROOM_DELETED)
+
+
+def _room_is_gone(attempt: Attempt, left: Moment) -> bool:
+    """Tell whether all is known that the deletion left behind, above all what the agent announced when it was put out.
+
+    room_finished comes after the agent's leave. Asking may overtake both, so it counts only once the grace is over.
+    """
+    asked_at = attempt.facts.asked_at
+    late = asked_at is not None and asked_at >= left.at + attempt.waits.grace
+    rooms = [room for room in attempt.facts.rooms if room.sid == left.visit.connection.room_sid]
+    return any(room.ended_at or (room.missing_at and late) for room in rooms)
 
 
 def max_duration(attempt: Attempt) -> Iterator[End]:
@@ -147,9 +165,7 @@ def waiting_since(history: Sequence[Moment]) -> datetime | None:
 
 
 def window_over(attempt: Attempt) -> Iterator[End]:
-    if attempt.started_at:
-        return
-    for absence in _absences(attempt.history, from_the_beginning=True):
+    for absence in _absences(attempt.until_start, from_the_beginning=True):
         deadline = _window_end(attempt, absence.left.at if absence.left else None)
         if deadline and absence.outlasts(deadline):
             status, reason = _why_never_started(attempt, absence)
@@ -221,10 +237,6 @@ def _agent_gone(moment: Moment) -> bool:
 
 def last_agent_gone(moment: Moment) -> bool:
     return _agent_gone(moment) and not moment.agents
-
-
-def _room_is_gone(attempt: Attempt, visit: Visit) -> bool:
-    return any(room.ended_at for room in attempt.facts.rooms if room.sid == visit.connection.room_sid)
 
 
 # In the table's order: at the same instant the upper one wins.

@@ -24,7 +24,16 @@ class AgentThere:
     loss: int
 
 
-Wish = RoomGone | AgentThere
+@dataclass(frozen=True, slots=True)
+class TimeTold:
+    """A wish towards LiveKit: from due_at on, the people in the room know that so much time is left, or less."""
+
+    due_at: datetime
+    left: timedelta
+
+
+Wish = RoomGone | AgentThere | TimeTold
+ANNOUNCED = (timedelta(minutes=5), timedelta(minutes=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +69,11 @@ def derive(facts: Facts, now: datetime, waits: Waits = WAITS) -> Derived:
     """
     history = moments(facts)
     if facts.decision:
-        return _ended(facts, facts.decision, history, waits)
+        return _ended(facts, facts.decision, history, now, waits)
     attempt = attempt_of(facts, waits, history)
     end = first_end(attempt)
     if end and (not end.is_deadline or _decidable(end, facts, now, waits)):
-        return _ended(facts, _decision(attempt, end), history, waits)
+        return _ended(facts, _decision(attempt, end), history, now, waits)
     return _living(attempt, end, now)
 
 
@@ -75,13 +84,17 @@ def _decidable(end: End, facts: Facts, now: datetime, waits: Waits) -> bool:
 
 
 def _decision(attempt: Attempt, end: End) -> Decision:
+    started_at = attempt.started_at
+    if started_at and started_at > end.at:  # they met when it was over already, though nobody had decided it
+        started_at = None
     talk_time, _ = together(attempt.history, until=end.at)
-    return Decision(end.cause, end.at, end.status, end.reason, attempt.started_at, talk_time)
+    return Decision(end.cause, end.at, end.status, end.reason, started_at, talk_time)
 
 
-def _ended(facts: Facts, decision: Decision, history: Sequence[Moment], waits: Waits) -> Derived:
+def _ended(facts: Facts, decision: Decision, history: Sequence[Moment], now: datetime, waits: Waits) -> Derived:
     amended = _amended(facts, decision, waits)
-    wishes = _wishes_after(facts, decision, history, waits)
+    since = max(decision.ended_at, facts.asked_at or decision.ended_at)
+    wishes = () if now >= since + waits.silence else _wishes_after(facts, decision, history, waits)
     return Derived(
         status=Status.COMPLETED if amended else decision.status,
         rule="amended" if amended else decision.cause,
@@ -106,9 +119,13 @@ def _amended(facts: Facts, decision: Decision, waits: Waits) -> bool:
 
 
 def _wishes_after(facts: Facts, decision: Decision, history: Sequence[Moment], waits: Waits) -> tuple[Wish, ...]:
-    """An ended attempt's room is to be gone, also when somebody brings it back to life with an old token."""
-    lives = [room.created_at for room in facts.rooms if room.ended_at is None]
-    lives += [visit.joined_at for visit in history[-1].candidates + history[-1].agents] if history else []
+    """An ended attempt's room is to be gone, also when somebody brings it back to life with an old token.
+
+    A day after the end, or after LiveKit last answered, it is given up: no token lives so long.
+    """
+    lives = [room.created_at for room in facts.rooms if room.gone_at is None]
+    there = history[-1].candidates + history[-1].agents if history else ()
+    lives += [max(visit.joined_at, visit.connection.seen_at or visit.joined_at) for visit in there]
     ever = bool(facts.rooms or facts.connections or facts.last_token_at)
     if not ever or (facts.room_gone_at and facts.room_gone_at >= max([decision.ended_at, *lives])):
         return ()
@@ -145,10 +162,25 @@ def _state(there: Moment | None, *, started: bool) -> tuple[Status, str]:
 
 
 def _wishes_while_alive(attempt: Attempt) -> tuple[Wish, ...]:
+    return (*_agent_wished(attempt), *_announcement(attempt))
+
+
+def _agent_wished(attempt: Attempt) -> tuple[Wish, ...]:
     since = waiting_since(attempt.history)
-    if since is None:
-        return ()
     loss = 1 + sum(1 for moment in attempt.history if last_agent_gone(moment))
-    if attempt.facts.dispatches >= loss:
+    if since is None or attempt.waits.dispatch is None or attempt.facts.dispatches >= loss:
         return ()
     return (AgentThere(since + attempt.waits.dispatch, loss),)
+
+
+def _announcement(attempt: Attempt) -> tuple[Wish, ...]:
+    """Return the next time that is to be told. What is as long as the whole conversation needs no telling."""
+    if attempt.started_at is None:
+        return ()
+    end = attempt.started_at + attempt.facts.max_duration
+    untold = [
+        left
+        for left in ANNOUNCED
+        if left < attempt.facts.max_duration and (attempt.facts.told is None or left < attempt.facts.told)
+    ]
+    return (TimeTold(end - max(untold), max(untold)),) if untold else ()

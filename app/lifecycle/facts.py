@@ -63,8 +63,9 @@ class Outcome(StrEnum):
 CLIENT_INITIATED = "CLIENT_INITIATED"
 CONNECTION_TIMEOUT = "CONNECTION_TIMEOUT"
 DUPLICATE_IDENTITY = "DUPLICATE_IDENTITY"
+ROOM_CLOSED = "ROOM_CLOSED"
 ROOM_DELETED = "ROOM_DELETED"
-UNKNOWN = "UNKNOWN"  # also ours, for a leave that was inferred
+UNKNOWN = "UNKNOWN"  # ours: no reason was told, or the leave was inferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Connection:
     joined_order and left_order are the places of the two webhooks in LiveKit's queue for the room, as received: they
     decide within one second, because LiveKit stamps a leave with whole seconds only.
     left_at is the end of the second that LiveKit named; for a CONNECTION_TIMEOUT 20 s before it.
-    missing_at is when LiveKit, asked, no longer had the sid: an inference, which a webhook beats.
+    missing_at is when LiveKit, asked, no longer had the sid: an inference, which a webhook beats. seen_at is when it
+    was last asked and had it.
     """
 
     sid: str
@@ -88,15 +90,24 @@ class Connection:
     leave_reason: str | None = None
     outcome: Outcome | None = None
     missing_at: datetime | None = None
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One LiveKit room sid under the attempt's room name; a name lives again when somebody joins with an old token."""
+    """One LiveKit room sid under the attempt's room name; a name lives again when somebody joins with an old token.
+
+    ended_at was told by a webhook, missing_at is when LiveKit, asked, had it no more.
+    """
 
     sid: str
     created_at: datetime
     ended_at: datetime | None = None
+    missing_at: datetime | None = None
+
+    @property
+    def gone_at(self) -> datetime | None:
+        return self.ended_at or self.missing_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +132,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long each thing is waited for. All of them are settings."""
+    """How long each thing is waited for. Those that a deployment may want otherwise are settings."""
 
     grace: timedelta = timedelta(seconds=120)
     """Started, the candidate gone: until it is given up."""
     agent: timedelta = timedelta(seconds=90)
     """The candidate connected, no agent: until it is given up."""
-    dispatch: timedelta = timedelta(seconds=30)
-    """The candidate connected, no agent: until one is dispatched by the API."""
+    dispatch: timedelta | None = timedelta(seconds=30)
+    """The candidate connected, no agent: until one is dispatched by the API; None: this deployment dispatches none."""
     token: timedelta = timedelta(seconds=120)
     """After a token was issued: until the candidate should have connected."""
     idle: timedelta = timedelta(hours=24)
@@ -161,3 +172,5 @@ class Facts:
     """When this service last deleted the room, or tried to and found none."""
     dispatches: int = 0
     """For how many losses of the agent (the first absence is one) this service has dispatched one."""
+    told: timedelta | None = None
+    """The least time left of which the people in the room were told."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.lifecycle.facts import DUPLICATE_IDENTITY, UNKNOWN, Connection, Facts, Role, Room
+from app.lifecycle.facts import DUPLICATE_IDENTITY, ROOM_CLOSED, UNKNOWN, Connection, Facts, Role, Room
 
 # Where a coming or going stands: its second, its place in LiveKit's queue within it, and what comes first at one place.
 Place = tuple[int, float, int]
@@ -114,8 +114,9 @@ def _told(connection: Connection) -> Departure | None:
 def _inferred(connection: Connection, facts: Facts) -> Departure | None:
     found = [
         *_superseded(connection, facts.connections),
+        *_room_closed(connection, facts.connections),
         *_room_over(connection, facts.rooms),
-        *_missing(connection),
+        *_missing(connection, facts),
     ]
     return min(found, key=lambda departure: departure.at, default=None)
 
@@ -129,6 +130,19 @@ def _superseded(connection: Connection, others: Sequence[Connection]) -> list[De
     ]
 
 
+def _room_closed(connection: Connection, others: Sequence[Connection]) -> list[Departure]:
+    """LiveKit closes a room under an agent only once the candidate has been gone for a while: it was not the agent."""
+    if connection.role is not Role.CANDIDATE:
+        return []
+    closed = [
+        told
+        for other in others
+        if other.role is Role.AGENT and other.room_sid == connection.room_sid and other.leave_reason == ROOM_CLOSED
+        if (told := _told(other)) is not None
+    ]
+    return [Departure(told.at, UNKNOWN, (told.place[0], told.place[1], -1)) for told in closed]
+
+
 def _age(connection: Connection) -> tuple[datetime, int]:
     return (connection.joined_at, connection.joined_order)
 
@@ -136,14 +150,20 @@ def _age(connection: Connection) -> tuple[datetime, int]:
 def _room_over(connection: Connection, rooms: Sequence[Room]) -> list[Departure]:
     """The room was finished, or lives anew under another sid: whoever was in it is not there any more."""
     own = next((room for room in rooms if room.sid == connection.room_sid), None)
-    ended = [own.ended_at] if own and own.ended_at else []
+    # Who came after the room was missed proves that it was there.
+    gone = own.gone_at if own and (own.ended_at or connection.joined_at < (own.missing_at or own.created_at)) else None
+    ended = [gone] if gone else []
     born = own.created_at if own else connection.joined_at
     newer = [room.created_at for room in rooms if room.sid != connection.room_sid and room.created_at > born]
     return [_lost(connection, at) for at in (*ended, *newer)]
 
 
-def _missing(connection: Connection) -> list[Departure]:
-    return [_lost(connection, connection.missing_at)] if connection.missing_at else []
+def _missing(connection: Connection, facts: Facts) -> list[Departure]:
+    """It was not there when LiveKit was asked, or this service has deleted the room since it came."""
+    gone_at = facts.room_gone_at
+    deleted = [gone_at] if gone_at and gone_at >= (connection.seen_at or connection.joined_at) else []
+    missed = [connection.missing_at] if connection.missing_at else []
+    return [_lost(connection, at) for at in (*missed, *deleted)]
 
 
 def _lost(connection: Connection, at: datetime) -> Departure:
@@ -163,13 +183,14 @@ def together(history: Sequence[Moment], until: datetime | None) -> tuple[timedel
     """
     total = timedelta()
     since: datetime | None = None
+    counted: datetime | None = None  # up to then: a leave counts from the end of its second, the next join does not
     for moment in history:
         at = moment.at if until is None else min(moment.at, until)
         if moment.both and since is None:
-            since = max(at, _first_both(moment))
+            since = max(filter(None, (at, _first_both(moment), counted)))
         elif not moment.both and since is not None:
             total += max(at - since, timedelta())
-            since = None
+            since, counted = None, at
     if since is not None and until is not None:
         return total + max(until - since, timedelta()), None
     return total, since

@@ -1,0 +1,325 @@
+"""What is true of one attempt, read from the table in the design's 'Status: facts in, status out' and nothing else.
+
+The oracle is told the whole true history, with exact instants, and may look at all of it. It knows no webhook, no
+database and no code of the application: where it and the service disagree, one of the two has misread the design.
+One function below is one row of the table, in the table's order.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The waits of the design; in a deployment they are settings."""
+
+    grace: timedelta = timedelta(seconds=120)
+    agent: timedelta = timedelta(seconds=90)
+    token: timedelta = timedelta(seconds=120)
+    open_end: timedelta = timedelta(hours=24)  # for an interview without closesAt
+    waited: timedelta = timedelta(seconds=30)  # from here on a candidate who left has waited for the agent
+    amend: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One connection of one participant, from the moment its media was up until it was really gone.
+
+    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never said one (its server was killed);
+    `announced` is the agent's `interview.outcome`: None, "pending", "completed" or "failed".
+    """
+
+    joined: datetime
+    left: datetime | None = None
+    reason: str = "CLIENT_INITIATED"
+    announced: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """POST .../complete that named this attempt's room."""
+
+    said: datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The true history of one attempt. Of its room only deletions by somebody else than this service matter."""
+
+    max_duration: timedelta = timedelta(seconds=1800)
+    closes_at: datetime | None = None
+    tokens: tuple[datetime, ...] = ()
+    candidate: tuple[Visit, ...] = ()
+    agents: tuple[Visit, ...] = ()
+    reports: tuple[Report, ...] = ()
+    deletions: tuple[datetime, ...] = ()
+    cancelled: datetime | None = None
+    frozen: datetime | None = None  # when the next attempt opened
+
+    @property
+    def started(self) -> datetime | None:
+        """The first moment at which candidate and agent were both connected."""
+        return min(
+            (
+                max(c.joined, a.joined)
+                for c in self.candidate
+                for a in self.agents
+                if connected(c, max(c.joined, a.joined)) and connected(a, max(c.joined, a.joined))
+            ),
+            default=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    at: datetime
+    status: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: str
+    end_reason: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+def connected(visit: Visit, at: datetime) -> bool:
+    return visit.joined <= at and (visit.left is None or visit.left > at)
+
+
+def anyone(visits: Iterable[Visit], at: datetime) -> bool:
+    return any(connected(visit, at) for visit in visits)
+
+
+def first(ends: Iterable[End]) -> End | None:
+    """The earliest; of several at one instant the one named first."""
+    return min(ends, key=lambda end: end.at, default=None)
+
+
+def left_after_start(truth: Truth, visits: Iterable[Visit]) -> list[tuple[Visit, datetime]]:
+    """Those who left at or after the start, with the instant at which they did."""
+    start = truth.started
+    return [(visit, visit.left) for visit in visits if start and visit.left and visit.left >= start]
+
+
+def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
+    """When an outcome was posted; before the start a report is refused."""
+    start = truth.started
+    return [report.said for report in truth.reports if start and report.said >= start and report.outcome == outcome]
+
+
+# The rows of the table, from the upper to the lower.
+
+
+def cancelled(truth: Truth, waits: Waits) -> End | None:
+    """The recruiter cancels."""
+    return End(truth.cancelled, "CANCELLED", None) if truth.cancelled else None
+
+
+def completion_reported(truth: Truth, waits: Waits) -> End | None:
+    """After the start the agent reports completion: by POST, or any agent's leave carries `completed`."""
+    announced = [left for agent, left in left_after_start(truth, truth.agents) if agent.announced == "completed"]
+    return first(End(at, "COMPLETED", "AGENT_REPORTED") for at in reported_after_start(truth, "completed") + announced)
+
+
+def failure_reported(truth: Truth, waits: Waits) -> End | None:
+    """After the start the agent reports `failed` by POST, or the last agent leaves having announced it."""
+    posted = reported_after_start(truth, "failed")
+    announced = [
+        left
+        for agent, left in left_after_start(truth, truth.agents)
+        if agent.announced == "failed" and not anyone(truth.agents, left)
+    ]
+    return first(End(at, "FAILED", "AGENT_REPORTED") for at in posted + announced)
+
+
+def agent_left(truth: Truth, waits: Waits) -> End | None:
+    """After the start the last agent, having announced nothing, leaves by CLIENT_INITIATED before the candidate."""
+    return first(
+        End(left, "COMPLETED", "AGENT_LEFT")
+        for agent, left in left_after_start(truth, truth.agents)
+        if agent.announced is None
+        and agent.reason == "CLIENT_INITIATED"
+        and not anyone(truth.agents, left)
+        and anyone(truth.candidate, left)
+    )
+
+
+def room_deleted(truth: Truth, waits: Waits) -> End | None:
+    """After the start somebody else deletes the room under the candidate, and no agent announced anything."""
+    return first(
+        End(left, "COMPLETED", "ROOM_DELETED")
+        for candidate, left in left_after_start(truth, truth.candidate)
+        if deleted_under(truth, candidate)
+        and all(agent.announced is None for agent in truth.agents if agent.joined <= left)
+    )
+
+
+def deleted_under(truth: Truth, candidate: Visit) -> bool:
+    """Whether the room was deleted under this visit by somebody else than this service."""
+    return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
+
+
+def max_duration_over(truth: Truth, waits: Waits) -> End | None:
+    """maxDuration over."""
+    return End(truth.started + truth.max_duration, "COMPLETED", "MAX_DURATION_REACHED") if truth.started else None
+
+
+def candidate_gone(truth: Truth, waits: Waits) -> End | None:
+    """Started, candidate gone for the grace."""
+    return first(
+        End(left + waits.grace, *why_gone(truth, candidate, left))
+        for candidate, left in left_after_start(truth, truth.candidate)
+        if not anyone(truth.candidate, left)
+        and not any(left < other.joined < left + waits.grace for other in truth.candidate)
+    )
+
+
+def why_gone(truth: Truth, candidate: Visit, left: datetime) -> tuple[str, str]:
+    # an agent that left at the very same instant had not gone before
+    agent_was_there = any(agent.joined <= left and (agent.left is None or agent.left >= left) for agent in truth.agents)
+    if candidate.reason == "CLIENT_INITIATED" and agent_was_there:
+        return "ABANDONED", "CANDIDATE_LEFT"
+    if not agent_was_there or deleted_under(truth, candidate):
+        return "FAILED", "AGENT_UNAVAILABLE"
+    return "FAILED", "CONNECTION_LOST"
+
+
+def agent_missing(truth: Truth, waits: Waits) -> End | None:
+    """Candidate connected, no agent for 90 s since the later of its newest sid's join and the last agent's leave."""
+    moments = [visit.joined for visit in truth.candidate] + [agent.left for agent in truth.agents if agent.left]
+    return first(
+        End(since + waits.agent, "FAILED", "AGENT_UNAVAILABLE")
+        for since in moments
+        if waited_alone(truth, since, since + waits.agent)
+    )
+
+
+def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
+    """Whether one and the same visit of the candidate was the newest, without any agent, all the time in between."""
+    stayed = any(visit.joined <= since and (visit.left is None or visit.left >= until) for visit in truth.candidate)
+    newer = any(since < visit.joined < until for visit in truth.candidate)
+    agent = any(agent.joined < until and (agent.left is None or agent.left > since) for agent in truth.agents)
+    return stayed and not newer and not agent
+
+
+def window_over(truth: Truth, waits: Waits) -> End | None:
+    """The window is over, never started, no candidate connected."""
+    return first(End(at, *why_never_started(truth, waits, at)) for at in quiet_ends(truth, waits))
+
+
+def quiet_ends(truth: Truth, waits: Waits) -> list[datetime]:
+    """The instants at which the window is over, as things stood at each of them."""
+    token, leave = (waits.token, waits.grace) if truth.closes_at else (waits.open_end, waits.open_end)
+    leaves = [visit.left for visit in truth.candidate if visit.left]
+    instants = [at + token for at in truth.tokens] + [at + leave for at in leaves]
+    instants += [truth.closes_at] if truth.closes_at else []
+    return [
+        at
+        for at in instants
+        if not (truth.closes_at and at < truth.closes_at)
+        and not (truth.started and truth.started < at)
+        and not any(at - token < said < at for said in truth.tokens)
+        and not any(at - leave < left < at for left in leaves)
+        and not any(visit.joined < at and (visit.left is None or visit.left >= at) for visit in truth.candidate)
+    ]
+
+
+def why_never_started(truth: Truth, waits: Waits, at: datetime) -> tuple[str, str | None]:
+    visits = [visit for visit in truth.candidate if visit.joined < at]
+    tokens = [said for said in truth.tokens if said < at]
+    if not tokens and not visits:
+        return "NO_SHOW", None
+    if not visits:
+        return "FAILED", "CANDIDATE_CONNECTION_FAILED"
+    waited = sum(((visit.left or at) - visit.joined for visit in visits), timedelta())
+    if waited >= waits.waited:
+        return "FAILED", "AGENT_UNAVAILABLE"
+    return "ABANDONED", "LEFT_BEFORE_START"
+
+
+ROWS: tuple[Callable[[Truth, Waits], End | None], ...] = (
+    cancelled,
+    completion_reported,
+    failure_reported,
+    agent_left,
+    room_deleted,
+    max_duration_over,
+    candidate_gone,
+    agent_missing,
+    window_over,
+)
+
+
+# From the rows to the verdict.
+
+
+def decided(truth: Truth, now: datetime, waits: Waits) -> End | None:
+    """The end of the attempt as first decided: the earliest cause at or before now, at one instant the upper row."""
+    return first(cause for row in ROWS if (cause := row(truth, waits)) and cause.at <= now)
+
+
+def amended(truth: Truth, cause: End, now: datetime, waits: Waits) -> End:
+    """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
+
+    A report is what the agent states by POST; the attribute that its leave carries is evidence, which changes nothing
+    any more. What is beaten is the verdict: the attempt still ended when it did.
+    """
+    until = min([now, cause.at + waits.amend] + ([truth.frozen] if truth.frozen else []))
+    beatable = start_before(truth, cause.at) is not None and cause.status in ("FAILED", "ABANDONED")
+    said = any(cause.at < said <= until for said in reported_after_start(truth, "completed"))
+    return End(cause.at, "COMPLETED", "AGENT_REPORTED") if beatable and said else cause
+
+
+def living(truth: Truth, now: datetime) -> str:
+    """The status while the attempt lives: the first that fits."""
+    candidate, agent = anyone(truth.candidate, now), anyone(truth.agents, now)
+    if candidate and agent:
+        return "IN_PROGRESS"
+    if candidate:
+        return "WAITING_FOR_AGENT"
+    if truth.started is not None and truth.started <= now:
+        return "RECONNECTING"
+    return "READY_TO_JOIN"
+
+
+def verdict(truth: Truth, now: datetime, waits: Waits | None = None) -> Verdict:
+    """What is true of the attempt at `now`."""
+    waits = waits or Waits()
+    cause = decided(truth, now, waits)
+    if cause is None:
+        return Verdict(living(truth, now), None, start_before(truth, now))
+    over = amended(truth, cause, now, waits)
+    return Verdict(over.status, over.reason, start_before(truth, cause.at), over.at)
+
+
+def start_before(truth: Truth, until: datetime) -> datetime | None:
+    """The start, unless they met only when it was over."""
+    return truth.started if truth.started is not None and truth.started <= until else None
+
+
+def shown(status: str, now: datetime, opens_at: datetime | None) -> str:
+    """The status as it is read: before opensAt READY_TO_JOIN is shown as SCHEDULED."""
+    early = opens_at is not None and now < opens_at
+    return "SCHEDULED" if early and status == "READY_TO_JOIN" else status
+
+
+def talk_time(truth: Truth, now: datetime, waits: Waits | None = None) -> timedelta:
+    """How long candidate and agent were both connected, up to the end of the attempt (unamended) or `now`."""
+    cause = decided(truth, now, waits or Waits())
+    until = cause.at if cause else now
+    visits = truth.candidate + truth.agents
+    edges = sorted({edge for visit in visits for edge in (visit.joined, visit.left or until) if edge < until})
+    return sum(
+        (
+            finish - begin
+            for begin, finish in pairwise([*edges, until])
+            if anyone(truth.candidate, begin) and anyone(truth.agents, begin)
+        ),
+        timedelta(),
+    )
