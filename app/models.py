@@ -1,11 +1,13 @@
 """The tables. One aggregate, the interview; the rest are facts about it, and the tenants that it belongs to."""
 
 import enum
+import re
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -54,6 +56,11 @@ class Interview(Base):
         Index("ix_interviews_organization_id_created_at_id", "organization_id", "created_at", "id"),
         Index("ix_interviews_organization_id_status_created_at_id", "organization_id", "status", "created_at", "id"),
         Index(
+            "ix_interviews_live",
+            "id",
+            postgresql_where=text("status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING')"),
+        ),
+        Index(
             "ix_interviews_next_deadline_at",
             "next_deadline_at",
             postgresql_where=text("next_deadline_at IS NOT NULL"),
@@ -87,7 +94,19 @@ class Interview(Base):
     decided_status: Mapped[Status | None]
     decided_end_reason: Mapped[EndReason | None]
 
+    # Statements, and what this service itself did, of the current attempt.
+    cancelled_at: Mapped[datetime | None]
+    asked_at: Mapped[datetime | None]
+    room_gone_at: Mapped[datetime | None]
+    dispatches: Mapped[int] = mapped_column(server_default=text("0"))
+    told: Mapped[timedelta | None]
+    revivals: Mapped[int] = mapped_column(server_default=text("0"))
+    opened_by_join: Mapped[int] = mapped_column(server_default=text("0"))
+
+    # The row is the job: due at next_deadline_at, unless somebody has it on lease or it was put off.
     next_deadline_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
     settled_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
@@ -122,18 +141,26 @@ class Connection(Base):
     left_order: Mapped[int | None]
     leave_reason: Mapped[str | None]
     outcome: Mapped[Outcome | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    seen_at: Mapped[datetime | None]
+    missing_at: Mapped[datetime | None]
 
 
 class Room(Base):
     """One LiveKit room sid: a room name lives again, under a new sid, when somebody joins after its end."""
 
     __tablename__ = "rooms"
+    __table_args__ = (
+        Index("ix_rooms_open", "interview_id", postgresql_where=text("ended_at IS NULL AND missing_at IS NULL")),
+    )
 
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"), primary_key=True)
     sid: Mapped[str] = mapped_column(primary_key=True)
     attempt: Mapped[int]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    missing_at: Mapped[datetime | None]
 
 
 class JoinRequest(Base):
@@ -145,12 +172,16 @@ class JoinRequest(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
     attempt: Mapped[int]
-    at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    at: Mapped[datetime]
     answer: Mapped[str]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
 
 class TimelineEntry(Base):
-    """What happened to an interview, in order: LiveKit's events, calls, decisions, changes of status. Append only."""
+    """What happened to an interview, in order: LiveKit's events, calls, decisions, changes of status. Append only.
+
+    `at` is when it was written, which is done under the interview's lock: so it and the id are in one order.
+    """
 
     __tablename__ = "timeline"
     __table_args__ = (Index("ix_timeline_interview_id_id", "interview_id", "id"),)
@@ -158,13 +189,60 @@ class TimelineEntry(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
     attempt: Mapped[int]
-    at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     kind: Mapped[str]
     name: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     livekit_event_id: Mapped[str | None] = mapped_column(unique=True)
 
+    @classmethod
+    def about(cls, interview: Interview, *, kind: str, name: str, detail: dict[str, Any]) -> Self:
+        """Return an entry on the locked interview's current attempt. kind: livekit, call, service or status."""
+        return cls(interview_id=interview.id, attempt=interview.attempt, kind=kind, name=name, detail=detail)
+
+
+class Report(Base):
+    """POST .../complete: what the agent said of an attempt, once for each outcome."""
+
+    __tablename__ = "reports"
+    __table_args__ = (CheckConstraint(_one_of("outcome", Outcome), name="outcome"),)
+
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    outcome: Mapped[Outcome] = mapped_column(primary_key=True)
+    said_at: Mapped[datetime]
+    last_said_at: Mapped[datetime]
+    summary: Mapped[str | None]
+    result: Mapped[Any | None] = mapped_column(JSONB)
+
+
+class Tick(Base):
+    """A periodic task, run by whichever process takes its row."""
+
+    __tablename__ = "ticks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_run: Mapped[datetime] = mapped_column(server_default=text("to_timestamp(0)"))
+
+
+ROOM_NAME = re.compile(
+    r"interview-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]{1,8}))?"
+)
+
+
+class RoomName(NamedTuple):
+    """The interview and the attempt that a LiveKit room belongs to."""
+
+    interview_id: uuid.UUID
+    attempt: int
+
 
 def room_name(interview_id: uuid.UUID, attempt: int) -> str:
     """Return the LiveKit room of an attempt: interview-{id}, then interview-{id}-2."""
     return f"interview-{interview_id}" if attempt == 1 else f"interview-{interview_id}-{attempt}"
+
+
+def parse_room_name(name: str) -> RoomName | None:
+    """Return what a room name says, None for a room that is none of ours."""
+    match = ROOM_NAME.fullmatch(name)
+    return RoomName(uuid.UUID(match[1]), int(match[2] or 1)) if match else None

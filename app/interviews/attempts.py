@@ -21,16 +21,16 @@ def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datet
     interview.decided_cause = None
     interview.decided_status = None
     interview.decided_end_reason = None
+    interview.cancelled_at = None
+    interview.asked_at = None
+    interview.room_gone_at = None
+    interview.dispatches = 0
+    interview.told = None
     interview.next_deadline_at = interview.closes_at
+    interview.leased_until = None
+    interview.failures = 0
     interview.settled_at = now
     interview.updated_at = now
-    session.add(
-        TimelineEntry(
-            interview_id=interview.id,
-            attempt=interview.attempt,
-            at=now,
-            kind="status",
-            name="opened_again",
-            detail={"why": why, "before": before},
-        )
-    )
+    after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
+    detail = {"why": why, "before": before, **after}
+    session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import lifecycle
-from app.models import Connection, Interview, JoinRequest, Room
+from app.models import Connection, Interview, JoinRequest, Report, Room
 
 TOKEN_ISSUED = "TOKEN_ISSUED"  # noqa: S105 - the name of an answer
 
@@ -20,6 +20,7 @@ async def load_facts(session: AsyncSession, interviews: Sequence[Interview]) -> 
     connections = await _connections(session, ids)
     rooms = await _rooms(session, ids)
     tokens = await _last_tokens(session, ids)
+    reports = await _reports(session, ids)
     return {
         interview.id: lifecycle.Facts(
             max_duration=timedelta(seconds=interview.max_duration),
@@ -27,7 +28,13 @@ async def load_facts(session: AsyncSession, interviews: Sequence[Interview]) -> 
             connections=tuple(connections[interview.id]),
             rooms=tuple(rooms[interview.id]),
             last_token_at=tokens.get(interview.id),
+            cancelled_at=interview.cancelled_at,
+            reports=tuple(reports[interview.id]),
             decision=_decision(interview),
+            asked_at=interview.asked_at,
+            room_gone_at=interview.room_gone_at,
+            dispatches=interview.dispatches,
+            told=interview.told,
         )
         for interview in interviews
     }
@@ -54,6 +61,8 @@ async def _connections(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
                 left_order=row.left_order,
                 leave_reason=row.leave_reason,
                 outcome=row.outcome,
+                missing_at=row.missing_at,
+                seen_at=row.seen_at,
             )
         )
     return found
@@ -68,7 +77,7 @@ async def _rooms(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.U
     )
     found = defaultdict(list)
     for row in rows.scalars():
-        found[row.interview_id].append(lifecycle.Room(row.sid, row.created_at, row.ended_at))
+        found[row.interview_id].append(lifecycle.Room(row.sid, row.created_at, row.ended_at, row.missing_at))
     return found
 
 
@@ -80,6 +89,19 @@ async def _last_tokens(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
         .group_by(JoinRequest.interview_id)
     )
     return {row.interview_id: row.last_at for row in rows}
+
+
+async def _reports(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[lifecycle.Report]]:
+    rows = await session.execute(
+        select(Report.interview_id, Report.said_at, Report.outcome)
+        .join(Interview, (Interview.id == Report.interview_id) & (Interview.attempt == Report.attempt))
+        .where(Report.interview_id.in_(ids))
+        .order_by(Report.said_at)
+    )
+    found = defaultdict(list)
+    for row in rows:
+        found[row.interview_id].append(lifecycle.Report(row.said_at, row.outcome))
+    return found
 
 
 def _decision(interview: Interview) -> lifecycle.Decision | None:

@@ -1,6 +1,6 @@
 """Settling: lock the interview, derive from its facts, store what changed and say on the timeline by which rule.
 
-Everything that may move a status ends here: webhooks today, cancels, reports and deadlines as they come.
+Everything that may move a status ends here: webhooks, calls, deadlines, what LiveKit answered when asked.
 """
 
 import uuid
@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import metrics
 from app.interviews.facts import load_facts
 from app.lifecycle import Derived, Waits, derive
 from app.models import Interview, TimelineEntry
@@ -32,7 +33,7 @@ async def settle(session: AsyncSession, *, interview: Interview, now: datetime, 
     facts = await load_facts(session, [interview])
     derived = derive(facts[interview.id], now, waits)
     if interview.status != derived.status or interview.end_reason != derived.end_reason:
-        session.add(_change(interview, derived, now))
+        session.add(_change(interview, derived))
     if _store(interview, derived):
         interview.updated_at = now
     interview.settled_at = now
@@ -40,16 +41,20 @@ async def settle(session: AsyncSession, *, interview: Interview, now: datetime, 
     return derived
 
 
-def _change(interview: Interview, derived: Derived, now: datetime) -> TimelineEntry:
+def _change(interview: Interview, derived: Derived) -> TimelineEntry:
     detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
-    return TimelineEntry(
-        interview_id=interview.id,
-        attempt=interview.attempt,
-        at=now,
-        kind="status",
-        name=derived.rule,
-        detail={**detail, "endedAt": derived.ended_at.isoformat() if derived.ended_at else None},
-    )
+    return TimelineEntry.about(interview, kind="status", name=derived.rule, detail=detail | _end(derived))
+
+
+def _end(derived: Derived) -> dict[str, object]:
+    """Return what is final once the attempt has ended: the audit compares it with the row."""
+    if derived.ended_at is None:
+        return {"endedAt": None}
+    return {
+        "endedAt": derived.ended_at.isoformat(),
+        "startedAt": derived.started_at.isoformat() if derived.started_at else None,
+        "talkTime": derived.talk_time.total_seconds(),
+    }
 
 
 def _store(interview: Interview, derived: Derived) -> bool:
@@ -66,6 +71,8 @@ def _store(interview: Interview, derived: Derived) -> bool:
     for name, value in seen.items():
         setattr(interview, name, value)
     if derived.decision:
+        if interview.decided_cause is None:
+            metrics.DECISIONS.labels(cause=derived.decision.cause).inc()
         interview.decided_cause = derived.decision.cause
         interview.decided_status = derived.decision.status
         interview.decided_end_reason = derived.decision.end_reason

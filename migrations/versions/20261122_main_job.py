@@ -83,6 +83,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_interviews"),
     )
     op.create_index(
+        "ix_interviews_live",
+        "interviews",
+        ["id"],
+        postgresql_where=sa.text("status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING')"),
+    )
+    op.create_index(
         "ix_interviews_next_deadline_at",
         "interviews",
         ["next_deadline_at"],
@@ -120,8 +126,14 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("interview_id", sa.Uuid(), nullable=False),
         sa.Column("attempt", sa.BigInteger(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column(
+            "recorded_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
         sa.ForeignKeyConstraint(["interview_id"], ["interviews.id"], name="fk_join_requests_interview_id_interviews"),
         sa.PrimaryKeyConstraint("id", name="pk_join_requests"),
     )
@@ -133,15 +145,23 @@ def upgrade() -> None:
         sa.Column("attempt", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("missing_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["interview_id"], ["interviews.id"], name="fk_rooms_interview_id_interviews"),
         sa.PrimaryKeyConstraint("interview_id", "sid", name="pk_rooms"),
+    )
+    op.create_index(
+        "ix_rooms_open",
+        "rooms",
+        ["interview_id"],
+        postgresql_where=sa.text("ended_at IS NULL AND missing_at IS NULL"),
     )
     op.create_table(
         "timeline",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("interview_id", sa.Uuid(), nullable=False),
         sa.Column("attempt", sa.BigInteger(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
@@ -156,12 +176,20 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_timeline_interview_id_id", table_name="timeline")
     op.drop_table("timeline")
+    op.drop_index(
+        "ix_rooms_open", table_name="rooms", postgresql_where=sa.text("ended_at IS NULL AND missing_at IS NULL")
+    )
     op.drop_table("rooms")
     op.drop_index("ix_join_requests_interview_id_at", table_name="join_requests")
     op.drop_table("join_requests")
     op.drop_table("connections")
     op.drop_index("ix_interviews_organization_id_status_created_at_id", table_name="interviews")
     op.drop_index("ix_interviews_organization_id_created_at_id", table_name="interviews")
+    op.drop_index(
+        "ix_interviews_live",
+        table_name="interviews",
+        postgresql_where=sa.text("status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING')"),
+    )
     op.drop_index(
         "ix_interviews_next_deadline_at",
         table_name="interviews",

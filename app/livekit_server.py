@@ -1,0 +1,155 @@
+"""Asks and commands a LiveKit server by its API."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from google.protobuf.message import DecodeError
+from livekit import api
+
+from app.livekit import Participant
+
+# Seconds; all of an interview's calls stay under its lease. Kept by ourselves: livekit-api 1.2.2 hands aiohttp a
+# timeout of None with every request, which switches off the one that its session was made with.
+TIMEOUT = 5.0
+NOT_FOUND = "not_found"
+
+
+class LiveKitUnavailable(Exception):
+    """LiveKit did not answer, or refused: ask again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRoom:
+    """A room that is there. `participants` leaves agents out, and is some 5 s behind (seen on 1.13.4)."""
+
+    name: str
+    sid: str
+    created_at: datetime
+    participants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What a room looked like when asked at `asked_at`: room None, it was not there.
+
+    `participants` are those whose media is up; `arriving` are the sids of those who are not that far yet.
+    """
+
+    asked_at: datetime
+    room: LiveRoom | None
+    participants: Sequence[Participant] = ()
+    arriving: frozenset[str] = frozenset()
+
+
+class LiveKitServer:
+    """One client a process, made in a running event loop and closed by `async with`."""
+
+    def __init__(self, url: str, api_key: str, api_secret: str) -> None:
+        # failover is for LiveKit Cloud's regions; elsewhere it only repeats what the worker repeats anyway
+        self._api = api.LiveKitAPI(url, api_key, api_secret, failover=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._api.aclose()
+
+    async def rooms(self, names: Sequence[str] = ()) -> list[LiveRoom]:
+        """Return the rooms of these names that are there; all rooms without names."""
+        async with _answering():
+            answer = await self._api.room.list_rooms(api.ListRoomsRequest(names=names))
+        return [_room(room) for room in answer.rooms]
+
+    async def occupancy(self, name: str) -> Occupancy:
+        """Return who is in the room of that name. What is told of it counts as of the instant before asking."""
+        asked_at = datetime.now(UTC)
+        found = await self.rooms([name])
+        return await self.occupancy_of(found[0]) if found else Occupancy(asked_at, None)
+
+    async def occupancy_of(self, room: LiveRoom) -> Occupancy:
+        """Return who is in a room that was there a moment ago."""
+        asked_at = datetime.now(UTC)
+        async with _answering():
+            answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
+        there = [one for one in answer.participants if one.state == api.ParticipantInfo.ACTIVE]
+        early = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
+        arriving = frozenset(one.sid for one in answer.participants if one.state in early)
+        return Occupancy(asked_at, room, [_participant(one) for one in there], arriving)
+
+    async def delete_room(self, room: str) -> bool:
+        """Delete a room and put everybody out; tell whether it was there."""
+        try:
+            async with _answering():
+                await self._api.room.delete_room(api.DeleteRoomRequest(room=room))
+        except _NotFound:
+            return False
+        return True
+
+    async def dispatch_agent(self, room: str, *, agent_name: str, mark: str) -> None:
+        """Dispatch an agent, unless one was dispatched with this mark already: each dispatch adds an agent."""
+        async with _answering():
+            known = await self._api.agent_dispatch.list_dispatch(room)
+            if any(dispatch.metadata == mark for dispatch in known):
+                return
+            await self._api.agent_dispatch.create_dispatch(
+                api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, metadata=mark)
+            )
+
+    async def send_data(self, room: str, *, topic: str, payload: dict[str, object]) -> bool:
+        """Send JSON to everybody in the room; tell whether there is one. What the server sends has no sender.
+
+        To a room that is not there LiveKit answers "unavailable", as it does when it is broken: so that is asked first.
+        """
+        if not await self.rooms([room]):
+            return False
+        request = api.SendDataRequest(
+            room=room, data=json.dumps(payload).encode(), kind=api.DataPacket.Kind.RELIABLE, topic=topic
+        )
+        async with _answering():
+            await self._api.room.send_data(request)
+        return True
+
+
+class _NotFound(LiveKitUnavailable):
+    """LiveKit has no such room."""
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """Turn all that can keep LiveKit from answering into LiveKitUnavailable."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            yield
+    except api.TwirpError as error:
+        if error.code == NOT_FOUND:
+            raise _NotFound from error
+        raise LiveKitUnavailable(str(error)) from error
+    except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
+        raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _room(room: api.Room) -> LiveRoom:
+    created_at = datetime.fromtimestamp(room.creation_time_ms / 1000 or room.creation_time, UTC)
+    return LiveRoom(room.name, room.sid, created_at, room.num_participants)
+
+
+def _participant(found: api.ParticipantInfo) -> Participant:
+    kinds = api.ParticipantInfo.Kind
+    return Participant(
+        sid=found.sid,
+        identity=found.identity,
+        kind=kinds.Name(found.kind) if found.kind in kinds.values() else str(found.kind),
+        hidden=found.permission.hidden,
+        joined_at=datetime.fromtimestamp(found.joined_at_ms / 1000 or found.joined_at, UTC),
+        attributes=dict(found.attributes),
+        disconnect_reason="",
+    )

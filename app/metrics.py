@@ -1,0 +1,12 @@
+"""What is counted, for Prometheus. Each process counts its own; GET /metrics shows those of the one that answers."""
+
+from prometheus_client import Counter
+
+DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the cause that decided it", ["cause"])
+PUT_OFF = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
+ROOMS_DELETED = Counter(
+    "interviews_rooms_deleted", "Rooms of ended attempts deleted: ended, came back, frozen", ["why"]
+)
+AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because none was there")
+AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
+WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")

@@ -1,0 +1,193 @@
+"""Attends to one due interview: ask LiveKit, settle, fulfil its wishes. No network call is made in a transaction."""
+
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import metrics
+from app.db import transaction
+from app.interviews.facts import load_facts
+from app.interviews.observe import record_occupancy
+from app.interviews.settle import lock, settle
+from app.lifecycle import AgentThere, Derived, RoomGone, TimeTold, Wish, derive
+from app.livekit_server import LiveKitUnavailable, Occupancy
+from app.models import Interview, TimelineEntry
+from app.worker.context import Context
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=40)  # above the sum of LiveKit's timeouts for one interview
+LONGEST_PAUSE = timedelta(seconds=60)  # between two tries for an interview whose LiveKit does not answer
+STILL_DUE = timedelta(seconds=2)  # until what is due even after it was attended to is taken up again: never at once
+
+CLAIM = text(
+    """
+    UPDATE interviews SET leased_until = :until
+    WHERE id = (
+        SELECT id FROM interviews
+        WHERE next_deadline_at <= :now AND (leased_until IS NULL OR leased_until <= :now)
+        ORDER BY next_deadline_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    )
+    RETURNING id
+    """
+)
+
+
+async def claim(context: Context, *, now: datetime) -> uuid.UUID | None:
+    """Take the interview that has been due longest, for as long as the lease; None if nothing is due."""
+    async with transaction(context.sessions) as session:
+        claimed: uuid.UUID | None = await session.scalar(CLAIM, {"now": now, "until": now + LEASE})
+    return claimed
+
+
+async def attend(context: Context, interview_id: uuid.UUID) -> None:
+    """Do what is due for a claimed interview. LiveKit away: it is put off, and the timeline says so."""
+    try:
+        await _attend(context, interview_id)
+    except LiveKitUnavailable as error:
+        log.warning("interview %s is put off, LiveKit did not answer: %s", interview_id, error)
+        await _put_off(context, interview_id, "LiveKit did not answer", now=datetime.now(UTC))
+    except Exception as error:
+        log.exception("interview %s could not be attended to", interview_id)
+        metrics.WORKER_ERRORS.inc()
+        await _put_off_unsettled(context, interview_id, type(error).__name__, now=datetime.now(UTC))
+
+
+async def _attend(context: Context, interview_id: uuid.UUID) -> None:
+    now = datetime.now(UTC)
+    interview, derived = await _look(context, interview_id, now)
+    undecided = derived.undecided or (
+        derived.decision and not interview.status.is_terminal
+    )  # also after a day's silence
+    if undecided or any(isinstance(wish, AgentThere) for wish in _due(derived, now)):
+        occupancy = await context.livekit.occupancy(interview.room_name)
+        derived = await _settle(context, interview, occupancy)
+    for wish in _due(derived, now):
+        await _fulfil(context, interview, wish)
+    await _release(context, interview_id)
+
+
+def _due(derived: Derived, now: datetime) -> list[Wish]:
+    return [wish for wish in derived.wishes if wish.due_at <= now]
+
+
+async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[Interview, Derived]:
+    """Return the interview and what is due, without a lock."""
+    async with transaction(context.sessions) as session:
+        interview = await session.get_one(Interview, interview_id)
+        facts = await load_facts(session, [interview])
+        return interview, derive(facts[interview_id], now, context.waits)
+
+
+async def _settle(context: Context, interview: Interview, occupancy: Occupancy) -> Derived:
+    """Record what LiveKit showed of the attempt that was looked at, and settle; of a later attempt it says nothing."""
+    async with transaction(context.sessions) as session:
+        locked = await _locked(session, interview.id)
+        now = datetime.now(UTC)
+        if locked.attempt == interview.attempt:
+            await record_occupancy(session, interview=locked, occupancy=occupancy, now=now)
+        return await settle(session, interview=locked, now=now, waits=context.waits)
+
+
+async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
+    """Carry a wish out; a failure leaves it a wish."""
+    match wish:
+        case RoomGone():
+            await _delete_room(context, interview)
+        case AgentThere(loss=loss):
+            await _dispatch(context, interview, loss)
+        case TimeTold(left=left):
+            await _tell(context, interview, left)
+
+
+async def _delete_room(context: Context, interview: Interview) -> None:
+    gone_at = datetime.now(UTC)  # before the asking: who joins while LiveKit answers is in a new room
+    existed = await context.livekit.delete_room(interview.room_name)
+    async with transaction(context.sessions) as session:
+        locked = await _locked(session, interview.id)
+        if locked.attempt != interview.attempt:
+            return
+        revived = existed and locked.room_gone_at is not None
+        locked.revivals += revived
+        locked.room_gone_at = gone_at
+        if existed:
+            session.add(_did(locked, "room_deleted", {"cameBack": revived}))
+    metrics.ROOMS_DELETED.labels(why="came_back" if revived else "ended").inc(existed)
+
+
+async def _dispatch(context: Context, interview: Interview, loss: int) -> None:
+    mark = f"interview.loss={loss}"
+    await context.livekit.dispatch_agent(interview.room_name, agent_name=context.agent_name, mark=mark)
+    async with transaction(context.sessions) as session:
+        locked = await _locked(session, interview.id)
+        if locked.attempt == interview.attempt and locked.dispatches < loss:
+            locked.dispatches = loss
+            session.add(_did(locked, "agent_dispatched", {"loss": loss}))
+    metrics.AGENTS_DISPATCHED.inc()
+
+
+async def _tell(context: Context, interview: Interview, left: timedelta) -> None:
+    """Tell the room how much time is left: by now, which may be less than was to be told."""
+    async with transaction(context.sessions) as session:
+        current = await session.get_one(Interview, interview.id, populate_existing=True)
+        if current.started_at is None or current.attempt != interview.attempt:
+            return
+        end = current.started_at + timedelta(seconds=current.max_duration)
+    seconds = max(round((end - datetime.now(UTC)).total_seconds()), 0)
+    payload: dict[str, object] = {"secondsLeft": seconds}
+    sent = await context.livekit.send_data(interview.room_name, topic="interview.time", payload=payload)
+    async with transaction(context.sessions) as session:
+        locked = await _locked(session, interview.id)
+        if locked.attempt == interview.attempt:
+            locked.told = min(left, timedelta(seconds=seconds))
+            if sent:
+                session.add(_did(locked, "time_told", payload))
+
+
+async def _release(context: Context, interview_id: uuid.UUID) -> None:
+    """Settle once more, on what was done, and give the lease back."""
+    async with transaction(context.sessions) as session:
+        interview = await _locked(session, interview_id)
+        now = datetime.now(UTC)
+        derived = await settle(session, interview=interview, now=now, waits=context.waits)
+        is_due = derived.next_deadline_at is not None and derived.next_deadline_at <= now
+        interview.leased_until = now + STILL_DUE if is_due else None
+        interview.failures = 0
+
+
+async def _put_off(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
+    """Try again later, and ever later; the first time it is said on the timeline."""
+    async with transaction(context.sessions) as session:
+        interview = await _locked(session, interview_id)
+        await settle(session, interview=interview, now=now, waits=context.waits)
+        _pause(session, interview, why, now)
+    metrics.PUT_OFF.inc()
+
+
+async def _put_off_unsettled(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
+    """Put off an interview that may be the very one that can't be settled."""
+    async with transaction(context.sessions) as session:
+        interview = await lock(session, interview_id)
+        if interview:
+            _pause(session, interview, why, now)
+
+
+def _pause(session: AsyncSession, interview: Interview, why: str, now: datetime) -> None:
+    if interview.failures == 0:
+        session.add(_did(interview, "put_off", {"why": why}))
+    interview.failures += 1
+    interview.leased_until = now + min(timedelta(seconds=2 ** min(interview.failures, 10)), LONGEST_PAUSE)
+
+
+async def _locked(session: AsyncSession, interview_id: uuid.UUID) -> Interview:
+    interview = await lock(session, interview_id)
+    if interview is None:
+        raise LookupError(f"interview {interview_id} is gone")
+    return interview
+
+
+def _did(interview: Interview, name: str, detail: dict[str, object]) -> TimelineEntry:
+    return TimelineEntry.about(interview, kind="service", name=name, detail=detail)

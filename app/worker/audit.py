@@ -1,0 +1,92 @@
+"""Derives every interview's status again from its stored facts, and compares it with what is stored."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.db import transaction
+from app.interviews.facts import load_facts
+from app.lifecycle import Facts, Waits, derive
+from app.models import Interview, TimelineEntry
+
+BATCH = 500  # interviews
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that is not what it should be, and by which account it should be otherwise: the facts or the timeline."""
+
+    interview_id: uuid.UUID
+    field: str
+    stored: object
+    expected: object
+    account: str
+
+
+async def audit(
+    sessions: async_sessionmaker[AsyncSession], *, waits: Waits, since: datetime | None = None
+) -> AsyncIterator[Difference]:
+    """Yield every difference, of all interviews or of those changed since. Reads a batch at a time, in one snapshot."""
+    last = uuid.UUID(int=0)
+    while True:
+        async with transaction(sessions) as session:
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            batch = await _batch(session, last, since)
+            facts = await load_facts(session, batch)
+            told = await _last_changes(session, batch)
+        if not batch:
+            return
+        for interview in batch:
+            for difference in _compare(interview, facts[interview.id], told.get(interview.id), waits):
+                yield difference
+        last = batch[-1].id
+
+
+async def _batch(session: AsyncSession, after: uuid.UUID, since: datetime | None) -> Sequence[Interview]:
+    query = select(Interview).where(Interview.id > after).order_by(Interview.id).limit(BATCH)
+    if since:
+        query = query.where(Interview.updated_at >= since)
+    return (await session.scalars(query)).all()
+
+
+async def _last_changes(session: AsyncSession, batch: Sequence[Interview]) -> dict[uuid.UUID, TimelineEntry]:
+    """Return the last change of status that each interview's timeline tells of."""
+    rows = await session.scalars(
+        select(TimelineEntry)
+        .ext(distinct_on(TimelineEntry.interview_id))
+        .where(TimelineEntry.interview_id.in_([each.id for each in batch]), TimelineEntry.kind == "status")
+        .order_by(TimelineEntry.interview_id, TimelineEntry.id.desc())
+    )
+    return {row.interview_id: row for row in rows}
+
+
+def _compare(interview: Interview, facts: Facts, told: TimelineEntry | None, waits: Waits) -> list[Difference]:
+    derived = derive(facts, interview.settled_at, waits)
+    by_facts = {
+        "status": derived.status,
+        "end_reason": derived.end_reason,
+        "started_at": derived.started_at,
+        "ended_at": derived.ended_at,
+        "talk_time": derived.talk_time,
+    }
+    found: list[tuple[str, str, object]] = [("facts", field, expected) for field, expected in by_facts.items()]
+    if told is None:
+        found.append(("timeline", "status", "READY_TO_JOIN"))
+    else:
+        found += [("timeline", "status", told.detail["to"]), ("timeline", "end_reason", told.detail["endReason"])]
+        ended_at = told.detail["endedAt"]
+        found.append(("timeline", "ended_at", datetime.fromisoformat(ended_at) if ended_at else None))
+        if "startedAt" in told.detail:
+            started_at = told.detail["startedAt"]
+            found.append(("timeline", "started_at", datetime.fromisoformat(started_at) if started_at else None))
+            found.append(("timeline", "talk_time", timedelta(seconds=told.detail["talkTime"])))
+    return [
+        Difference(interview.id, field, getattr(interview, field), expected, account)
+        for account, field, expected in found
+        if getattr(interview, field) != expected
+    ]

@@ -1,0 +1,18 @@
+"""What every part of the worker needs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.lifecycle import Waits
+from app.livekit_server import LiveKitServer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    sessions: async_sessionmaker[AsyncSession]
+    livekit: LiveKitServer
+    waits: Waits
+    agent_name: str
+    reconcile_every: timedelta

@@ -1,0 +1,167 @@
+"""The loops of a worker: take what is due, run what is periodic, until told to stop."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import metrics
+from app.db import transaction
+from app.errors import DatabaseUnavailable
+from app.interviews.settle import lock, settle
+from app.livekit_server import LiveKitUnavailable
+from app.worker.attend import attend, claim
+from app.worker.audit import audit
+from app.worker.context import Context
+from app.worker.reconcile import reconcile
+
+log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds
+AT_ONCE = 8  # interviews that one process attends to
+SWEEP = 1000  # interviews
+
+TAKE_TICK = text(
+    """
+    UPDATE ticks SET last_run = :now
+    WHERE name = (
+        SELECT name FROM ticks WHERE name = :name AND last_run <= :before FOR UPDATE SKIP LOCKED
+    )
+    RETURNING name
+    """
+)
+# A token that is issued moves nothing, so an interview without closesAt gets its deadline only here.
+WITHOUT_DEADLINE = text(
+    """
+    SELECT i.id FROM interviews i
+    WHERE i.status = 'READY_TO_JOIN' AND i.next_deadline_at IS NULL
+        AND EXISTS (
+            SELECT FROM join_requests j
+            WHERE j.interview_id = i.id AND j.attempt = i.attempt AND j.answer = 'TOKEN_ISSUED'
+        )
+    LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A task that one of all processes runs once in a period."""
+
+    name: str
+    period: timedelta
+    run: Callable[[Context], Awaitable[None]]
+
+
+async def work(context: Context, stop: asyncio.Event) -> None:
+    """Work until `stop` is set; what is under way then is finished first."""
+    periodic = (
+        Periodic("reconcile", context.reconcile_every, reconcile),
+        Periodic("sweep", timedelta(minutes=10), sweep),
+        Periodic("audit", timedelta(days=1), nightly_audit),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_attend_all_due(context, stop))
+        for task in periodic:
+            group.create_task(_repeat(context, task, stop))
+
+
+async def _attend_all_due(context: Context, stop: asyncio.Event) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            await slots.acquire()
+            interview_id = await _claim(context)
+            if interview_id is None:
+                slots.release()
+                await _pause(stop)
+                continue
+            attending = group.create_task(_attend(context, interview_id))
+            attending.add_done_callback(lambda _: slots.release())
+
+
+async def _claim(context: Context) -> uuid.UUID | None:
+    try:
+        return await claim(context, now=datetime.now(UTC))
+    except DatabaseUnavailable as error:
+        log.warning("nothing can be attended to: %r", error.__cause__)
+    except SQLAlchemyError:  # an error that got out of here would end all loops
+        log.exception("nothing can be attended to")
+        metrics.WORKER_ERRORS.inc()
+    return None
+
+
+async def _attend(context: Context, interview_id: uuid.UUID) -> None:
+    try:
+        await attend(context, interview_id)
+    except DatabaseUnavailable as error:
+        log.warning("interview %s is attended to again after its lease: %r", interview_id, error.__cause__)
+    except Exception:  # an error that got out of here would end all loops
+        log.exception("interview %s is attended to again after its lease", interview_id)
+        metrics.WORKER_ERRORS.inc()
+
+
+async def _repeat(context: Context, task: Periodic, stop: asyncio.Event) -> None:
+    failing = False
+    while not stop.is_set():
+        try:
+            if await _take_tick(context, task):
+                await task.run(context)
+                if failing:
+                    log.info("%s works again", task.name)
+                failing = False
+        except (DatabaseUnavailable, LiveKitUnavailable) as error:
+            if not failing:  # said once, not every period of an outage
+                log.warning(
+                    "%s can't be done, it is tried every %s: %s", task.name, task.period, error.__cause__ or error
+                )
+            failing = True
+        except Exception:  # a period that failed must not end those to come
+            log.exception("%s failed", task.name)
+            metrics.WORKER_ERRORS.inc()
+        await _pause(stop)
+
+
+async def _take_tick(context: Context, task: Periodic) -> bool:
+    """Tell whether it is this process that has to run the task now."""
+    now = datetime.now(UTC)
+    async with transaction(context.sessions) as session:
+        taken = await session.scalar(TAKE_TICK, {"name": task.name, "now": now, "before": now - task.period})
+    return taken is not None
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), POLL)
+
+
+async def sweep(context: Context) -> None:
+    """Give a deadline to every interview that has none although a token was issued."""
+    async with transaction(context.sessions) as session:
+        found = (await session.scalars(WITHOUT_DEADLINE, {"limit": SWEEP})).all()
+    for interview_id in found:
+        await _settle(context, interview_id)
+
+
+async def _settle(context: Context, interview_id: uuid.UUID) -> None:
+    try:
+        async with transaction(context.sessions) as session:
+            interview = await lock(session, interview_id)
+            if interview:
+                await settle(session, interview=interview, now=datetime.now(UTC), waits=context.waits)
+    except SQLAlchemyError:  # whatever is wrong with this row, those behind it need their deadlines too
+        log.exception("interview %s could not be settled", interview_id)
+        metrics.WORKER_ERRORS.inc()
+
+
+async def nightly_audit(context: Context) -> None:
+    """Log and count what is not as derived. It is for people to look at: nothing is repaired by itself."""
+    async for difference in audit(context.sessions, waits=context.waits):
+        log.error("audit: %s", difference)
+        metrics.AUDIT_DIFFERENCES.inc()

@@ -1,0 +1,126 @@
+"""Compares what is believed of live interviews with what LiveKit shows, and records the difference.
+
+One ListRooms for all; ListParticipants for each room with somebody in it, or said to be: ListRooms leaves agents out
+of its count, and is some 5 s behind. So 10,000 conversations cost 10,000 calls a period, AT_ONCE of them at a time.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+
+from app import metrics
+from app.db import transaction
+from app.interviews.observe import record_occupancy
+from app.interviews.settle import lock, settle
+from app.lifecycle import Status
+from app.livekit_server import LiveKitUnavailable, LiveRoom, Occupancy
+from app.models import parse_room_name, room_name
+from app.worker.context import Context
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8  # interviews
+
+BELIEVED = text(
+    """
+    SELECT i.id, i.attempt, i.status,
+        ARRAY(SELECT c.sid FROM connections c WHERE c.interview_id = i.id AND c.attempt = i.attempt
+              AND c.left_at IS NULL AND c.missing_at IS NULL) AS connections,
+        ARRAY(SELECT r.sid FROM rooms r WHERE r.interview_id = i.id AND r.attempt = i.attempt
+              AND r.ended_at IS NULL AND r.missing_at IS NULL) AS rooms
+    FROM interviews i
+    WHERE i.status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING') OR i.id = ANY(:listed)
+        OR i.id IN (SELECT r.interview_id FROM rooms r WHERE r.ended_at IS NULL AND r.missing_at IS NULL)
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What the stored facts say of an interview's current room."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    status: Status
+    connections: Sequence[str]
+    rooms: Sequence[str]
+
+    def is_certain(self, room: LiveRoom | None) -> bool:
+        """Tell whether the room, as listed among all rooms, leaves no doubt that what is believed is true."""
+        if room is None:
+            return not self.connections and not self.rooms
+        return list(self.rooms) == [room.sid] and not self.connections and room.participants == 0
+
+    def is_confirmed_by(self, occupancy: Occupancy) -> bool:
+        """Tell whether LiveKit showed just what is believed, so that there is nothing to record."""
+        there = {who.sid for who in occupancy.participants}
+        return (
+            occupancy.room is not None and list(self.rooms) == [occupancy.room.sid] and there == set(self.connections)
+        )
+
+
+async def reconcile(context: Context) -> None:
+    """Ask LiveKit once, and settle every interview of which something else is believed. Raises LiveKitUnavailable."""
+    asked_at = datetime.now(UTC)
+    rooms = {room.name: room for room in await context.livekit.rooms()}
+    believed = await _believed(context, rooms)
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def compare(each: Believed) -> None:
+        async with slots:
+            await _compare(context, each, rooms, asked_at)
+
+    await asyncio.gather(*(compare(each) for each in believed))
+    await _put_out_of_frozen_attempts(context, believed, rooms)
+
+
+async def _believed(context: Context, rooms: dict[str, LiveRoom]) -> list[Believed]:
+    listed = [name.interview_id for name in map(parse_room_name, rooms) if name]
+    async with transaction(context.sessions) as session:
+        rows = (await session.execute(BELIEVED, {"listed": listed})).all()
+    return [Believed(row.id, row.attempt, Status(row.status), row.connections, row.rooms) for row in rows]
+
+
+async def _compare(context: Context, believed: Believed, rooms: dict[str, LiveRoom], asked_at: datetime) -> None:
+    name = room_name(believed.interview_id, believed.attempt)
+    room = rooms.get(name)
+    if believed.is_certain(room):
+        return
+    try:
+        occupancy = await context.livekit.occupancy_of(room) if room else Occupancy(asked_at, None)
+        if believed.is_confirmed_by(occupancy) and not believed.status.is_terminal:
+            return
+        async with transaction(context.sessions) as session:
+            interview = await lock(session, believed.interview_id)
+            if interview is None or interview.attempt != believed.attempt:
+                return
+            now = datetime.now(UTC)
+            await record_occupancy(session, interview=interview, occupancy=occupancy, now=now)
+            await settle(session, interview=interview, now=now, waits=context.waits)
+    except LiveKitUnavailable as error:
+        log.warning("interview %s was not compared: %s", believed.interview_id, error)
+    except Exception:
+        log.exception("interview %s could not be compared", believed.interview_id)
+        metrics.WORKER_ERRORS.inc()
+
+
+async def _put_out_of_frozen_attempts(
+    context: Context, believed: Sequence[Believed], rooms: dict[str, LiveRoom]
+) -> None:
+    """Delete the rooms of earlier attempts: an agent forgot to leave, or somebody is back with an old token."""
+    current = {each.interview_id: each.attempt for each in believed}
+    for name in rooms:
+        parsed = parse_room_name(name)
+        if parsed and parsed.attempt < current.get(parsed.interview_id, 1):
+            try:
+                existed = await context.livekit.delete_room(name)
+            except LiveKitUnavailable as error:
+                log.warning("room %s of a frozen attempt is still there: %s", name, error)
+                continue
+            metrics.ROOMS_DELETED.labels(why="frozen").inc(existed)
+            log.info("room %s of a frozen attempt deleted", name)

@@ -1,0 +1,26 @@
+"""A worker's world: a database of its own, and a LiveKit that can be broken."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import livekit_server
+from app.db import create_sessionmaker
+from app.livekit_server import LiveKitServer
+from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
+from tests.worker.livekit_stub import LiveKitStub, running_stub
+from tests.worker.world import World
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[LiveKitStub]:
+    async with running_stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+async def world(own_engine: AsyncEngine, stub: LiveKitStub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(livekit_server, "TIMEOUT", 0.6)
+    async with LiveKitServer(stub.url, LIVEKIT_KEY, LIVEKIT_SECRET) as livekit:
+        yield World(own_engine, create_sessionmaker(own_engine), stub, livekit)

@@ -1,0 +1,201 @@
+"""The audit finds nothing on what the service wrote, and all that somebody else wrote."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.lifecycle import EndReason, Outcome, Status
+from app.worker.audit import Difference, audit
+from app.worker.reconcile import reconcile
+from tests.worker.world import AGENT, World, ago
+
+History = Callable[[World], Awaitable[uuid.UUID]]
+DAY = 24 * 3600
+
+
+async def untouched(world: World) -> uuid.UUID:
+    return await world.new()
+
+
+async def waiting(world: World) -> uuid.UUID:
+    interview_id = await world.new()
+    await world.joins(interview_id, before=10)
+    return interview_id
+
+
+async def talking(world: World) -> uuid.UUID:
+    interview_id = await world.new()
+    await world.talks(interview_id, before=100)
+    return interview_id
+
+
+async def reconnecting(world: World) -> uuid.UUID:
+    interview_id = await talking(world)
+    await world.leaves(interview_id, before=20, joined_before=100, reason="CONNECTION_TIMEOUT")
+    return interview_id
+
+
+async def completed(world: World) -> uuid.UUID:
+    interview_id = await talking(world)
+    await world.leaves(interview_id, AGENT, before=20, joined_before=100, outcome="completed")
+    await world.leaves(interview_id, before=15, joined_before=100)
+    return interview_id
+
+
+async def failed(world: World) -> uuid.UUID:
+    interview_id = await world.new()
+    await world.joins(interview_id, before=200)
+    await world.attends_all_due()
+    return interview_id
+
+
+async def amended(world: World) -> uuid.UUID:
+    interview_id = await world.new()
+    await world.talks(interview_id, before=500)
+    await world.leaves(interview_id, before=300, joined_before=500)
+    await world.attends_all_due()
+    assert (await world.row(interview_id)).status is Status.ABANDONED
+    await world.reports(interview_id, Outcome.COMPLETED)
+    return interview_id
+
+
+async def cancelled(world: World) -> uuid.UUID:
+    interview_id = await talking(world)
+    await world.cancels(interview_id)
+    await world.attends_all_due()
+    return interview_id
+
+
+async def reopened(world: World) -> uuid.UUID:
+    interview_id = await cancelled(world)
+    await world.reopens(interview_id)
+    return interview_id
+
+
+async def completed_in_the_second_attempt(world: World) -> uuid.UUID:
+    interview_id = await reopened(world)
+    await world.talks(interview_id, before=0, attempt=2, room_sid="RM_2")
+    await world.reports(interview_id, Outcome.COMPLETED)
+    return interview_id
+
+
+async def found_by_asking(world: World) -> uuid.UUID:
+    interview_id = await world.new()
+    await world.talks(interview_id, before=50, told=False)
+    await reconcile(world.context)
+    world.stub.rooms.clear()
+    await reconcile(world.context)
+    return interview_id
+
+
+async def no_show(world: World) -> uuid.UUID:
+    interview_id = await world.new(closes_at=ago(-50))
+    await world.alter(interview_id, closes_at=ago(50), next_deadline_at=ago(50))
+    await world.attends_all_due()
+    return interview_id
+
+
+async def evidence_after_the_end(world: World) -> uuid.UUID:
+    interview_id = await completed(world)
+    await world.joins(interview_id, before=5, sid="PA_late", room_sid="RM_2")
+    return interview_id
+
+
+async def decided_without_livekit(world: World) -> uuid.UUID:
+    world.stub.faults["*"] = "down"
+    interview_id = await world.new()
+    await world.joins(interview_id, before=DAY + 200)
+    await world.attends_all_due()
+    world.stub.faults.clear()
+    return interview_id
+
+
+async def joined_again(world: World) -> uuid.UUID:
+    """A token is issued after the last settling."""
+    interview_id = await world.new()
+    await world.gets_token(interview_id, before=5)
+    return interview_id
+
+
+ORDINARY: list[History] = [
+    untouched,
+    waiting,
+    talking,
+    reconnecting,
+    completed,
+    failed,
+    amended,
+    cancelled,
+    reopened,
+    completed_in_the_second_attempt,
+    found_by_asking,
+    no_show,
+    evidence_after_the_end,
+    decided_without_livekit,
+    joined_again,
+]
+
+
+async def found(world: World, since: datetime | None = None) -> list[Difference]:
+    return [each async for each in audit(world.sessions, waits=world.waits, since=since)]
+
+
+@pytest.mark.parametrize("history", ORDINARY)
+async def test_nothing_is_found(world: World, history: History) -> None:
+    await history(world)
+    assert await found(world) == []
+
+
+TAMPERED: list[tuple[History, str, dict[str, Any]]] = [
+    (untouched, "status", {"status": Status.IN_PROGRESS}),
+    (talking, "status", {"status": Status.COMPLETED}),
+    (talking, "status", {"status": Status.WAITING_FOR_AGENT}),
+    (talking, "started_at", {"started_at": datetime(2026, 1, 1, tzinfo=UTC)}),
+    (talking, "started_at", {"started_at": None}),
+    (talking, "ended_at", {"ended_at": datetime(2026, 1, 1, tzinfo=UTC)}),
+    (talking, "talk_time", {"talk_time": timedelta(hours=1)}),
+    (talking, "end_reason", {"end_reason": EndReason.AGENT_LEFT}),
+    (completed, "status", {"status": Status.ABANDONED}),
+    (completed, "status", {"status": Status.ABANDONED, "decided_status": Status.ABANDONED}),
+    (completed, "status", {"status": Status.IN_PROGRESS}),
+    (completed, "end_reason", {"end_reason": EndReason.AGENT_LEFT}),
+    (completed, "end_reason", {"end_reason": EndReason.AGENT_LEFT, "decided_end_reason": EndReason.AGENT_LEFT}),
+    (completed, "started_at", {"started_at": datetime(2026, 1, 1, tzinfo=UTC)}),
+    (completed, "ended_at", {"ended_at": datetime(2026, 1, 1, tzinfo=UTC)}),
+    (completed, "talk_time", {"talk_time": timedelta(hours=1)}),
+    (amended, "status", {"status": Status.ABANDONED}),
+    (amended, "talk_time", {"talk_time": timedelta()}),
+    (cancelled, "status", {"status": Status.NO_SHOW, "decided_status": Status.NO_SHOW}),
+    (reopened, "status", {"status": Status.COMPLETED}),
+]
+
+
+@pytest.mark.parametrize(("history", "field", "values"), TAMPERED)
+async def test_what_somebody_tampered_with_is_found(
+    world: World, history: History, field: str, values: dict[str, Any]
+) -> None:
+    interview_id = await history(world)
+    await untouched(world)
+    await world.alter(interview_id, **values)
+    differences = await found(world)
+    assert field in {each.field for each in differences}
+    assert {each.interview_id for each in differences} == {interview_id}
+    assert all(each.stored != each.expected for each in differences)
+
+
+async def test_only_those_changed_since(world: World) -> None:
+    interview_id = await waiting(world)
+    await world.alter(interview_id, status=Status.COMPLETED, updated_at=ago(100))
+    assert await found(world, since=ago(50)) == []
+    assert await found(world, since=ago(200))
+
+
+async def test_more_than_a_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.worker.audit.BATCH", 2)
+    made = [await untouched(world) for _ in range(5)]
+    for interview_id in made:
+        await world.alter(interview_id, status=Status.NO_SHOW)
+    assert {each.interview_id for each in await found(world)} == set(made)

@@ -1,0 +1,232 @@
+"""The loops: what is periodic runs once over all workers, a stop is clean, and nothing short of it ends them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from app.db import create_engine, create_sessionmaker
+from app.lifecycle import Status, Waits
+from app.worker import loops
+from app.worker.context import Context
+from app.worker.loops import Periodic, sweep, work
+from app.worker.running import work_alone
+from tests.conftest import make_settings
+from tests.worker.world import World, ago
+
+
+@asynccontextmanager
+async def at_work(*contexts: Context) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = [asyncio.create_task(work(context, stop)) for context in contexts]
+    try:
+        yield
+        assert not any(task.done() for task in running), "a worker ended by itself"
+    finally:
+        stop.set()
+        await asyncio.wait_for(asyncio.gather(*running), 15)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "POLL", 0.02)
+
+
+async def becomes(world: World, interview_id: object, status: Status, within: float = 10) -> None:
+    async with asyncio.timeout(within):
+        while (await world.row(interview_id)).status is not status:  # type: ignore[arg-type]  # noqa: ASYNC110 - what is waited for is in the database, or another task's
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_due_is_attended_to(world: World) -> None:
+    interview_id = await world.new()
+    await world.joins(interview_id, before=100)
+    async with at_work(world.context):
+        await becomes(world, interview_id, Status.FAILED)
+
+
+async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
+    world.dispatching()
+    made = [await world.new() for _ in range(20)]
+    for number, interview_id in enumerate(made):
+        await world.joins(interview_id, before=50 if number % 2 else 100)
+    async with at_work(world.context, world.context):
+        for number, interview_id in enumerate(made):
+            if number % 2 == 0:
+                await becomes(world, interview_id, Status.FAILED)
+        async with asyncio.timeout(10):
+            while sum(map(len, world.stub.dispatches.values())) < 10:  # noqa: ASYNC110 - what is waited for is in the database, or another task's
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+    for number, interview_id in enumerate(made):
+        told = await world.told(interview_id)
+        assert [entry.name for entry in told].count("agent_missing") == (number % 2 == 0)
+        assert [entry.name for entry in told].count("agent_dispatched") == (number % 2)
+    assert all(len(each) == 1 for each in world.stub.dispatches.values())
+
+
+async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+
+    async def noted(_: Context) -> None:
+        runs.append("reconcile")
+
+    monkeypatch.setattr(loops, "reconcile", noted)
+    async with at_work(world.context, world.context):
+        await asyncio.sleep(0.5)
+    assert runs == ["reconcile"]
+    async with world.sessions.begin() as session:
+        await session.execute(text("UPDATE ticks SET last_run = last_run - interval '30 seconds'"))
+    async with at_work(world.context, world.context):
+        await asyncio.sleep(0.3)
+    assert runs == ["reconcile"] * 2
+
+
+async def test_a_periodic_task_that_fails_is_tried_again(world: World) -> None:
+    runs: list[int] = []
+
+    async def failing(_: Context) -> None:
+        runs.append(1)
+        raise ValueError("of the test")
+
+    stop = asyncio.Event()
+    task = Periodic("sweep", timedelta(seconds=0), failing)
+    running = asyncio.create_task(loops._repeat(world.context, task, stop))  # noqa: SLF001 - its period is of the test
+    async with asyncio.timeout(5):
+        while len(runs) < 3:  # noqa: ASYNC110 - what is waited for is in the database, or another task's
+            await asyncio.sleep(0.02)
+    stop.set()
+    await running
+
+
+async def test_a_stop_finishes_what_is_under_way(world: World) -> None:
+    interview_id = await world.new()
+    await world.joins(interview_id, before=100)
+    stop, asked = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        asked.set()
+        await asyncio.sleep(0.3)
+
+    world.stub.before["ListParticipants"] = slowly
+    running = asyncio.create_task(work(world.context, stop))
+    await asyncio.wait_for(asked.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    row = await world.row(interview_id)
+    assert (row.status, row.leased_until) == (Status.FAILED, None)
+
+
+async def test_a_livekit_that_hangs_does_not_hold_up_a_stop(world: World) -> None:
+    for _ in range(10):
+        await world.joins(await world.new(), before=100)
+    world.stub.faults["*"] = "slow"
+    async with at_work(world.context):
+        await asyncio.sleep(0.3)
+
+
+async def test_a_poisoned_row_stops_nobody(world: World) -> None:
+    for _ in range(loops.AT_ONCE + 1):
+        poisoned = await world.new()
+        await world.alter(poisoned, max_duration=10**15, next_deadline_at=ago(500))
+    healthy = await world.new()
+    await world.joins(healthy, before=100)
+    async with at_work(world.context):
+        await becomes(world, healthy, Status.FAILED)
+
+
+async def test_the_database_away_for_a_moment(world: World, postgres_url: str) -> None:
+    async with world.sessions() as session:
+        name = str(await session.scalar(text("SELECT current_database()")))
+    admin = await asyncpg.connect(postgres_url)
+    try:
+        async with at_work(world.context):
+            await asyncio.sleep(0.1)
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+            await asyncio.sleep(0.3)
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            interview_id = await world.new()
+            await world.joins(interview_id, before=95)
+            await becomes(world, interview_id, Status.FAILED)
+    finally:
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await admin.close()
+
+
+class TestSweep:
+    async def test_a_token_without_closes_at_gets_a_deadline(self, world: World) -> None:
+        interview_id, other = await world.new(), await world.new()
+        await world.gets_token(interview_id, before=100)
+        await sweep(world.context)
+        row = await world.row(interview_id)
+        assert row.next_deadline_at
+        assert (row.next_deadline_at - ago(100)) - world.waits.idle < (ago(0) - ago(5))
+        assert (await world.row(other)).next_deadline_at is None
+
+    async def test_those_that_get_none_do_not_keep_the_others_waiting(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loops, "SWEEP", 2)
+        for _ in range(4):
+            refused = await world.new()
+            async with world.sessions.begin() as session:
+                await session.execute(
+                    text(
+                        "INSERT INTO join_requests (interview_id, attempt, at, answer) "
+                        "VALUES (:id, 1, now(), 'too_early')"
+                    ),
+                    {"id": refused},
+                )
+        interview_id = await world.new()
+        await world.gets_token(interview_id, before=100)
+        await sweep(world.context)
+        assert (await world.row(interview_id)).next_deadline_at
+
+
+def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": own_database,
+        "JOIN_POLICY": "open",
+        "LIVEKIT_URL": "ws://127.0.0.1:9",
+    }
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "worker"], env=environment, cwd=tmp_path, stderr=out, stdout=out
+        )
+    try:
+        for _ in range(400):
+            if "at work" in log.read_text() or process.poll() is not None:
+                break
+            signal.sigtimedwait([], 0.05)
+        assert process.poll() is None, log.read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+async def test_a_worker_alone_stops_on_sigint(own_database: str) -> None:
+    engine = create_engine(own_database)
+    settings = make_settings(livekit_url="ws://127.0.0.1:9")
+    running = asyncio.create_task(work_alone(settings, create_sessionmaker(engine), Waits()))
+    await asyncio.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.wait_for(running, 10)
+    await engine.dispose()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
