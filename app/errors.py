@@ -50,6 +50,21 @@ class InterviewOver(Refused):
     detail = "The interview has ended and can't be joined any more. Ask the recruiter to schedule another one."
 
 
+class InterviewNotOver(AppError):
+    code, status, title = "interview_not_over", 409, "The interview is not over"
+    detail = "Only an interview that is over can be opened again. Cancel it first, if it is to begin anew."
+
+
+class NotStarted(AppError):
+    code, status, title = "not_started", 409, "The conversation has not started"
+    detail = "Report the outcome once candidate and agent were both in the room."
+
+
+class WrongRoom(AppError):
+    code, status, title = "wrong_room", 409, "Not the room of the current attempt"
+    detail = "Name the room that the agent was in. What is reported of an attempt counts until the next one opens."
+
+
 class PayloadInvalid(AppError):
     code, status, title = "payload_invalid", 422, "The request is not valid"
     detail = "Correct the fields named in 'errors' and send the request again."

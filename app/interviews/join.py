@@ -1,17 +1,25 @@
-"""Joining: from an interview's id to an access token with its eleven metadata fields. One read, one append, no lock."""
+"""Joining: from an interview's id to an access token with its eleven metadata fields.
+
+One read, one append, no lock, unless the interview is over.
+"""
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
+from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
-from app.lifecycle import Status
+from app.interviews.settle import lock, settle
+from app.lifecycle import Status, Waits
 from app.livekit import TOKEN_LIFE, Signer
 from app.models import Interview, JoinRequest, room_name
+
+ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
+STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +31,19 @@ class Ticket:
     expires_at: datetime
 
 
-async def join(session: AsyncSession, *, interview_id: uuid.UUID, now: datetime, signer: Signer) -> Ticket:
+async def join(
+    session: AsyncSession, *, interview_id: uuid.UUID, now: datetime, signer: Signer, waits: Waits
+) -> Ticket:
     """Let the candidate in. Raises InterviewNotFound, TooEarly or InterviewOver; the latter two are recorded too.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
+    After a fault of the platform (FAILED) the next attempt opens by itself.
     """
     interview = await session.get(Interview, interview_id)
     if interview is None:
         raise InterviewNotFound
+    if interview.status.is_terminal:
+        interview = await _try_again(session, interview_id, now, waits)
     refusal = _refusal(interview, now)
     answer = refusal.code if refusal else TOKEN_ISSUED
     await session.execute(
@@ -40,6 +53,20 @@ async def join(session: AsyncSession, *, interview_id: uuid.UUID, now: datetime,
         raise refusal
     token = access_token(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
     return Ticket(interview, token, now.replace(microsecond=0) + TOKEN_LIFE)
+
+
+async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: datetime, waits: Waits) -> Interview:
+    """Return the interview, settled; in its next attempt, if the last one FAILED and it has not been tried enough."""
+    interview = await lock(session, interview_id)
+    if interview is None:
+        raise InterviewNotFound
+    await settle(session, interview=interview, now=now, waits=waits)
+    too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
+    if interview.status is Status.FAILED and interview.opened_by_join + 1 < ATTEMPTS and not too_late:
+        interview.opened_by_join += 1
+        open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
+        await session.flush()
+    return interview
 
 
 def _refusal(interview: Interview, now: datetime) -> AppError | None:

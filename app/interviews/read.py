@@ -1,21 +1,19 @@
 """Reading: one interview or a page of them, with what a recruiter wants to see beside the row."""
 
-import base64
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import CursorInvalid, InterviewNotFound
+from app.interviews.cursor import decode_cursor, encode_cursor
 from app.interviews.facts import load_facts
-from app.lifecycle import Status, Visit, visits
-from app.models import Interview, JoinRequest
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from app.lifecycle import Facts, Status, Visit, visits
+from app.models import Interview, JoinRequest, Report
 
 
 class ShownStatus(StrEnum):
@@ -42,7 +40,7 @@ class View:
     talk_time: timedelta
     join_attempts: int
     connected: Sequence[Visit]
-    """Who is in the room of the current attempt now."""
+    """Who is in the room of the current attempt now, in the order of their joining."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +49,32 @@ class Page:
     next_cursor: str | None
 
 
-async def get_interview(
-    session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
-) -> View:
-    """Return the organization's interview. Raises InterviewNotFound, for another organization's as well."""
+async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
+    """Return the row of the organization's interview. Raises InterviewNotFound, for another organization's as well."""
     interview = await session.scalar(
         select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)
     )
     if interview is None:
         raise InterviewNotFound
+    return interview
+
+
+async def get_interview(
+    session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
+) -> View:
+    """Return the organization's interview as of `now`. Raises InterviewNotFound, for another organization's as well."""
+    interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
     return (await views_of(session, interviews=[interview], now=now))[0]
+
+
+async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:
+    """Return what the agent reported of the current attempt last."""
+    return await session.scalar(
+        select(Report)
+        .where(Report.interview_id == interview.id, Report.attempt == interview.attempt)
+        .order_by(Report.last_said_at.desc())
+        .limit(1)
+    )
 
 
 async def list_interviews(
@@ -80,7 +94,8 @@ async def list_interviews(
         query = query.where(tuple_(Interview.created_at, Interview.id) < tuple_(*_parse_cursor(cursor)))
     query = query.order_by(Interview.created_at.desc(), Interview.id.desc()).limit(limit + 1)
     found = (await session.scalars(query)).all()
-    next_cursor = _cursor(found[limit - 1]) if len(found) > limit else None
+    last = found[limit - 1] if len(found) > limit else None
+    next_cursor = encode_cursor(last.created_at, last.id.hex) if last else None
     return Page(await views_of(session, interviews=found[:limit], now=now), next_cursor)
 
 
@@ -93,10 +108,15 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
             status=shown_status(interview, now),
             talk_time=_talk_time(interview, now),
             join_attempts=counts.get(interview.id, 0),
-            connected=[visit for visit in visits(facts[interview.id]) if visit.departure is None],
+            connected=_connected(facts[interview.id]),
         )
         for interview in interviews
     ]
+
+
+def _connected(facts: Facts) -> list[Visit]:
+    there = [visit for visit in visits(facts) if visit.departure is None]
+    return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
 
 
 def shown_status(interview: Interview, now: datetime) -> ShownStatus:
@@ -129,17 +149,9 @@ async def _join_counts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
     return {row.interview_id: row.joins for row in rows}
 
 
-def _cursor(last: Interview) -> str:
-    """Return where the next page begins: opaque to callers, as its form may change."""
-    micros = (last.created_at - EPOCH) // timedelta(microseconds=1)
-    raw = f"{micros}.{last.id.hex}"
-    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
-
-
 def _parse_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+    at, (key,) = decode_cursor(cursor, parts=1)
     try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        micros, _, key = raw.partition(".")
-        return EPOCH + timedelta(microseconds=int(micros)), uuid.UUID(hex=key)
-    except (ValueError, OverflowError) as error:
+        return at, uuid.UUID(hex=key)
+    except ValueError as error:
         raise CursorInvalid from error

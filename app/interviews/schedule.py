@@ -82,7 +82,7 @@ async def schedule(
     check_token(interview, signer=signer, now=now)
     session.add(interview)
     await session.flush()
-    session.add(TimelineEntry(interview_id=interview.id, attempt=1, at=now, kind="call", name="scheduled", detail={}))
+    session.add(TimelineEntry.about(interview, kind="call", name="scheduled", detail={}))
     await session.flush()
     await session.refresh(interview)
     return interview

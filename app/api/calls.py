@@ -1,0 +1,105 @@
+"""What recruiters, platforms and agents say about an interview."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from app.api.deps import AgentCaller, CurrentWaits, InterviewId, Now, Session, Writer, body_documentation, json_body
+from app.api.problems import answers
+from app.api.schemas import CompletionReport, Interview, Reopening
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewNotFound,
+    InterviewNotOver,
+    InterviewOver,
+    MissingScope,
+    NotStarted,
+    PayloadInvalid,
+    Unauthorized,
+    WrongRoom,
+)
+from app.interviews.calls import cancel, complete, lock_owned, reopen
+from app.interviews.read import views_of
+
+router = APIRouter()
+
+LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the rest
+
+
+@router.post(
+    "/interviews/{interview_id}/cancel",
+    tags=["recruiter"],
+    operation_id="cancelInterview",
+    summary="Cancel an interview; whoever is in the room is put out",
+    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewOver, DatabaseUnavailable),
+)
+async def cancel_interview(
+    interview_id: InterviewId, caller: Writer, session: Session, now: Now, waits: CurrentWaits
+) -> Interview:
+    """Cancelling again changes nothing. What ended before, also by a deadline that nobody acted on yet, stays so."""
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    await cancel(session, interview=interview, now=now, waits=waits)
+    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+
+
+@router.post(
+    "/interviews/{interview_id}/reopen",
+    tags=["recruiter"],
+    operation_id="reopenInterview",
+    summary="Open an interview that is over as a new attempt",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        InterviewNotFound,
+        InterviewNotOver,
+        PayloadInvalid,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(Reopening, required=False),
+)
+async def reopen_interview(
+    interview_id: InterviewId,
+    caller: Writer,
+    session: Session,
+    now: Now,
+    waits: CurrentWaits,
+    body: Annotated[Reopening, Depends(json_body(Reopening))],
+) -> Interview:
+    """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    await reopen(session, interview=interview, closes_at=body.closes_at, now=now, waits=waits)
+    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+
+
+@router.post(
+    "/interviews/{interview_id}/complete",
+    tags=["agent"],
+    operation_id="completeInterview",
+    summary="Report how the conversation went",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        InterviewNotFound,
+        WrongRoom,
+        NotStarted,
+        InterviewOver,
+        PayloadInvalid,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(CompletionReport),
+)
+async def complete_interview(
+    interview_id: InterviewId,
+    caller: AgentCaller,
+    session: Session,
+    now: Now,
+    waits: CurrentWaits,
+    body: Annotated[CompletionReport, Depends(json_body(CompletionReport, largest=LARGEST_REPORT))],
+) -> Interview:
+    """The same report again is fine. For 15 minutes after the end, `completed` beats FAILED and ABANDONED."""
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    await complete(session, interview=interview, said=body.completion(), now=now, waits=waits)
+    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
