@@ -1,0 +1,246 @@
+"""`interviews simulate` against a deployment in small, whose answers are known: what it sends, and what it reports."""
+
+import argparse
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from livekit.api import LiveKitAPI, TokenVerifier, WebhookReceiver
+from livekit.protocol.room import DeleteRoomRequest
+
+from app.simulation.delivery import Rates
+from app.simulation.history import Expected
+from app.simulation.options import Options
+from app.simulation.pace import Pace
+from app.simulation.report import Outcome, Report
+from app.simulation.run import add_arguments, announcement, main, options_of, simulate
+
+KEY, SECRET = "devkey", "a secret of thirty-two characters"
+QUICK = Options(
+    livekit_key=KEY,
+    livekit_secret=SECRET,
+    listen_port=0,
+    interviews=3,
+    spread=0.2,
+    pace=Pace(shortest_talk=0.2, longest_talk=0.4),
+    kinds=("agent_announces_completed",),
+    reconcile=-5,  # asked at once: it takes what it is told
+    patience=0,
+    goodbye=0.5,
+)
+
+
+@dataclass
+class Small:
+    """A deployment that believes an agent's last word, and nothing else."""
+
+    statuses: dict[str, str] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    refusing: list[int] = field(default_factory=list)
+    lying: bool = False
+    url: str = ""
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/interviews", self.schedule)
+        app.router.add_post("/interviews/{id}/join", self.join)
+        app.router.add_get("/interviews/{id}", self.read)
+        app.router.add_post("/webhooks/livekit", self.webhook)
+        return app
+
+    async def schedule(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        assert request.headers["Authorization"] == "Bearer ik_local"
+        assert {"candidateId", "applicationId", "jobPostId", "jobTitle", "phoneNumber", "maxDuration"} == body.keys()
+        interview_id = f"i{len(self.statuses)}"
+        self.statuses[interview_id] = "READY_TO_JOIN"
+        return web.json_response({"interviewId": interview_id}, status=201)
+
+    async def join(self, request: web.Request) -> web.Response:
+        name = f"interview-{request.match_info['id']}"
+        token = jwt.encode({"sub": "candidate", "video": {"room": name}}, SECRET, algorithm="HS256")
+        return web.json_response({"participantToken": token})
+
+    async def read(self, request: web.Request) -> web.Response:
+        status = self.statuses[request.match_info["id"]]
+        reason = "AGENT_REPORTED" if status == "COMPLETED" and not self.lying else None
+        return web.json_response({"status": status, "endReason": reason, "startedAt": None, "endedAt": None})
+
+    async def webhook(self, request: web.Request) -> web.Response:
+        if self.refusing:
+            return web.Response(status=self.refusing.pop())
+        receiver = WebhookReceiver(TokenVerifier(KEY, SECRET))
+        event = receiver.receive(await request.text(), request.headers["Authorization"])
+        self.events.append(event.event)
+        if event.participant.attributes.get("interview.outcome") == "completed":
+            self.statuses[event.room.name.removeprefix("interview-")] = "COMPLETED"
+        return web.json_response({})
+
+
+@pytest.fixture
+async def small() -> AsyncIterator[Small]:
+    deployment = Small()
+    async with listening(deployment.app()) as deployment.url:
+        yield deployment
+
+
+@asynccontextmanager
+async def listening(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.slow
+async def test_a_deployment_that_is_right(small: Small) -> None:
+    report = await simulate(replace(QUICK, url=small.url))
+    assert report.ok, report.text()
+    assert [outcome.actual and outcome.actual.key for outcome in report.outcomes] == ["COMPLETED / AGENT_REPORTED"] * 3
+    assert small.events.count("participant_left") >= 3
+    assert "expected" in report.text()
+    assert "differences" not in report.text()
+
+
+@pytest.mark.slow
+async def test_a_deployment_that_is_wrong(small: Small) -> None:
+    small.lying = True
+    report = await simulate(replace(QUICK, url=small.url))
+    assert not report.ok
+    assert len(report.differences) == 3
+    assert "i0 agent_announces_completed: expected COMPLETED / AGENT_REPORTED, is COMPLETED" in report.text()
+
+
+@pytest.mark.slow
+async def test_livekit_tries_again_on_503_and_never_on_401(small: Small) -> None:
+    small.refusing = [503]
+    report = await simulate(replace(QUICK, url=small.url, interviews=1))
+    assert report.ok, report.text()
+    assert report.webhooks["delivered"] == len(small.events)
+    small.refusing = [401]
+    report = await simulate(replace(QUICK, url=small.url, interviews=1))
+    assert report.webhooks["refused"] == 1
+    assert not report.ok
+
+
+@pytest.mark.slow
+async def test_lost_and_repeated_events_are_counted(small: Small) -> None:
+    report = await simulate(replace(QUICK, url=small.url, rates=Rates(lost=1)))
+    assert small.events == []
+    assert report.webhooks == {"lost": report.webhooks["lost"]}
+    assert not any(outcome.determined for outcome in report.outcomes)
+    report = await simulate(replace(QUICK, url=small.url, rates=Rates(repeated=1)))
+    assert report.webhooks["delivered"] == 2 * report.webhooks["repeated"]
+
+
+async def test_a_deployment_that_is_not_there_is_told_so() -> None:
+    report = await simulate(replace(QUICK, url="http://127.0.0.1:1", interviews=1))
+    assert not report.ok
+    assert "no connection" in report.text()
+
+
+@pytest.mark.slow
+async def test_the_deployment_deletes_a_room_and_hears_of_it(small: Small, unused_tcp_port: int) -> None:
+    """It is the deployment that ends a conversation whose agent would talk on."""
+
+    async def delete(request: web.Request) -> web.Response:
+        answer = await small.webhook(request)
+        event = json.loads(await request.text())
+        if event["event"] == "track_published":
+            async with LiveKitAPI(f"http://127.0.0.1:{unused_tcp_port}", KEY, SECRET) as livekit:
+                await livekit.room.delete_room(DeleteRoomRequest(room=event["room"]["name"]))
+        return answer
+
+    async with deleting(small, delete) as url:
+        options = replace(QUICK, url=url, interviews=1, kinds=("talks_on",), listen_port=unused_tcp_port, goodbye=2)
+        report = await simulate(options)
+    assert report.calls == {"livekit.RoomService/DeleteRoom": 1}
+    assert small.events[-2:] == ["participant_left", "room_finished"]
+
+
+@asynccontextmanager
+async def deleting(small: Small, webhook: Callable[[web.Request], Any]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/interviews", small.schedule)
+    app.router.add_post("/interviews/{id}/join", small.join)
+    app.router.add_get("/interviews/{id}", small.read)
+    app.router.add_post("/webhooks/livekit", webhook)
+    async with listening(app) as url:
+        yield url
+
+
+# The report
+
+
+def outcome(expected: str, actual: str | None, *, determined: bool = True, brief: bool = False) -> Outcome:
+    found = Expected(actual, None, None, None) if actual else None
+    return Outcome("1", "kind", "i1", Expected(expected, None, 1000, 2000), found, determined, brief)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ok"),
+    [
+        ([outcome("COMPLETED", "COMPLETED")], True),
+        ([outcome("COMPLETED", "FAILED")], False),
+        ([outcome("COMPLETED", None)], False),
+        ([outcome("COMPLETED", "FAILED", determined=False)], True),
+        ([outcome("COMPLETED", "IN_PROGRESS", determined=False)], False),
+        ([outcome("COMPLETED", "FAILED", brief=True)] + [outcome("COMPLETED", "COMPLETED")] * 9, True),
+        ([outcome("COMPLETED", "FAILED", brief=True)] * 2 + [outcome("COMPLETED", "COMPLETED")] * 8, False),
+        ([outcome("COMPLETED", "FAILED")] + [outcome("COMPLETED", "COMPLETED")] * 9, False),
+    ],
+)
+def test_what_counts_as_right(outcomes: list[Outcome], ok: bool) -> None:
+    assert Report(replace(QUICK, at_least=0.9), outcomes).ok == ok
+
+
+# The command line
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(given)
+
+
+def test_without_arguments_it_tries_a_laptop() -> None:
+    assert options_of(arguments()) == Options()
+
+
+def test_speed_shortens_every_wait_and_says_so() -> None:
+    options = options_of(arguments("--speed", "10", "--agent-wait", "20"))
+    assert (options.pace.grace, options.pace.agent) == (12, 20)
+    said = announcement(options)
+    assert "shortened waits" in said
+    assert "grace 12 s, agent-wait 20 s" in said
+    assert "candidate_drops_and_returns" in said
+
+
+def test_too_fast_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments("--speed", "100")) == 2
+    assert "go slower" in capsys.readouterr().err
+
+
+def test_the_exit_code_says_that_there_was_a_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments(
+        "--url",
+        "http://127.0.0.1:1",
+        "--interviews",
+        "1",
+        "--listen",
+        "127.0.0.1:0",
+        "--patience",
+        "0",
+        "--spread",
+        "0",
+    )
+    assert main(given) == 1
+    assert "no answer" in capsys.readouterr().out

@@ -1,0 +1,133 @@
+"""The real service against a LiveKit that repeats, delays and loses webhooks, and is killed in the middle of it.
+
+The quick sizes run in `make test-slow`; those of the `soak` tests are run by hand, by `make soak`.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from app.simulation.delivery import Rates
+from app.simulation.options import Options
+from app.simulation.pace import Pace
+from app.simulation.report import Report
+from app.simulation.run import simulate
+from tests.e2e.processes import Process, clean_environment, free_port, http_status
+
+SPEED = 4
+PACE = replace(Pace().faster(SPEED), grace=30, agent=23, token=30, waited=8)
+RECONCILE = 5  # seconds
+SECRET = "the simulated LiveKit's secret, long enough"  # noqa: S105 - of the tests alone
+BAD_NETWORK = Rates(repeated=0.2, late=30)
+LOSING = Rates(lost=0.3, repeated=0.2, late=30)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A service with the waits of PACE, which asks a LiveKit on livekit_port."""
+
+    port: int
+    livekit_port: int
+    process: Process
+    env: dict[str, str]
+
+    def start(self) -> None:
+        self.process.start()
+        self.process.wait_until(lambda: http_status(self.port, "/health/ready") == 200, within=60)
+
+    def options(self, rates: Rates, *, interviews: int, seed: int, spread: float) -> Options:
+        return Options(
+            url=f"http://127.0.0.1:{self.port}",
+            livekit_key="simulated",
+            livekit_secret=SECRET,
+            listen_port=self.livekit_port,
+            interviews=interviews,
+            spread=spread,
+            seed=seed,
+            rates=rates,
+            pace=PACE,
+            reconcile=RECONCILE,
+            # Whose visits were longer than the delays must be right, all of them. Of the others some can't be: with
+            # shortened waits a deadline passes before LiveKit has noticed a timeout, 20 s after, and told it 30 s late.
+            at_least=0.95 if rates.lost else 0.99,
+        )
+
+    def audit(self) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", "audit"], env=self.env, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+
+@pytest.fixture
+def deployment(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Deployment]:
+    with _deployment(new_database(), tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def _deployment(database_url: str, folder: Path) -> Iterator[Deployment]:
+    port, livekit_port = free_port(), free_port()
+    env = clean_environment(
+        DATABASE_URL=database_url,
+        PORT=str(port),
+        JOIN_POLICY="open",
+        LIVEKIT_API_URL=f"http://127.0.0.1:{livekit_port}",
+        LIVEKIT_API_KEY="simulated",
+        LIVEKIT_API_SECRET=SECRET,
+        CANDIDATE_GRACE=str(int(PACE.grace)),
+        AGENT_WAIT=str(int(PACE.agent)),
+        TOKEN_WAIT=str(int(PACE.token)),
+        CANDIDATE_WAITED=str(int(PACE.waited)),
+        GOODBYE="3",
+        RECONCILE_EVERY=str(RECONCILE),
+    )
+    process = Process([sys.executable, "-m", "app.cli", "serve"], env=env, cwd=folder, log=folder / "service.log")
+    deployment = Deployment(port, livekit_port, process, env)
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        process.kill()
+
+
+async def run(deployment: Deployment, options: Options, *, kills: int) -> Report:
+    """Simulate, and kill the service with -9 while it is busiest; it is back at once."""
+    simulating = asyncio.create_task(simulate(options))
+    for _ in range(kills):
+        await asyncio.wait([simulating], timeout=options.spread / 2 + options.pace.grace)
+        await asyncio.to_thread(deployment.process.kill)
+        await asyncio.to_thread(deployment.start)
+    return await simulating
+
+
+def check(deployment: Deployment, report: Report) -> None:
+    sys.stdout.write(report.text())
+    assert report.ok, report.text()
+    assert "\n0 differences\n" in f"\n{deployment.audit()}"
+
+
+@pytest.mark.slow
+async def test_late_and_repeated_webhooks_and_two_kills(deployment: Deployment) -> None:
+    options = deployment.options(BAD_NETWORK, interviews=150, seed=1, spread=30)
+    check(deployment, await run(deployment, options, kills=2))
+
+
+@pytest.mark.slow
+async def test_a_third_of_the_webhooks_is_lost(deployment: Deployment) -> None:
+    options = deployment.options(LOSING, interviews=150, seed=1, spread=30)
+    check(deployment, await run(deployment, options, kills=0))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("rates", "kills"), [(BAD_NETWORK, 2), (LOSING, 0)], ids=["late", "lost"])
+async def test_two_thousand_interviews(deployment: Deployment, rates: Rates, kills: int, seed: int) -> None:
+    options = deployment.options(rates, interviews=2000, seed=seed, spread=240)
+    check(deployment, await run(deployment, options, kills=kills))
