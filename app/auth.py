@@ -59,7 +59,9 @@ async def ensure_bootstrap_key(session: AsyncSession, *, organization_id: uuid.U
         scopes=[scope.value for scope in Scope],
     )
     await session.execute(
-        fresh.on_conflict_do_update(index_elements=[ApiKey.name], set_={"key_hash": fresh.excluded.key_hash})
+        fresh.on_conflict_do_update(
+            index_elements=[ApiKey.name], set_={"key_hash": fresh.excluded.key_hash, "scopes": fresh.excluded.scopes}
+        )
     )
 
 

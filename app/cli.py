@@ -1,11 +1,11 @@
-"""interviews serve | migrate."""
+"""interviews serve | worker | migrate | audit | simulate."""
 
 import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -20,12 +20,16 @@ from app.auth import ensure_bootstrap_key
 from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
 from app.db import create_engine, create_sessionmaker, masked, transaction
 from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, SchemaBehind
 from app.interviews.demo import DEMO_ID, ensure_demo
 from app.interviews.schedule import ensure_default_organization
+from app.livekit import allow_short_secrets
 from app.logs import configure_logging
-from app.main import create_app, signer_of
-from app.schema import migrate
+from app.main import create_app, signer_of, waits_of
+from app.schema import check_schema, migrate
+from app.simulation import run as simulation
+from app.worker.audit import audit
+from app.worker.running import work_alone, working
 
 Result = TypeVar("Result")
 
@@ -35,28 +39,49 @@ DRAIN = 10  # seconds that requests under way get when the service stops
 def main() -> None:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True)
     commands.add_parser("serve", help="migrate, then listen on HOST:PORT").set_defaults(run=serve)
     commands.add_parser("migrate", help="bring the database's schema up to the code's").set_defaults(run=migrate_only)
+    commands.add_parser("worker", help="deadlines, wishes, reconciling, without the API").set_defaults(run=worker)
+    audit = commands.add_parser("audit", help="derive every status again from its facts and compare")
+    audit.add_argument("--since", type=_instant, help="only those changed since, as 2026-11-22T09:00:00Z")
+    audit.set_defaults(run=audit_all)
+    simulate = commands.add_parser("simulate", help="try a deployment with interviews whose truth is known")
+    simulation.add_arguments(simulate)
+    simulate.set_defaults(simulate=True)
     arguments = parser.parse_args()
+    if hasattr(arguments, "simulate"):  # speaks to a deployment, and needs neither its settings nor its database
+        sys.exit(simulation.main(arguments))
     settings = _read_settings()
     configure_logging()
+    if settings.is_local:
+        allow_short_secrets()
     # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.
     signal.signal(signal.SIGTERM, _exit)
     try:
         with _database(settings) as url:
-            arguments.run(settings, url)
+            arguments.run(settings, url, arguments)
     except EmbeddedPostgresError as error:
         _fail(f"The embedded Postgres can't be had: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def serve(settings: Settings, url: str) -> None:
+def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
     """Migrate, see to the first organization, its key and the demo interview, then serve until told to stop."""
     has_demo = _with_engine(url, lambda engine: _prepare(settings, engine))
     engine = create_engine(url)
-    app = create_app(settings, create_sessionmaker(engine), on_shutdown=engine.dispose)
+    sessions = create_sessionmaker(engine)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with AsyncExitStack() as running:
+            running.push_async_callback(engine.dispose)
+            if settings.run_worker:
+                await running.enter_async_context(working(settings, sessions, waits_of(settings)))
+            yield
+
+    app = create_app(settings, sessions, lifespan=lifespan)
     print(_greeting(settings, url, has_demo=has_demo), flush=True)
     uvicorn.run(
         app,
@@ -69,7 +94,35 @@ def serve(settings: Settings, url: str) -> None:
     )
 
 
-def migrate_only(settings: Settings, url: str) -> None:
+def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
+    """Work without the API, until told to stop."""
+
+    async def work(engine: AsyncEngine) -> None:
+        sessions = create_sessionmaker(engine)
+        async with transaction(sessions) as session:
+            await check_schema(session)
+        await work_alone(settings, sessions, waits_of(settings))
+
+    _with_engine(url, work)
+
+
+def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Print what is stored otherwise than derived; exit 1 if anything is."""
+
+    async def find(engine: AsyncEngine) -> int:
+        found = 0
+        async for each in audit(create_sessionmaker(engine), waits=waits_of(settings), since=arguments.since):
+            print(f"{each.interview_id} {each.field}: {each.stored}, by its {each.account} {each.expected}")
+            found += 1
+        return found
+
+    found = _with_engine(url, find)
+    print(f"{found} differences")
+    if found:
+        sys.exit(1)
+
+
+def migrate_only(settings: Settings, url: str, _: argparse.Namespace) -> None:
     """Migrate and stop."""
     _with_engine(url, migrate)
     print(f"The schema of {_name(settings, url)} is up to date.")
@@ -101,6 +154,8 @@ def _with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> 
 
     try:
         return asyncio.run(run())
+    except SchemaBehind as error:
+        _fail(f"{error.title}. {error.sentence}")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, DatabaseUnavailable) as error:
         cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
         _fail(f"The database {masked(url)} can't be used: {cause}\nStart it, or correct DATABASE_URL.")
@@ -154,6 +209,11 @@ def _greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
             f"Join it           curl -X POST {address}/interviews/{DEMO_ID}/join",
         ]
     return "\n" + "\n".join(lines) + "\n"
+
+
+def _instant(given: str) -> datetime:
+    at = datetime.fromisoformat(given)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:

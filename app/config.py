@@ -15,6 +15,8 @@ LOCAL_API_KEY = "ik_local"
 
 SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
 
+SHORTEST_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
+
 Seconds = Annotated[int, Field(gt=0)]
 
 
@@ -29,6 +31,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     database_url: SecretStr | None = None
     livekit_url: str = "ws://127.0.0.1:7880"
+    livekit_api_url: str | None = None
     livekit_api_key: str = LOCAL_LIVEKIT_KEY
     livekit_api_secret: SecretStr = SecretStr(LOCAL_LIVEKIT_SECRET)
     livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
@@ -37,8 +40,14 @@ class Settings(BaseSettings):
     client_metadata_updates: bool = False
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
+    run_worker: bool = True
     candidate_grace: Seconds = 120
     agent_wait: Seconds = 90
+    dispatch_after: Seconds = 30
+    token_wait: Seconds = 120
+    candidate_waited: Seconds = 30
+    goodbye: Seconds = 10
+    reconcile_every: Seconds = 30
 
     @field_validator("livekit_previous_keys", mode="before")
     @classmethod
@@ -61,7 +70,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        faults = [*self._not_built_yet(), *([] if self.is_local else self._unsafe_outside_a_laptop())]
+        faults = [
+            *self._not_built_yet(),
+            *self._contradictions(),
+            *([] if self.is_local else self._unsafe_outside_a_laptop()),
+        ]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -69,6 +82,11 @@ class Settings(BaseSettings):
     def _not_built_yet(self) -> list[str]:
         if self.join_policy in ("phone", "invite"):
             return [f"JOIN_POLICY={self.join_policy} is not built yet: set JOIN_POLICY=open, or wait for its release"]
+        return []
+
+    def _contradictions(self) -> list[str]:
+        if self.agent_name and self.dispatch_after >= self.agent_wait:
+            return ["DISPATCH_AFTER: set less than AGENT_WAIT, or no agent is ever dispatched"]
         return []
 
     def _unsafe_outside_a_laptop(self) -> list[str]:
@@ -81,6 +99,15 @@ class Settings(BaseSettings):
             faults.append(f"LIVEKIT_API_SECRET: set a secret of {SHORTEST_SECRET} characters or more ({why})")
         if len(self.bootstrap_api_key.get_secret_value()) < SHORTEST_SECRET:
             faults.append(f"BOOTSTRAP_API_KEY: set a key of {SHORTEST_SECRET} characters or more ({why})")
+        faults += [
+            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {SHORTEST_SECRET} characters or more ({why})"
+            for key, secret in self.livekit_previous_keys.items()
+            if len(secret.get_secret_value()) < SHORTEST_SECRET
+        ]
+        if self.candidate_grace < SHORTEST_GRACE:
+            faults.append(
+                f"CANDIDATE_GRACE: set {SHORTEST_GRACE} seconds or more, or a crashed agent looks like a closed room"
+            )
         if self.join_policy is None:
             faults.append(
                 f"JOIN_POLICY: say 'open' in so many words, if whoever knows an interview's id may join it ({why})"
@@ -96,7 +123,8 @@ class Settings(BaseSettings):
     def livekit_keys(self) -> dict[str, str]:
         """Every key pair whose signature on a webhook is accepted, the current one first."""
         previous = {key: secret.get_secret_value() for key, secret in self.livekit_previous_keys.items()}
-        return {self.livekit_api_key: self.livekit_api_secret.get_secret_value(), **previous}
+        current = {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
+        return {**current, **previous, **current}  # one name has one secret: the current one
 
 
 def is_loopback(host: str) -> bool:

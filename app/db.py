@@ -1,11 +1,11 @@
 """The database: the declarative base, and how engines and sessions are made."""
 
 import enum
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from sqlalchemy import ARRAY, BigInteger, DateTime, Enum, MetaData, Text
@@ -27,6 +27,10 @@ SERVER_SETTINGS = {
 }
 # SQLSTATEs of what passes by itself: lock and statement timeouts, deadlocks, a server that starts or shuts down.
 PASSING_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
+
+# Up to the last @: in a password that is not escaped may be anything.
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@")
+_PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 def _values(names: type[enum.Enum]) -> list[str]:
@@ -63,7 +67,10 @@ def create_engine(url: str) -> AsyncEngine:
     """
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+        try:
+            return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+        except ValueError as error:  # its text may hold a piece of the password
+            raise asyncpg.InterfaceError("it is not a valid URL: postgresql://user:password@host:5432/name") from error
 
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -111,8 +118,5 @@ def is_passing(error: DBAPIError) -> bool:
 
 
 def masked(url: str) -> str:
-    """Return the URL without its password, for people to read."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+    """Return the URL without its passwords, for people to read; also one that is no valid URL."""
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))

@@ -1,4 +1,4 @@
-"""The only importer of LiveKit's library: access tokens out, webhooks in.
+"""LiveKit's library, first half: access tokens out, webhooks in. The other half is livekit_server.py.
 
 Facts about LiveKit that the code leans on are in docs/livekit.md.
 """
@@ -6,6 +6,7 @@ Facts about LiveKit that the code leans on are in docs/livekit.md.
 import base64
 import hashlib
 import hmac
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 import jwt
 import orjson
+from google.protobuf.json_format import ParseError
 from livekit.api import TokenVerifier
 
 from app.errors import WebhookInvalid, WebhookNotSigned
@@ -21,6 +23,7 @@ TOKEN_LIFE = timedelta(minutes=10)
 LARGEST_TOKEN = 8000  # bytes; clients send it in a URL's query, and proxies take some 8 KB there
 EMPTY_TIMEOUT = timedelta(seconds=300)  # LiveKit's default, for a room that nobody has joined
 LATEST = 4_102_444_800  # seconds; the year 2100: what claims to be later is no instant of LiveKit's
+LONGEST_TEXT = 500  # characters; LiveKit's own limits are below, and Postgres can't index what is far above
 DEPARTURE_MARGIN = timedelta(seconds=5)
 
 _JWT_HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
@@ -115,6 +118,11 @@ class Event:
     participant: Participant | None
 
 
+def allow_short_secrets() -> None:
+    """Keep PyJWT quiet about a secret shorter than 32 bytes: the settings allow one on a laptop only."""
+    warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
+
+
 def verify_webhook(body: bytes, authorization: str | None, keys: Mapping[str, str]) -> None:
     """Raise WebhookNotSigned unless the bare JWT in `authorization` is of a known key and signs this very body."""
     secret = keys.get(_issuer(authorization))
@@ -122,10 +130,10 @@ def verify_webhook(body: bytes, authorization: str | None, keys: Mapping[str, st
         raise WebhookNotSigned
     try:
         claims = TokenVerifier(_issuer(authorization), secret).verify(authorization)
-    except (jwt.PyJWTError, AttributeError, TypeError, ValueError) as error:  # odd claims raise the latter three
+    except (jwt.PyJWTError, ParseError, AttributeError, TypeError, ValueError) as error:  # odd claims: the latter four
         raise WebhookNotSigned from error
     digest = base64.b64encode(hashlib.sha256(body).digest())
-    if not isinstance(claims.sha256, str) or not hmac.compare_digest(claims.sha256.encode(), digest):
+    if not isinstance(claims.sha256, str) or not hmac.compare_digest(claims.sha256.encode(errors="replace"), digest):
         raise WebhookNotSigned
 
 
@@ -172,7 +180,7 @@ def _participant(found: dict[str, Any]) -> Participant:
         kind=_text(found, "kind") or "STANDARD",
         hidden=_object(found, "permission").get("hidden") is True,
         joined_at=_instant(found, "joinedAt"),
-        attributes={key: value for key, value in attributes.items() if isinstance(value, str)},
+        attributes={key: _text(attributes, key) for key in attributes},
         disconnect_reason=_text(found, "disconnectReason"),
     )
 
@@ -184,13 +192,13 @@ def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _text(parent: dict[str, Any], key: str) -> str:
     value = parent.get(key)
-    return value.replace("\0", "") if isinstance(value, str) else ""  # Postgres keeps no NUL
+    return value.replace("\0", "")[:LONGEST_TEXT] if isinstance(value, str) else ""  # Postgres keeps no NUL
 
 
 def _instant(parent: dict[str, Any], key: str) -> datetime | None:
     """Return the instant under `{key}Ms` in milliseconds or, where that is missing, under `key` in whole seconds."""
     for name, unit in ((f"{key}Ms", 1000), (key, 1)):
         value = str(parent.get(name, ""))
-        if value.isascii() and value.isdigit() and 0 < int(value[:16]) < LATEST * unit:
+        if value.isascii() and value.isdigit() and len(value) <= 16 and 0 < int(value) < LATEST * unit:
             return datetime.fromtimestamp(int(value) / unit, UTC)
     return None

@@ -1,14 +1,14 @@
 """create_app(settings, sessions): the routers, the error handlers, the middleware."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.api import health, interviews, join, problems, webhooks
+from app.api import calls, health, interviews, join, problems, webhooks
 from app.api.request_log import RequestLog
 from app.config import Settings
 from app.lifecycle import Waits
@@ -23,29 +23,29 @@ under which the logs tell more.
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
 def create_app(
-    settings: Settings,
-    sessions: async_sessionmaker[AsyncSession],
-    *,
-    on_shutdown: Callable[[], Awaitable[None]] | None = None,
+    settings: Settings, sessions: async_sessionmaker[AsyncSession], *, lifespan: Lifespan | None = None
 ) -> FastAPI:
-    """Return the service. `sessions` is the database; `on_shutdown` is awaited when the server stops."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        if on_shutdown:
-            await on_shutdown()
-
-    app = FastAPI(title="Interviews", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    """Return the service. `sessions` is the database; `lifespan` is what runs beside the server, from start to stop."""
+    app = FastAPI(
+        title="Interviews",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=(lambda _: lifespan()) if lifespan else None,
+        redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
+    )
     app.state.settings = settings
     app.state.sessions = sessions
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
-    for module in (join, interviews, webhooks, health):
+    for module in (join, interviews, calls, webhooks, health):
         app.include_router(module.router)
     problems.install(app)
-    app.add_middleware(
+    app.add_middleware(RequestLog)
+    app.add_middleware(  # the outer one: a page may read an unexpected error's requestId too
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
@@ -53,7 +53,6 @@ def create_app(
         allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
-    app.add_middleware(RequestLog)
     return app
 
 
@@ -68,4 +67,11 @@ def signer_of(settings: Settings) -> Signer:
 
 
 def waits_of(settings: Settings) -> Waits:
-    return Waits(grace=timedelta(seconds=settings.candidate_grace), agent=timedelta(seconds=settings.agent_wait))
+    return Waits(
+        grace=timedelta(seconds=settings.candidate_grace),
+        agent=timedelta(seconds=settings.agent_wait),
+        dispatch=timedelta(seconds=settings.dispatch_after) if settings.agent_name else None,
+        token=timedelta(seconds=settings.token_wait),
+        waited=timedelta(seconds=settings.candidate_waited),
+        goodbye=timedelta(seconds=settings.goodbye),
+    )

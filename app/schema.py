@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -22,7 +23,9 @@ def alembic_config() -> Config:
 async def migrate(engine: AsyncEngine) -> None:
     """Bring the schema up to the code's. Several processes may call it at once."""
     async with engine.connect() as connection:
-        await connection.execute(text("SET statement_timeout = 0"))  # another process may take long to migrate
+        # another process may take long to migrate
+        await connection.execute(text("SET statement_timeout = 0"))
+        await connection.execute(text("SET lock_timeout = 0"))
         await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
         await connection.commit()
         try:
@@ -33,6 +36,11 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    known, _ = _revisions()
+    if current and current not in known:
+        return  # newer code has migrated already: during a deployment an older process may start again
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -140,6 +140,13 @@ def make_settings(**changed: Any) -> Settings:
         "client_metadata_updates": False,
         "allowed_origins": (),
         "bootstrap_api_key": API_KEY,
+        "livekit_api_url": None,
+        "run_worker": True,
+        "dispatch_after": 30,
+        "token_wait": 120,
+        "candidate_waited": 30,
+        "goodbye": 10,
+        "reconcile_every": 30,
         "candidate_grace": 120,
         "agent_wait": 90,
     }

@@ -33,7 +33,8 @@ def blocks() -> list[str]:
 def make_run(data: Path) -> Iterator[None]:
     """`make run` as a newcomer calls it, but for where the data lies; ended by Ctrl-C."""
     env = clean_environment(DATA_DIR=str(data))
-    with (data.parent / "make-run.log").open("ab") as log:
+    log_file = data.parent / "make-run.log"
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             ["make", "run"],  # noqa: S607 - whichever make a newcomer has
             cwd=ROOT,
@@ -43,11 +44,17 @@ def make_run(data: Path) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            run_now(eventually(lambda: http_status(PORT, "/health/ready") == 200, within=60))
+            run_now(eventually(lambda: process.poll() is not None or is_ready(), within=60))
+            assert process.poll() is None, log_file.read_text()
             yield
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
             process.wait(30)
+
+
+def is_ready() -> bool:
+    return http_status(PORT, "/health/ready") == 200
 
 
 def paste(block: str) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What handlers ask for: a session with its transaction, the time, the settings' parts, and who calls."""
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import Caller, Scope, authenticate
@@ -15,6 +18,8 @@ from app.db import transaction
 from app.errors import BodyTooLarge, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 bearer = HTTPBearer(auto_error=False, description="An API key: ik_...")
 
@@ -58,6 +63,35 @@ async def read_body(request: Request, *, largest: int) -> bytes:
     return bytes(body)
 
 
+def parse_body(shape: type[Shape], body: bytes) -> Shape:
+    """Return the JSON body in its shape. Raises what FastAPI raises for a body that it reads itself."""
+    try:
+        # json, not pydantic's own parser: that takes half a character for broken JSON, and can't name its field
+        return shape.model_validate(json.loads(body.strip() or b"{}"))
+    except ValidationError as error:
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+    except (ValueError, RecursionError) as error:
+        raise RequestValidationError([{"loc": ("body",), "msg": "must be JSON", "type": "json_invalid"}]) from error
+
+
+def json_body(shape: type[Shape], *, largest: int = 64 * 1024) -> Callable[..., Coroutine[Any, Any, Shape]]:
+    """Return a dependency that gives the request's JSON body, of whatever content type: fetch() says text/plain.
+
+    Declare it after the caller: without a key nothing is read. `largest` is in bytes.
+    """
+
+    async def body(request: Request) -> Shape:
+        return parse_body(shape, await read_body(request, largest=largest))
+
+    return body
+
+
+def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """Return what the OpenAPI page says of a body that FastAPI does not read itself."""
+    content = {"application/json": {"schema": shape.model_json_schema(by_alias=True)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 def caller_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """Return a dependency that gives the caller, if its API key carries the scope."""
 
@@ -68,6 +102,7 @@ def caller_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
             raise Unauthorized
         found = await authenticate(session, key=credentials.credentials)
         found.require(scope)
+        await session.commit()  # gives the connection back: a body may come slowly, and is read only now
         return found
 
     return caller
@@ -79,4 +114,5 @@ CurrentSigner = Annotated[Signer, Depends(get_signer)]
 CurrentWaits = Annotated[Waits, Depends(get_waits)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
+AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
 InterviewId = Annotated[uuid.UUID, Path(examples=["c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])]

@@ -1,6 +1,7 @@
 """What an operator's machinery calls."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.deps import Session
 from app.api.problems import answers
@@ -8,16 +9,16 @@ from app.api.schemas import Health
 from app.errors import DatabaseUnavailable, SchemaBehind
 from app.schema import check_schema
 
-router = APIRouter(prefix="/health", tags=["operator"])
+router = APIRouter(tags=["operator"])
 
 
-@router.get("/live", operation_id="isLive", summary="The process answers")
+@router.get("/health/live", operation_id="isLive", summary="The process answers")
 async def live() -> Health:
     return Health()
 
 
 @router.get(
-    "/ready",
+    "/health/ready",
     operation_id="isReady",
     summary="The database answers, and its schema is not behind the code",
     responses=answers(DatabaseUnavailable, SchemaBehind),
@@ -25,3 +26,8 @@ async def live() -> Health:
 async def ready(session: Session) -> Health:
     await check_schema(session)
     return Health()
+
+
+@router.get("/metrics", operation_id="getMetrics", summary="What this process has counted, for Prometheus")
+async def metrics() -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -2,12 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from app.api.deps import CurrentSigner, InterviewId, Now, Reader, Session, Writer
+from app.api.deps import CurrentSigner, InterviewId, Now, Reader, Session, Writer, body_documentation, json_body
 from app.api.problems import answers
-from app.api.schemas import Interview, InterviewPage, NewInterview
+from app.api.schemas import (
+    Interview,
+    InterviewDetail,
+    InterviewPage,
+    NewInterview,
+    TimelineEntry,
+    TimelinePage,
+)
 from app.errors import (
+    BodyTooLarge,
     CursorInvalid,
     DatabaseUnavailable,
     InterviewNotFound,
@@ -16,8 +24,9 @@ from app.errors import (
     TokenTooLarge,
     Unauthorized,
 )
-from app.interviews.read import ShownStatus, get_interview, list_interviews, views_of
+from app.interviews.read import ShownStatus, find_interview, get_interview, last_report, list_interviews, views_of
 from app.interviews.schedule import schedule
+from app.interviews.timeline import read_timeline
 
 router = APIRouter(tags=["recruiter"])
 
@@ -27,10 +36,16 @@ router = APIRouter(tags=["recruiter"])
     status_code=201,
     operation_id="scheduleInterview",
     summary="Schedule an interview",
-    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, DatabaseUnavailable),
+    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+    openapi_extra=body_documentation(NewInterview),
 )
 async def schedule_interview(
-    body: NewInterview, response: Response, caller: Writer, session: Session, now: Now, signer: CurrentSigner
+    caller: Writer,
+    body: Annotated[NewInterview, Depends(json_body(NewInterview))],
+    response: Response,
+    session: Session,
+    now: Now,
+    signer: CurrentSigner,
 ) -> Interview:
     interview = await schedule(
         session, organization_id=caller.organization_id, plan=body.plan(), now=now, signer=signer
@@ -45,9 +60,29 @@ async def schedule_interview(
     summary="Read an interview and its status",
     responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
 )
-async def read_interview(interview_id: InterviewId, caller: Reader, session: Session, now: Now) -> Interview:
+async def read_interview(interview_id: InterviewId, caller: Reader, session: Session, now: Now) -> InterviewDetail:
     view = await get_interview(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)
-    return Interview.of(view)
+    return InterviewDetail.with_report(view, await last_report(session, interview=view.interview))
+
+
+@router.get(
+    "/interviews/{interview_id}/timeline",
+    operation_id="getTimeline",
+    summary="Read all that happened to an interview, oldest first",
+    responses=answers(
+        Unauthorized, MissingScope, InterviewNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
+    ),
+)
+async def timeline(
+    interview_id: InterviewId,
+    caller: Reader,
+    session: Session,
+    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+) -> TimelinePage:
+    await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)
+    page = await read_timeline(session, interview_id=interview_id, cursor=cursor, limit=limit)
+    return TimelinePage(data=[TimelineEntry.of(entry) for entry in page.entries], next_cursor=page.next_cursor)
 
 
 @router.get(

@@ -10,13 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from app.api.schemas import rfc3339
 from app.errors import AppError, InterviewNotFound, PayloadInvalid
 from app.logs import request_id
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldError(BaseModel):
@@ -43,7 +46,8 @@ def problem(
     *, code: str, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **extra: Any
 ) -> Response:
     body = {"title": title, "status": status, "detail": detail, "code": code, "requestId": request_id.get(), **extra}
-    return Response(orjson.dumps(body), status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
+    content = orjson.dumps(body, default=rfc3339, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    return Response(content, status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
 def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
@@ -72,6 +76,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    made = app.openapi
+    app.openapi = lambda: _telling_of_problems(made())  # type: ignore[method-assign] # as FastAPI's manual has it
+
+
+def _telling_of_problems(page: dict[str, Any]) -> dict[str, Any]:
+    """Give errors the media type that they have, and take out the 422 that FastAPI thinks an odd path would get."""
+    for operation in (each for methods in page["paths"].values() for each in methods.values()):
+        for status, answer in list(operation["responses"].items()):
+            content = answer.get("content", {})
+            if MEDIA_TYPE in content and "application/json" in content:
+                content[MEDIA_TYPE] |= content.pop("application/json")
+            elif "HTTPValidationError" in str(content):
+                del operation["responses"][status]
+    for name in ("HTTPValidationError", "ValidationError"):
+        page["components"]["schemas"].pop(name, None)
+    return page
 
 
 def _on_app_error(_: Request, error: Exception) -> Response:
@@ -89,12 +109,14 @@ def _on_app_error(_: Request, error: Exception) -> Response:
 
 
 def _on_invalid_request(request: Request, error: Exception) -> Response:
-    """Name each field, and never echo what was sent: it may be a phone number."""
+    """Name each field, and never echo its value: it may be a phone number."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
     faults = error.errors()
     if any(fault["loc"][0] == "path" for fault in faults):
         return _on_app_error(request, InterviewNotFound())  # an id that is none belongs to no interview
-    fields = [{"field": _field(fault["loc"]), "message": fault["msg"]} for fault in faults]
+    fields = [
+        {"field": _field(fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")} for fault in faults
+    ]
     return _on_app_error(request, PayloadInvalid(errors=fields))
 
 
@@ -104,11 +126,23 @@ def _field(location: tuple[int | str, ...]) -> str:
     return ".".join(inner) or str(location[0])
 
 
-def _on_http_exception(_: Request, error: Exception) -> Response:
+def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it was registered for
     code, detail = {
         404: ("not_found", "There is nothing at this address. See /docs for the calls that there are."),
         405: ("method_not_allowed", "Use one of the methods named in the Allow header."),
     }.get(error.status_code, ("request_invalid", "Send the request as /docs describes it."))
     title = str(error.detail)
-    return problem(code=code, status=error.status_code, title=title, detail=detail, headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(code=code, status=error.status_code, title=title, detail=detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of an address; Starlette names those of its first route alone."""
+    routes = request.app.routes
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join(found)

@@ -1,25 +1,64 @@
 """The shapes on the wire: camelCase, instants as RFC 3339 UTC ending in `At`, durations in seconds."""
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from app.interviews.calls import Completion
 from app.interviews.join import Ticket
 from app.interviews.read import ShownStatus, View
 from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
-from app.lifecycle import EndReason, Role
+from app.interviews.timeline import Entry
+from app.lifecycle import EndReason, Outcome, Role
+from app.models import Report
 
 LONGEST_NAME = 256  # bytes of UTF-8: LiveKit's limit of a participant's name
+LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
+FEWEST_DIGITS = 5
 FURTHEST = timedelta(days=3660)
 
 
-def _without_nul(value: str) -> str:
+def _storable(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain the character NUL")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON's escapes can spell half a character
+        raise ValueError("must not contain lone surrogates")
     return value
+
+
+def _storable_json(value: JsonValue) -> JsonValue:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # NaN and Infinity, which are no JSON; UnicodeEncodeError of lone surrogates
+        raise ValueError("must be JSON: no NaN, no Infinity, no lone surrogates") from error
+    if len(text) > LARGEST_RESULT:
+        raise ValueError(f"must be at most {LARGEST_RESULT} bytes as JSON")
+    if "\0" in _texts(value):
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def _texts(value: JsonValue) -> str:
+    """Return all strings and keys in the value, joined."""
+    if isinstance(value, dict):
+        return "".join([*value, *map(_texts, value.values())])
+    if isinstance(value, list):
+        return "".join(map(_texts, value))
+    return value if isinstance(value, str) else ""
 
 
 def _within_name_limit(value: str) -> str:
@@ -35,21 +74,35 @@ def _not_far_away(value: datetime) -> datetime:
     return value
 
 
-def _rfc3339(value: datetime) -> str:
+def _in_the_future(value: datetime | None) -> datetime | None:
+    if value and value <= datetime.now(UTC):
+        raise ValueError("must be in the future")
+    return value
+
+
+def _a_number(value: str) -> str:
+    if sum(letter.isdecimal() for letter in value) < FEWEST_DIGITS:
+        raise ValueError(f"must have {FEWEST_DIGITS} digits or more")
+    return value
+
+
+def rfc3339(value: datetime) -> str:
+    """Return the instant as all our answers write it: UTC, to the millisecond."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 OpaqueId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$", description="1 to 128 printable ASCII characters")]
 PhoneNumber = Annotated[
     str,
+    AfterValidator(_a_number),
     Field(
-        pattern=r"^[\d\s+().\-/]{5,40}$",
+        pattern=r"^[\d +().\-/]{5,40}$",
         description="Kept as given: digits of any script, spaces, + ( ) . - /",
         examples=["966509876543"],
     ),
 ]
-Instant = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
 
 
@@ -131,13 +184,13 @@ class NewInterview(Shape):
     opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
     closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
 
-    @model_validator(mode="after")
-    def _opens_before_it_closes(self) -> "NewInterview":
-        if self.opens_at and self.closes_at and self.closes_at <= self.opens_at:
-            raise ValueError("closesAt must be after opensAt")
-        if self.closes_at and self.closes_at <= datetime.now(UTC):
-            raise ValueError("closesAt must be in the future")
-        return self
+    @field_validator("closes_at")
+    @classmethod
+    def _closes_after_it_opens(cls, value: datetime | None, given: ValidationInfo) -> datetime | None:
+        opens_at = given.data.get("opens_at")
+        if value and opens_at and value <= opens_at:
+            raise ValueError("must be after opensAt")
+        return _in_the_future(value)
 
     def plan(self) -> Plan:
         return Plan(**self.model_dump())
@@ -211,6 +264,84 @@ class Interview(Shape):
             created_at=interview.created_at,
             updated_at=interview.updated_at,
         )
+
+
+class InterviewDetail(Interview):
+    """One interview, with what its agent reported."""
+
+    summary: str | None = Field(description="What the agent said of the current attempt last")
+    result: Any | None = Field(description="The JSON that came with it")
+
+    @classmethod
+    def with_report(cls, view: View, report: Report | None) -> "InterviewDetail":
+        base = Interview.of(view)
+        return cls(
+            **{name: getattr(base, name) for name in Interview.model_fields},
+            summary=report.summary if report else None,
+            result=report.result if report else None,
+        )
+
+
+class Reopening(Shape):
+    """How an interview is opened again; without closesAt it stays open."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    closes_at: GivenInstant | None = None
+
+    @field_validator("closes_at")
+    @classmethod
+    def _closes_in_the_future(cls, value: datetime | None) -> datetime | None:
+        return _in_the_future(value)
+
+
+class CompletionReport(Shape):
+    """What an agent reports of the conversation in the room that it names."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    room_name: str = Field(max_length=256, examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
+    outcome: Literal["completed", "failed"]
+    summary: Text | None = Field(default=None, max_length=20_000)
+    result: Annotated[JsonValue, AfterValidator(_storable_json)] = Field(
+        default=None, description="Any JSON, 256 KB at most"
+    )
+
+    def completion(self) -> Completion:
+        return Completion(self.room_name, Outcome(self.outcome), self.summary, self.result)
+
+
+class TimelineEntry(Shape):
+    """Something that happened. `text` says it for people; `name` and `detail` for programs."""
+
+    at: Instant
+    attempt: int
+    kind: Literal["livekit", "call", "service", "status"] = Field(
+        description="LiveKit told it, somebody called, this service did it, or the status changed (name: the rule)"
+    )
+    name: str
+    text: str
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: Entry) -> "TimelineEntry":
+        return cls.model_validate(
+            {
+                "at": entry.at,
+                "attempt": entry.attempt,
+                "kind": entry.kind,
+                "name": entry.name,
+                "text": entry.sentence,
+                "detail": entry.detail,
+            }
+        )
+
+
+class TimelinePage(Shape):
+    """A page of the timeline, oldest first. nextCursor asks for the next one; null: there is none."""
+
+    data: list[TimelineEntry]
+    next_cursor: str | None
 
 
 class InterviewPage(Shape):

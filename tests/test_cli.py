@@ -1,0 +1,235 @@
+"""The command as people run it: a process of its own in an empty folder, with nothing else in its environment."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from app.interviews.demo import DEMO_ID
+from tests.conftest import run_now
+from tests.e2e.processes import Process, clean_environment, free_port, http_status
+
+COMMAND = [sys.executable, "-m", "app.cli"]
+RECRUITER = {"Authorization": "Bearer ik_local"}
+WITHIN = 60  # seconds; more than enough on a machine that is busy with other tests
+
+
+class Service(Process):
+    """`serve` on a port of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        given = {"PORT": str(self.port), "RUN_WORKER": "false"} | environment
+        super().__init__([*COMMAND, "serve"], env=clean_environment(**given), cwd=folder, log=folder / "log")
+
+    def start_and_wait(self) -> None:
+        self.start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        self.wait_until(lambda: http_status(self.port, "/health/ready") == 200, within=WITHIN)
+
+    def stop(self) -> None:
+        self.send(signal.SIGTERM)
+        assert self.wait(WITHIN) == 0, self.log_tail()
+        assert "Traceback" not in self.output
+
+    def call(self, method: str, path: str) -> Any:
+        answer = httpx.request(method, self.url + path, headers=RECRUITER, timeout=30)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Make services, each in an empty folder; all of them are gone at the end."""
+    made: list[Service] = []
+
+    def make(**environment: str) -> Service:
+        made.append(Service(tmp_path / f"service{len(made)}", **environment))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.send(signal.SIGTERM)
+        if each.wait(WITHIN) is None:
+            each.kill()
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own program
+        [*COMMAND, *arguments],
+        env=clean_environment(**environment),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+        check=False,
+    )
+
+
+def assert_refused(ended: subprocess.CompletedProcess[str], *told: str, hidden: tuple[str, ...] = ()) -> None:
+    """It ended with 1, told what to do on standard error, and kept its secrets and its stack to itself."""
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    for each in told:
+        assert each in ended.stderr
+    for each in ("Traceback", *hidden):
+        assert each not in ended.stderr
+
+
+def execute(url: str, statement: str) -> Any:
+    """Return the first value of what the statement gives."""
+
+    async def work() -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    return run_now(work())
+
+
+def test_the_first_start_tells_a_newcomer_all(service: Callable[..., Service]) -> None:
+    """Without any database it brings its own, and takes it along; after a crash it simply starts again."""
+    ours = service(LIVEKIT_URL="ws://127.0.0.1:7999")
+    ours.start_and_wait()
+    postmaster = ours.cwd / ".data" / "postgres" / "postmaster.pid"
+    assert postmaster.exists()
+    for told in (
+        ours.url,
+        str(DEMO_ID),
+        "ik_local",
+        "ws://127.0.0.1:7999",
+        f"{ours.url}/webhooks/livekit",
+        f"curl -X POST {ours.url}/interviews/{DEMO_ID}/join",
+        ".data/postgres",
+    ):
+        assert told in ours.output
+    ticket = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
+    assert ticket["serverUrl"] == "ws://127.0.0.1:7999"
+
+    ours.kill()
+    ours.start_and_wait()
+    assert ours.call("GET", f"/interviews/{DEMO_ID}")["joinAttempts"] == 1
+
+    ours.stop()
+    assert not postmaster.exists()
+
+
+def test_the_demo_interview_opens_again_when_it_is_over(service: Callable[..., Service], own_database: str) -> None:
+    ours = service(DATABASE_URL=own_database)
+    ours.start_and_wait()
+    assert ours.call("GET", f"/interviews/{DEMO_ID}")["attempt"] == 1
+    assert ours.call("POST", f"/interviews/{DEMO_ID}/cancel")["status"] == "CANCELLED"
+    ours.stop()
+    for _ in range(2):  # what is open stays as it is
+        ours.start_and_wait()
+        demo = ours.call("GET", f"/interviews/{DEMO_ID}")
+        assert (demo["status"], demo["attempt"]) == ("READY_TO_JOIN", 2)
+        assert str(DEMO_ID) in ours.output
+        ours.stop()
+
+
+def test_no_demo_interview_among_others(service: Callable[..., Service], own_database: str) -> None:
+    execute(
+        own_database,
+        """WITH owner AS (
+               INSERT INTO organizations (name, company_name, instructions_template, max_duration)
+               VALUES ('default', 'x', 'x', 60) RETURNING id)
+           INSERT INTO interviews (organization_id, candidate_id, application_id, job_post_id, participant_name,
+               phone_number, job_title, company_name, instructions, max_duration)
+           SELECT id, 'c', 'a', 'j', 'x', '1', 'x', 'x', 'x', 60 FROM owner""",
+    )
+    ours = service(DATABASE_URL=own_database)
+    ours.start_and_wait()
+    assert str(DEMO_ID) not in ours.output
+    assert [each["candidateId"] for each in ours.call("GET", "/interviews")["data"]] == ["c"]
+
+
+def test_elsewhere_there_is_no_demo_and_no_known_key(service: Callable[..., Service], own_database: str) -> None:
+    secrets = {"LIVEKIT_API_SECRET": "s" * 32, "BOOTSTRAP_API_KEY": "ik_" + "k" * 32}
+    given = {"ENVIRONMENT": "production", "LIVEKIT_API_KEY": "APIkey", "JOIN_POLICY": "open"} | secrets
+    ours = service(DATABASE_URL=own_database, **given)
+    ours.start_and_wait()
+    for hidden in (str(DEMO_ID), "ik_local", *secrets.values()):
+        assert hidden not in ours.output
+    assert httpx.get(f"{ours.url}/interviews", headers=RECRUITER, timeout=30).status_code == 401
+    mine = {"Authorization": f"Bearer {secrets['BOOTSTRAP_API_KEY']}"}
+    assert httpx.get(f"{ours.url}/interviews", headers=mine, timeout=30).json()["data"] == []
+
+
+def test_two_start_on_an_empty_database_at_once(service: Callable[..., Service], own_database: str) -> None:
+    execute(own_database, "DROP SCHEMA public CASCADE")
+    execute(own_database, "CREATE SCHEMA public")
+    both = [service(DATABASE_URL=own_database) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.wait_until_ready()
+    for each in both:
+        assert str(DEMO_ID) in each.output
+        each.stop()
+    assert execute(own_database, "SELECT count(*) FROM interviews") == 1
+
+
+def test_a_running_service_tells_that_its_schema_is_behind(service: Callable[..., Service], own_database: str) -> None:
+    ours = service(DATABASE_URL=own_database)
+    ours.start_and_wait()
+    first = "SELECT version_num FROM alembic_version"
+    current = execute(own_database, first)
+    execute(own_database, "DROP TABLE alembic_version")
+    answer = httpx.get(f"{ours.url}/health/ready", timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (503, "schema_behind")
+    assert http_status(ours.port, "/health/live") == 200
+    execute(own_database, f"CREATE TABLE alembic_version AS SELECT '{current}' AS version_num")
+    ours.wait_until_ready()
+
+
+def test_migrate(tmp_path: Path, own_database: str) -> None:
+    execute(own_database, "DROP SCHEMA public CASCADE")
+    execute(own_database, "CREATE SCHEMA public")
+    for _ in range(2):
+        ended = run(tmp_path, "migrate", DATABASE_URL=own_database)
+        assert ended.returncode == 0, ended.stderr
+        assert "is up to date" in ended.stdout
+    assert execute(own_database, "SELECT count(*) FROM api_keys") == 0  # it migrates, and nothing else
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    url = f"postgresql://user:hush@127.0.0.1:{free_port()}/interviews?password=hush"
+    ended = run(tmp_path, "serve", DATABASE_URL=url)
+    assert_refused(ended, url.replace("hush", "***"), "correct DATABASE_URL", hidden=("hush",))
+    assert not (tmp_path / ".data").exists()  # never anything else than the configured database
+
+
+def test_a_database_url_that_is_none(tmp_path: Path) -> None:
+    """A slash in a password has to be escaped; what stands before it is then taken for a port."""
+    ended = run(tmp_path, "migrate", DATABASE_URL="postgresql://user:hu/sh@127.0.0.1/d")
+    assert_refused(ended, "postgresql://user:***@127.0.0.1/d", "is not a valid URL", hidden=("hu/", "'hu'", "/sh"))
+
+
+def test_unsafe_settings(tmp_path: Path) -> None:
+    given = {"HOST": "0.0.0.0", "LIVEKIT_API_SECRET": "shortsecret", "BOOTSTRAP_API_KEY": "ik_short", "PORT": "8000"}  # noqa: S104 - refused
+    ended = run(tmp_path, "serve", **given)
+    told = ("LIVEKIT_API_KEY: ", "LIVEKIT_API_SECRET: ", "BOOTSTRAP_API_KEY: ", "JOIN_POLICY: ", "HOST=0.0.0.0")
+    assert_refused(ended, *told, hidden=("shortsecret", "ik_short"))
+    assert not (tmp_path / ".data").exists()
+
+
+def test_a_port_that_is_taken(service: Callable[..., Service], tmp_path: Path, own_database: str) -> None:
+    ours = service(DATABASE_URL=own_database)
+    ours.start_and_wait()
+    ended = run(tmp_path, "serve", DATABASE_URL=own_database, PORT=str(ours.port), RUN_WORKER="false")
+    assert ended.returncode not in (0, None)
+    assert "address already in use" in ended.stderr
+    assert "Traceback" not in ended.stderr

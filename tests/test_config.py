@@ -1,0 +1,201 @@
+"""Settings: where they come from, and when the service refuses to start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.config import Settings, is_loopback
+from app.db import masked
+from tests.conftest import make_settings
+
+SAFE: dict[str, str] = {
+    "ENVIRONMENT": "production",
+    "LIVEKIT_API_KEY": "APIkey",
+    "LIVEKIT_API_SECRET": "s" * 32,
+    "BOOTSTRAP_API_KEY": "ik_" + "k" * 29,
+    "JOIN_POLICY": "open",
+}
+RULES = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "BOOTSTRAP_API_KEY", "JOIN_POLICY")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    with pytest.raises(ValidationError) as refused:
+        read(monkeypatch, **environment)
+    return str(refused.value)
+
+
+def test_a_laptop_needs_no_setting() -> None:
+    settings = Settings()
+    assert settings.is_local
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.database_url is None
+    assert settings.livekit_keys == {"devkey": "secret"}
+    assert settings.bootstrap_api_key.get_secret_value() == "ik_local"
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [{"ENVIRONMENT": "production"}, {"HOST": "0.0.0.0"}, {"HOST": "::"}, {"HOST": "a.example"}],  # noqa: S104 - refused
+    ids=str,
+)
+def test_outside_a_laptop_all_that_is_unsafe_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, outside: dict[str, str]
+) -> None:
+    message = refusal(monkeypatch, **outside)
+    assert all(f"{rule}: " in message for rule in RULES)
+    assert all(f"{name}={value}" in message for name, value in outside.items())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_stands_alone(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    message = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != rule})
+    assert [name for name in RULES if f"{name}: " in message] == [rule]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "interviews.example"])  # noqa: S104 - allowed here
+def test_safe_settings_start(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    settings = read(monkeypatch, **SAFE, HOST=host)
+    assert not settings.is_local
+
+
+def test_no_secret_is_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "LIVEKIT_API_SECRET": "shortsecret",
+        "BOOTSTRAP_API_KEY": "ik_shortkey",
+        "DATABASE_URL": "postgresql://u:dbpassword@h/d",
+        "LIVEKIT_PREVIOUS_KEYS": "oldkey:oldsecret",
+    }
+    message = refusal(monkeypatch, ENVIRONMENT="production", **given)
+    message += refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS="oldsecret", PORT="eightthousand")
+    for secret in ("shortsecret", "ik_shortkey", "dbpassword", "oldsecret", "eightthousand"):
+        assert secret not in message
+    monkeypatch.delenv("PORT")
+    monkeypatch.setenv("LIVEKIT_PREVIOUS_KEYS", "oldkey:oldsecret")
+    settings = read(monkeypatch, ENVIRONMENT="local")
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        for secret in ("shortsecret", "ik_shortkey", "dbpassword", "oldsecret"):
+            assert secret not in shown
+
+
+@pytest.mark.parametrize("policy", ["phone", "invite"])
+def test_a_policy_that_is_not_built_is_refused_on_a_laptop_too(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    assert f"JOIN_POLICY={policy} is not built yet" in refusal(monkeypatch, JOIN_POLICY=policy)
+    message = refusal(monkeypatch, JOIN_POLICY=policy, ENVIRONMENT="production")
+    assert "is not built yet" in message
+    assert "LIVEKIT_API_SECRET: " in message
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        ("", {}),
+        ("a:b", {"a": "b"}),
+        ("a:b,c:d", {"a": "b", "c": "d"}),
+        (" a:b , c:d ,", {"a": "b", "c": "d"}),
+        ("a:b:c", {"a": "b:c"}),
+        ("a:b;c", {"a": "b;c"}),  # a secret may hold any character but a comma
+    ],
+)
+def test_previous_keys(monkeypatch: pytest.MonkeyPatch, given: str, parsed: dict[str, str]) -> None:
+    settings = read(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
+    assert {key: secret.get_secret_value() for key, secret in settings.livekit_previous_keys.items()} == parsed
+    assert settings.livekit_keys == {"devkey": "secret"} | parsed
+    assert next(iter(settings.livekit_keys)) == "devkey"
+
+
+@pytest.mark.parametrize("given", ["a", "a:", ":b", "a:b,c"])
+def test_previous_keys_that_are_no_pairs(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    assert "write key:secret pairs, separated by commas" in refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
+
+
+def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, ALLOWED_ORIGINS="https://a.example/, https://b.example:8443 ,")
+    assert settings.allowed_origins == ("https://a.example", "https://b.example:8443")
+    assert read(monkeypatch, ALLOWED_ORIGINS="").allowed_origins == ()
+
+
+def test_env_file_of_the_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = "PORT=9001\nAGENT_NAME=interviewer\nLIVEKIT_PREVIOUS_KEYS=a:b\nSOMEBODY_ELSES=1\n"
+    (tmp_path / ".env").write_text(lines)
+    settings = Settings()
+    assert (settings.port, settings.agent_name) == (9001, "interviewer")
+    assert settings.livekit_keys["a"] == "b"
+    assert read(monkeypatch, PORT="9002").port == 9002  # the environment wins
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Settings().agent_name == ""
+
+
+def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc] # what mypy refuses as well
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - asked about, not listened on
+        ("::", False),
+        ("", False),
+        ("192.168.1.2", False),
+        ("interviews.example", False),
+        ("localhost.example", False),
+        ("127.0.0.1.nip.io", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    if loopback:
+        assert make_settings(host=host).is_local
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"), ("PORT", "-1"), ("CANDIDATE_GRACE", "0"), ("AGENT_WAIT", "-1"), ("TOKEN_WAIT", "soon"),
+        ("ENVIRONMENT", "staging"), ("JOIN_POLICY", "everybody"), ("RUN_WORKER", "perhaps"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_names_its_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+    assert name.lower() in refusal(monkeypatch, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:hush@host:5432/d", "postgresql://user:***@host:5432/d"),
+        ("postgres://user:h@u:s/h@host/d?sslmode=require", "postgres://user:***@host/d?sslmode=require"),
+        ("postgresql://:hush@host/d", "postgresql://:***@host/d"),
+        (
+            "postgresql://user@host/d?password=hush&sslmode=require",
+            "postgresql://user@host/d?password=***&sslmode=require",
+        ),
+        ("postgresql://user:hush@a:1,b:2/d", "postgresql://user:***@a:1,b:2/d"),
+        ("postgresql://user@host:5432/d", "postgresql://user@host:5432/d"),
+        ("postgresql://user@/d?host=/run/postgres&port=5432", "postgresql://user@/d?host=/run/postgres&port=5432"),
+        ("postgresql://[user:hush@host", "postgresql://[user:***@host"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_database_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert masked(url) == shown

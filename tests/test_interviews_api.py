@@ -1,0 +1,236 @@
+"""POST /interviews: every field, right and wrong, and what it takes from the organization."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.interviews.schedule import render
+from app.models import Interview, Organization
+from tests.conftest import AUTHORIZED
+
+NEW: dict[str, Any] = {
+    "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+    "applicationId": "1e526d64-f4e5-4353-a69f-9642959e8236",
+    "jobPostId": "306bfccd-5030-46bb-b468-e5027a073b4a",
+    "jobTitle": "Developer",
+    "phoneNumber": "966509876543",
+}
+FIELDS = {
+    "interviewId", "candidateId", "applicationId", "jobPostId", "participantName", "phoneNumber", "jobTitle",
+    "companyName", "instructions", "maxDuration", "opensAt", "closesAt", "status", "endReason", "startedAt", "endedAt",
+    "talkTime", "attempt", "roomName", "joinAttempts", "connected", "createdAt", "updatedAt",
+}  # fmt: skip
+LONE_SURROGATE = "\ud800"
+OPAQUE_IDS = ("candidateId", "applicationId", "jobPostId")
+
+
+def from_now(**duration: float) -> str:
+    return (datetime.now(UTC) + timedelta(**duration)).isoformat()
+
+
+async def post(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
+    """Send the body as it is, lone surrogates and all: httpx itself refuses to encode them."""
+    body = json.dumps(NEW | changed).encode("ascii")
+    return await client.post("/interviews", headers=AUTHORIZED | {"Content-Type": "application/json"}, content=body)
+
+
+async def made(client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]:
+    answer = await post(client, **changed)
+    assert answer.status_code == 201, answer.text
+    interview: dict[str, Any] = answer.json()
+    return interview
+
+
+def faults(answer: httpx.Response, *, code: str = "payload_invalid") -> list[dict[str, str]]:
+    """Return the faults that a refusal names."""
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == code
+    found: list[dict[str, str]] = answer.json()["errors"]
+    return found
+
+
+async def count(sessions: async_sessionmaker[AsyncSession]) -> int:
+    async with sessions() as session:
+        return await session.scalar(select(func.count()).select_from(Interview)) or 0
+
+
+async def test_what_is_made_can_be_read_where_location_says(client: httpx.AsyncClient) -> None:
+    answer = await post(client)
+    assert answer.status_code == 201
+    interview = answer.json()
+    assert answer.headers["Location"] == f"/interviews/{interview['interviewId']}"
+    assert interview.keys() == FIELDS
+    assert interview | NEW == interview
+    read = (await client.get(answer.headers["Location"], headers=AUTHORIZED)).json()
+    assert read == interview | {"summary": None, "result": None}
+
+
+async def test_what_is_left_out_comes_from_the_organization(
+    client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    template = "{participantName}, {jobTitle}, {companyName}, {phoneNumber}"
+    async with sessions.begin() as session:
+        await session.execute(
+            update(Organization).values(company_name="ACME", max_duration=900, instructions_template=template)
+        )
+    interview = await made(client)
+    assert interview["companyName"] == "ACME"
+    assert interview["maxDuration"] == 900
+    assert interview["participantName"] == "Candidate"
+    assert interview["instructions"] == "Candidate, Developer, ACME, {phoneNumber}"
+    assert (interview["status"], interview["attempt"]) == ("READY_TO_JOIN", 1)
+    nothing_yet = ("opensAt", "closesAt", "endReason", "startedAt", "endedAt")
+    assert [interview[name] for name in nothing_yet] == [None] * 5
+    assert (interview["talkTime"], interview["joinAttempts"], interview["connected"]) == (0, 0, [])
+
+
+async def test_what_is_given_wins(client: httpx.AsyncClient) -> None:
+    given = {
+        "participantName": "ليلى",
+        "companyName": "بنك",
+        "instructions": "Be kind to {participantName}.",
+        "maxDuration": 60,
+        "opensAt": "2026-01-02T03:04:05+02:00",
+        "closesAt": from_now(days=3000),
+    }
+    interview = await made(client, **given)
+    for name in ("participantName", "companyName", "instructions", "maxDuration"):
+        assert interview[name] == given[name]
+    assert interview["opensAt"] == "2026-01-02T01:04:05.000Z"
+    assert interview["closesAt"].endswith("Z")
+
+
+async def test_placeholders_are_rendered_in_one_pass(client: httpx.AsyncClient) -> None:
+    interview = await made(client, jobTitle="{companyName}", companyName="{jobTitle} \\1")
+    assert interview["instructions"].startswith("Welcome to your interview for {companyName} at {jobTitle} \\1. ")
+    assert render("{jobTitle}{other}{{jobTitle}}", {"jobTitle": "x"}) == "x{other}{x}"
+
+
+@pytest.mark.parametrize("field", NEW)
+async def test_required(client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession], field: str) -> None:
+    body = {name: value for name, value in NEW.items() if name != field}
+    answer = await client.post("/interviews", headers=AUTHORIZED, json=body)
+    assert [fault["field"] for fault in faults(answer)] == [field]
+    assert [fault["field"] for fault in faults(await post(client, **{field: None}))] == [field]
+    assert await count(sessions) == 0
+
+
+ODD_TEXTS = ("a\0b", "", 5, ["a"], {"a": "b"})
+ODD_IDS = (*ODD_TEXTS, "a b", "x" * 129, "é", "ab\n", "\x7f")
+ODD_INSTANTS = (
+    "2099-11-22T09:00:00", "2026-13-22T09:00:00Z", "soon", "NaN", 1e300, True, "9999-12-31T23:59:59Z",
+    "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59",
+)  # fmt: skip
+REFUSED: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(OPAQUE_IDS, ODD_IDS),
+    "participantName": (*ODD_TEXTS, "x" * 257, "ل" * 129, None),
+    "jobTitle": (*ODD_TEXTS, "x" * 501),
+    "companyName": (*ODD_TEXTS, "x" * 501),
+    "instructions": ODD_TEXTS,
+    "phoneNumber": (*ODD_TEXTS, "call me", "+966 50 987 6543 ext", "1234", "1" * 41, "9665\x0009876543"),
+    "maxDuration": (59, 14_401, 10**30, -1800, 1800.5, "1800", True, [1800]),
+    "opensAt": ODD_INSTANTS,
+    "closesAt": ODD_INSTANTS,
+    "status": ("COMPLETED",),
+    "interviewId": (str(uuid.UUID(int=1)),),
+    "somethingElse": (None, 1),
+}
+ACCEPTED: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(OPAQUE_IDS, ("x" * 128, "!~#{}")),
+    "phoneNumber": ("+966 50 987-6543", "00966 (50) 987.6543", "٩٦٦٥٠٩٨٧٦٥٤٣", "1" * 40),
+    "participantName": ("x" * 256, "ل" * 128, "🙂"),
+    "jobTitle": ("ل" * 500,),
+    "companyName": ("x" * 500,),
+    "maxDuration": (60, 14_400),
+}
+
+
+@pytest.mark.parametrize("field", REFUSED)
+async def test_refused(client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession], field: str) -> None:
+    for value in REFUSED[field]:
+        answer = await post(client, **{field: value})
+        assert {fault["field"] for fault in faults(answer)} == {field}, value
+    assert await count(sessions) == 0
+
+
+@pytest.mark.parametrize("field", [*NEW, "participantName", "companyName", "instructions", "opensAt"])
+async def test_half_a_character(client: httpx.AsyncClient, field: str) -> None:
+    """JSON's escapes can spell it, UTF-8 and Postgres can't."""
+    (fault,) = faults(await post(client, **{field: f"a{LONE_SURROGATE}b"}))
+    assert fault["field"] == field
+
+
+@pytest.mark.parametrize("field", ACCEPTED)
+async def test_accepted(client: httpx.AsyncClient, field: str) -> None:
+    """Also: whatever is accepted can be joined."""
+    for value in ACCEPTED[field]:
+        interview = await made(client, **{field: value})
+        assert interview[field] == value
+        assert (await client.post(f"/interviews/{interview['interviewId']}/join")).status_code == 200
+
+
+async def test_null_means_left_out(client: httpx.AsyncClient) -> None:
+    left_out = dict.fromkeys(("companyName", "instructions", "maxDuration", "opensAt", "closesAt"))
+    interview = await made(client, **left_out)
+    assert interview["companyName"]
+    assert interview["instructions"]
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(2, 1), (1, 1), (None, -1), (-2, -1)], ids=str)
+async def test_closes_after_it_opens_and_in_the_future(
+    client: httpx.AsyncClient, opens: float | None, closes: float
+) -> None:
+    now = datetime.now(UTC)
+    opens_at = None if opens is None else (now + timedelta(hours=opens)).isoformat()
+    answer = await post(client, opensAt=opens_at, closesAt=(now + timedelta(hours=closes)).isoformat())
+    (fault,) = faults(answer)
+    assert "closesAt" in fault["field"] + fault["message"]
+
+
+async def test_a_body_that_is_no_interview(client: httpx.AsyncClient) -> None:
+    headers = AUTHORIZED | {"Content-Type": "application/json"}
+    half = (b"", b" \n", b"{", b"hello", b"{}{}", b"\xff\xfe", b"[" * 20_000)
+    for body in (*half, b"[]", b"[{}]", b'"{}"', b"null", b"5", b'{"\\ud800": 1}'):
+        answer = await client.post("/interviews", headers=headers, content=body)
+        assert faults(answer), body[:20]
+        unknown = await client.post("/interviews", content=body)
+        assert unknown.status_code == 401  # nothing is read of somebody unknown
+
+
+async def test_a_body_that_is_too_large(client: httpx.AsyncClient) -> None:
+    answer = await post(client, instructions="x" * 1_000_000)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+async def test_several_faults_are_all_named_and_none_is_echoed(client: httpx.AsyncClient) -> None:
+    answer = await post(client, phoneNumber="my number", maxDuration=1, candidateId="two words", jobTitle="")
+    named = {fault["field"] for fault in faults(answer)}
+    assert named == {"phoneNumber", "maxDuration", "candidateId", "jobTitle"}
+    assert "my number" not in answer.text
+    assert "two words" not in answer.text
+
+
+@pytest.mark.parametrize("instructions", ["x" * 8000, "ل" * 4000, '"' * 4000, "x" * 60_000])
+async def test_texts_that_fit_no_token(
+    client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession], instructions: str
+) -> None:
+    answer = await post(client, instructions=instructions)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "token_too_large"
+    assert "Shorten the instructions" in answer.json()["detail"]
+    assert await count(sessions) == 0
+
+
+async def test_shortened_by_what_it_says_the_texts_fit(client: httpx.AsyncClient) -> None:
+    detail = (await post(client, instructions="x" * 8000)).json()["detail"]
+    excess = int(detail.split("by some ")[1].split()[0])
+    interview = await made(client, instructions="x" * (8000 - excess))
+    ticket = (await client.post(f"/interviews/{interview['interviewId']}/join")).json()
+    assert len(ticket["participantToken"]) <= 8000
