@@ -1,17 +1,28 @@
-"""The AI agent as LiveKit's agent framework would connect it, without the AI."""
+"""The AI agent as LiveKit's agent framework would connect it, without the AI; as a process of its own it can die.
+
+`python -m tests.e2e.agent <serverUrl> <token> <outcome>` joins, announces the outcome unless it is empty, prints
+`connected`, and leaves on SIGTERM or when its stdin closes. On SIGUSR1 it raises, which ends it as the framework ends a
+job whose entrypoint raises: the room is left all the same.
+"""
 
 import asyncio
 import contextlib
 import datetime
 import secrets
+import signal
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from livekit import api, rtc
 from livekit.protocol.room import RoomConfiguration
 
 from tests.e2e import seed
+from tests.e2e.conditions import eventually
 from tests.e2e.livekit_server import LiveKitServer
+from tests.e2e.processes import Process, ProcessFailed, clean_environment
 from tests.e2e.tone import Tone
+from tests.e2e.toolchain import ROOT
 
 
 def new_identity() -> str:
@@ -92,6 +103,7 @@ class Agent:
         self.arrivals: list[Arrival] = []
         self.departures: list[str] = []  # identities
         self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self.data: list[rtc.DataPacket] = []
         self._url = livekit.ws_url
         self._token = agent_token(
             livekit,
@@ -108,6 +120,7 @@ class Agent:
         self.room.on("participant_disconnected", self._on_participant_disconnected)
         self.room.on("track_subscribed", self._on_track_subscribed)
         self.room.on("disconnected", self._on_disconnected)
+        self.room.on("data_received", self.data.append)
 
     async def join(self) -> None:
         await self.room.connect(self._url, self._token)
@@ -173,3 +186,75 @@ async def _listen(stream: rtc.AudioStream, hearing: Hearing) -> None:
     async for event in stream:
         hearing.frames += 1
         hearing.peak = max(hearing.peak, max(event.frame.data), -min(event.frame.data))
+
+
+class AgentProcess:
+    """An agent as a process: `vanish()` ends it without a word, `fail()` by an exception, `leave()` as it should."""
+
+    def __init__(
+        self, livekit: LiveKitServer, room: str, *, log: Path, outcome: str = "", departure_timeout: int | None = None
+    ) -> None:
+        token = agent_token(livekit, room, identity=new_identity(), departure_timeout=departure_timeout)
+        self._process = Process(
+            [sys.executable, "-m", "tests.e2e.agent", livekit.ws_url, token, outcome],
+            env=clean_environment(),
+            cwd=ROOT,
+            log=log,
+        )
+
+    async def join(self) -> None:
+        """Returns when it is connected and has announced; ProcessFailed with its output if it ends first."""
+        self._process.start()
+
+        def connected() -> bool:
+            if not self._process.running:
+                raise ProcessFailed(f"the agent ended:\n{self._process.log_tail()}")
+            return "connected" in self._process.output.splitlines()
+
+        await eventually(connected, within=30)
+
+    def vanish(self) -> None:
+        """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""
+        self._process.kill()
+
+    def fail(self) -> None:
+        """It raises: LiveKit sees CLIENT_INITIATED, as if it had left on purpose."""
+        self._process.send(signal.SIGUSR1)
+
+    async def leave(self) -> None:
+        """SIGTERM, as from its worker: CLIENT_INITIATED."""
+        self._process.send(signal.SIGTERM)
+        if await asyncio.to_thread(self._process.wait, 10) is None:
+            self._process.kill()
+
+
+class _Broken(Exception):
+    """What a job's entrypoint raises."""
+
+
+async def _stay(server_url: str, token: str, outcome: str) -> None:
+    room = rtc.Room()
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+
+    def end(error: Exception | None = None) -> None:
+        if not over.done():
+            over.set_exception(error) if error else over.set_result(None)
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGUSR1, end, _Broken())
+    loop.add_reader(sys.stdin, end)
+    room.on("disconnected", lambda _reason: end())
+    await room.connect(server_url, token)
+    try:
+        if outcome:
+            await room.local_participant.set_attributes({"interview.outcome": outcome})
+        sys.stdout.write("connected\n")
+        sys.stdout.flush()
+        await over
+    finally:
+        await room.disconnect()
+
+
+if __name__ == "__main__":
+    asyncio.run(_stay(*sys.argv[1:4]))

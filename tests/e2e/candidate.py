@@ -23,11 +23,13 @@ class Candidate:
     def __init__(self, server_url: str, token: str, *, microphone: bool = True) -> None:
         self.room = rtc.Room()
         self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self.data: list[rtc.DataPacket] = []
         self._server_url = server_url
         self._token = token
         self._with_microphone = microphone
         self._microphone: Tone | None = None
         self.room.on("disconnected", self._on_disconnected)
+        self.room.on("data_received", self.data.append)
 
     @property
     def identity(self) -> str:

@@ -1,7 +1,7 @@
 """The whole of it, once for each test worker: service, LiveKit server, page; and clients for each test."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from playwright.async_api import Browser
 from tests.e2e import browser as browsers
 from tests.e2e.clients import C, Join
 from tests.e2e.livekit_server import find_or_build
+from tests.e2e.outages import Interview, OwnStack, Schedule, audit
+from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack, start_stack
 from tests.e2e.toolchain import Missing, missing
 
@@ -44,6 +46,49 @@ def stack(
             yield running
     except Missing as reason:
         missing(reason)
+
+
+@pytest.fixture(scope="module")
+def own_stack(
+    request: pytest.FixtureRequest, livekit_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> OwnStack:
+    """Starts a stack with settings of its own; when it is over, `interviews audit` must find nothing on it."""
+
+    @contextmanager
+    def start(*, replicas: int = 0, **settings: str | int) -> Iterator[Stack]:
+        new_database: Callable[[], str] = request.getfixturevalue("new_database")
+        folder = tmp_path_factory.mktemp("own-stack")
+        env = {name: str(value) for name, value in settings.items()}
+        try:
+            started = start_stack(
+                livekit_binary, folder, database_url=new_database(), origin="", env=env, replicas=replicas
+            )
+            with started as running:
+                yield running
+                found = audit(running.service)
+                assert found.code == 0, found.output
+        except Missing as reason:
+            missing(reason)
+
+    return start
+
+
+@pytest.fixture
+async def platform(stack: Stack) -> AsyncIterator[Platform]:
+    platform = Platform(stack.service)
+    yield platform
+    await platform.aclose()
+
+
+@pytest.fixture
+def schedule(stack: Stack, platform: Platform, join: Join, tmp_path: Path) -> Schedule:
+    """Schedules interviews, each with clients that leave at the end of the test."""
+
+    async def scheduled(**texts: object) -> Interview:
+        made = await platform.schedule(**texts)
+        return Interview(made["interviewId"], stack, platform, join, tmp_path)
+
+    return scheduled
 
 
 @pytest.fixture

@@ -52,6 +52,41 @@ class Platform:
         found = await self.read(interview_id)
         return found["status"], found["endReason"]
 
+    async def refused(self, interview_id: str) -> dict[str, Any]:
+        """Return the problem with which a join is refused: 409."""
+        return self._ok(await self._client.post(f"/interviews/{interview_id}/join"), 409)
+
+    async def cancel(self, interview_id: str) -> dict[str, Any]:
+        return self._ok(await self._client.post(f"/interviews/{interview_id}/cancel", headers=self._key), 200)
+
+    async def reopen(self, interview_id: str, **how: object) -> dict[str, Any]:
+        answer = await self._client.post(f"/interviews/{interview_id}/reopen", headers=self._key, json=how)
+        return self._ok(answer, 200)
+
+    async def complete(self, interview_id: str, room: str, outcome: str, **more: object) -> dict[str, Any]:
+        """Report as the agent does, which has the platform's key here."""
+        report = {"roomName": room, "outcome": outcome, **more}
+        answer = await self._client.post(f"/interviews/{interview_id}/complete", headers=self._key, json=report)
+        return self._ok(answer, 200)
+
+    async def timeline(self, interview_id: str) -> list[dict[str, Any]]:
+        """Return all of it, oldest first."""
+        entries: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            answer = await self._client.get(f"/interviews/{interview_id}/timeline", headers=self._key, params=cursor)
+            page = self._ok(answer, 200)
+            entries += page["data"]
+            if page["nextCursor"] is None:
+                return entries
+            cursor = {"cursor": page["nextCursor"]}
+
+    async def metric(self, sample: str) -> float:
+        """Return a sample of GET /metrics, 0 while there is none: `name{label="value"}`."""
+        answer = await self._client.get("/metrics")
+        found = [line.rpartition(" ")[2] for line in answer.text.splitlines() if line.startswith(f"{sample} ")]
+        return float(found[0]) if found else 0.0
+
     @staticmethod
     def _ok(answer: httpx.Response, status: int) -> dict[str, Any]:
         assert answer.status_code == status, answer.text

@@ -15,31 +15,47 @@ class Stack:
     service: Service
     livekit: LiveKitServer
     origin: str  # of the page, which the service allows
+    replicas: tuple[Service, ...] = ()  # further services on the same database, which get the same webhooks
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        return (self.service, *self.replicas)
 
     def logs(self) -> list[tuple[str, str]]:
-        return [("service", self.service.log_tail()), ("livekit-server", self.livekit.log_tail())]
+        services = [("service", service.log_tail()) for service in self.services]
+        return [*services, ("livekit-server", self.livekit.log_tail())]
 
 
 @contextlib.contextmanager
 def start_stack(
-    binary: Path, folder: Path, *, database_url: str, origin: str, env: Mapping[str, str] | None = None
+    binary: Path,
+    folder: Path,
+    *,
+    database_url: str,
+    origin: str,
+    env: Mapping[str, str] | None = None,
+    replicas: int = 0,
 ) -> Iterator[Stack]:
-    """Both running, with their logs and configuration in `folder`; ended in the end, whatever a test did to them.
+    """All running, with their logs and configuration in `folder`; ended in the end, whatever a test did to them.
 
-    `env` is more environment for the service. Missing where LiveKit can't run.
+    `env` is more environment for the service, `replicas` how many more of it. Missing where LiveKit can't run.
     """
-    # LiveKit must know where the service will be, and the service, which starts after it, where LiveKit is.
-    port = free_port()
-    livekit = LiveKitServer(binary, folder, webhook_urls=[webhook_url(port)])
-    service: Service | None = None
+    # LiveKit must know where the services will be, and they, which start after it, where LiveKit is.
+    ports = [free_port() for _ in range(replicas + 1)]
+    livekit = LiveKitServer(binary, folder, webhook_urls=[webhook_url(port) for port in ports])
+    services: list[Service] = []
     try:
         livekit.start()
-        service = Service(
-            folder, port=port, database_url=database_url, livekit=livekit, allowed_origins=origin, env=env
-        )
-        service.start()
-        yield Stack(service, livekit, origin)
+        for number, port in enumerate(ports):
+            own = folder / f"replica-{number}" if number else folder
+            own.mkdir(exist_ok=True)
+            service = Service(
+                own, port=port, database_url=database_url, livekit=livekit, allowed_origins=origin, env=env
+            )
+            services.append(service)
+            service.start()
+        yield Stack(services[0], livekit, origin, tuple(services[1:]))
     finally:
-        if service is not None:
+        for service in services:
             service.stop()
         livekit.stop()

@@ -1,0 +1,61 @@
+"""An agent by its name: who dispatches one when, and how often, on a real LiveKit server with no agent worker."""
+
+from collections.abc import Iterator
+
+import pytest
+from livekit import api
+
+from tests.e2e.conditions import eventually
+from tests.e2e.outages import OwnStack, Schedule, rounds
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def stack(own_stack: OwnStack) -> Iterator[Stack]:
+    with own_stack(AGENT_NAME="interviewer", DISPATCH_AFTER=2, AGENT_WAIT=60, RECONCILE_EVERY=1) as running:
+        yield running
+
+
+async def dispatches(livekit: api.LiveKitAPI, room: str) -> list[str]:
+    """Return what those dispatches carry that the service made; LiveKit's own, from the token, carries nothing."""
+    listed = await livekit.agent_dispatch.list_dispatch(room)
+    assert {each.agent_name for each in listed} == {"interviewer"}
+    return sorted(each.metadata for each in listed if each.metadata)
+
+
+async def test_one_agent_is_dispatched_for_each_loss(
+    schedule: Schedule, livekit_api: api.LiveKitAPI, stack: Stack
+) -> None:
+    interview = await schedule()
+    await interview.candidate()
+    assert await dispatches(livekit_api, interview.room()) == []
+    await interview.shows("service", "agent_dispatched")
+    await rounds(stack, 3)
+    assert await dispatches(livekit_api, interview.room()) == ["interview.loss=1"]
+
+    agent = await interview.agent("pending")
+    await interview.becomes("IN_PROGRESS")
+    await agent.leave()
+    await interview.becomes("WAITING_FOR_AGENT")
+    await eventually(lambda: _second(livekit_api, interview.room()))
+    await rounds(stack, 3)
+    assert await dispatches(livekit_api, interview.room()) == ["interview.loss=1", "interview.loss=2"]
+    lines = await interview.lines("service", "agent_dispatched")
+    assert [line["detail"] for line in lines] == [{"loss": 1}, {"loss": 2}]
+
+
+async def _second(livekit: api.LiveKitAPI, room: str) -> bool:
+    return "interview.loss=2" in await dispatches(livekit, room)
+
+
+async def test_an_agent_that_is_there_in_time_is_not_doubled(
+    schedule: Schedule, livekit_api: api.LiveKitAPI, stack: Stack
+) -> None:
+    interview = await schedule()
+    await interview.candidate()
+    await interview.agent()
+    await interview.becomes("IN_PROGRESS")
+    await rounds(stack, 4)
+    assert await dispatches(livekit_api, interview.room()) == []

@@ -1,0 +1,87 @@
+"""The LiveKit server killed with -9, while people talk."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.e2e.conditions import eventually
+from tests.e2e.outages import OwnStack, Schedule, shorten
+from tests.e2e.platform import Platform
+from tests.e2e.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PERIOD = 4  # seconds between two rounds of the reconciler
+GRACE = 15
+MARGIN = 6  # seconds for a round itself, and for this machine
+
+
+@pytest.fixture
+def stack(own_stack: OwnStack) -> Iterator[Stack]:
+    with own_stack(CANDIDATE_GRACE=GRACE, AGENT_WAIT=60, GOODBYE=1, RECONCILE_EVERY=PERIOD) as running:
+        yield running
+
+
+async def test_livekit_dies_and_is_back(stack: Stack, schedule: Schedule, platform: Platform) -> None:
+    """Those who are still there connect anew, with new sids in a new room; the others are found to be gone."""
+    lasting, losing = await schedule(), await schedule()
+    agent = await lasting.agent("pending")
+    await lasting.candidate()
+    await losing.agent("pending")
+    lost = await losing.candidate_process()
+    began = await lasting.becomes("IN_PROGRESS")
+    await losing.becomes("IN_PROGRESS")
+
+    killed_at = datetime.now(UTC)
+    stack.livekit.kill()
+    lost.vanish()
+    stack.livekit.start()
+
+    async def both_are_back() -> dict[str, Any]:
+        found = await platform.read(lasting.id)
+        assert found["status"] == "IN_PROGRESS"
+        came = [datetime.fromisoformat(each["joinedAt"]) for each in found["connected"]]
+        assert len(came) == 2, found["connected"]
+        assert min(came) > killed_at, found["connected"]
+        return found
+
+    again = await eventually(both_are_back, within=40)
+    assert again["startedAt"] == began["startedAt"]
+    await losing.becomes("FAILED", "CONNECTION_LOST", within=40 + GRACE)
+    await agent.announce("completed")
+    await agent.leave()
+    await lasting.becomes("COMPLETED", "AGENT_REPORTED")
+
+
+async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platform: Platform) -> None:
+    """What can't be asked about is not decided; nor does anything hang once there is an answer again."""
+    timed, quiet = await schedule(), await schedule()
+    await shorten(timed, 10)
+    agents = [await each.agent_process("pending") for each in (timed, quiet)]
+    candidates = [await each.candidate_process() for each in (timed, quiet)]
+    await timed.becomes("IN_PROGRESS")
+    await quiet.becomes("IN_PROGRESS")
+
+    stack.livekit.kill()
+    for agent, candidate in zip(agents, candidates, strict=True):
+        agent.vanish()
+        candidate.vanish()
+    (line,) = await timed.shows("service", "put_off", within=30)
+    assert "Cannot connect" in line["text"]
+    await eventually(lambda: _put_off_again(platform), within=30)
+    assert await platform.status(timed.id) == ("IN_PROGRESS", None)
+    assert await platform.status(quiet.id) == ("IN_PROGRESS", None)
+
+    stack.livekit.start()
+    over = await timed.becomes("COMPLETED", "MAX_DURATION_REACHED", within=70)  # it is tried once a minute at least
+    assert over["talkTime"] == 10
+    assert await timed.path() == ["IN_PROGRESS", "COMPLETED"]
+    assert len(await timed.lines("service", "put_off")) == 1
+    await quiet.becomes("FAILED", "CONNECTION_LOST", within=PERIOD + GRACE + MARGIN)
+    assert await quiet.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
+
+
+async def _put_off_again(platform: Platform) -> bool:
+    return await platform.metric("interviews_put_off_total") >= 3
