@@ -7,19 +7,22 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: run test test-slow test-repeat lint format coverage lock
+.PHONY: run test test-slow soak test-repeat lint format coverage lock
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
 
 test: .venv/made ## all tests but the slow ones, in parallel
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not soak"
 
 test-slow: .venv/made ## waits, outages, the README's blocks
 	$(PYTEST) -m slow
 
+soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and lost; about an hour
+	$(BIN)/pytest -m soak -s
+
 test-repeat: .venv/made ## the tests ten times in a row, each time in another order
-	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow" || exit 1; done
+	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow and not soak" || exit 1; done
 
 lint: .venv/made ## format, style, types, import rules, migrations
 	$(BIN)/ruff format --check .
@@ -33,7 +36,7 @@ format: .venv/made
 	$(BIN)/ruff check --fix .
 
 coverage: .venv/made ## branches that no quick test takes
-	$(BIN)/coverage run -m pytest -m "not slow"
+	$(BIN)/coverage run -m pytest -m "not slow and not soak"
 	$(BIN)/coverage report
 
 lock: $(UV) ## resolve requirements.lock anew
