@@ -30,7 +30,7 @@ NEW: dict[str, Any] = {
     "instructions": 'مرحبًا بكِ.\nSay "hello" \\ ١٢٣ 👋',
     "maxDuration": 900,
 }
-# The example of /work/shared/seed/participant-metadata.md, to the letter.
+# The example of the seed, participant-metadata.md, to the letter.
 SEED = {
     "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
     "participantName": "Candidate",
