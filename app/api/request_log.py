@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
@@ -42,6 +43,8 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            log.info("the caller went away before its request was read")
         except Exception:
             log.exception("unexpected error")
             if status:  # the answer has begun already: only a broken connection can tell the caller
