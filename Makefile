@@ -18,7 +18,7 @@ test: .venv/made ## all tests but the slow ones, in parallel
 test-slow: .venv/made ## waits, outages, the README's blocks
 	$(PYTEST) -m slow
 
-soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and lost; two hours
+soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and lost; some 70 minutes
 	$(BIN)/pytest -m soak -s
 
 test-repeat: .venv/made ## the tests ten times in a row, each time in another order

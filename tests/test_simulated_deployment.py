@@ -130,5 +130,5 @@ async def test_a_third_of_the_webhooks_is_lost(deployment: Deployment) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(("rates", "kills"), [(BAD_NETWORK, 2), (LOSING, 0)], ids=["late", "lost"])
 async def test_two_thousand_interviews(deployment: Deployment, rates: Rates, kills: int, seed: int) -> None:
-    options = deployment.options(rates, interviews=2000, seed=seed, spread=900)
+    options = deployment.options(rates, interviews=2000, seed=seed, spread=480)
     check(deployment, await run(deployment, options, kills=kills))
