@@ -150,12 +150,17 @@ def _age(connection: Connection) -> tuple[datetime, int]:
 def _room_over(connection: Connection, rooms: Sequence[Room]) -> list[Departure]:
     """The room was finished, or lives anew under another sid: whoever was in it is not there any more."""
     own = next((room for room in rooms if room.sid == connection.room_sid), None)
-    # Who came after the room was missed proves that it was there.
-    gone = own.gone_at if own and (own.ended_at or connection.joined_at < (own.missing_at or own.created_at)) else None
+    gone = _gone_at(own, connection) if own else None
     ended = [gone] if gone else []
     born = own.created_at if own else connection.joined_at
     newer = [room.created_at for room in rooms if room.sid != connection.room_sid and room.created_at > born]
     return [_lost(connection, at) for at in (*ended, *newer)]
+
+
+def _gone_at(room: Room, connection: Connection) -> datetime | None:
+    """Return when the room was gone; who came after it was missed proves that it was there."""
+    proven = room.ended_at is None and room.missing_at is not None and connection.joined_at >= room.missing_at
+    return None if proven else room.gone_at
 
 
 def _missing(connection: Connection, facts: Facts) -> list[Departure]:

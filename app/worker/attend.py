@@ -59,10 +59,9 @@ async def attend(context: Context, interview_id: uuid.UUID) -> None:
 async def _attend(context: Context, interview_id: uuid.UUID) -> None:
     now = datetime.now(UTC)
     interview, derived = await _look(context, interview_id, now)
-    undecided = derived.undecided or (
-        derived.decision and not interview.status.is_terminal
-    )  # also after a day's silence
-    if undecided or any(isinstance(wish, AgentThere) for wish in _due(derived, now)):
+    # An end that the day's silence alone has decided is not stored yet: LiveKit may well answer now.
+    unstored = derived.decision and not interview.status.is_terminal
+    if derived.undecided or unstored or any(isinstance(wish, AgentThere) for wish in _due(derived, now)):
         occupancy = await context.livekit.occupancy(interview.room_name)
         derived = await _settle(context, interview, occupancy)
     for wish in _due(derived, now):

@@ -18,9 +18,8 @@ from livekit import api, rtc
 from livekit.protocol.room import RoomConfiguration
 
 from tests.e2e import seed
-from tests.e2e.conditions import eventually
 from tests.e2e.livekit_server import LiveKitServer
-from tests.e2e.processes import Process, ProcessFailed, clean_environment
+from tests.e2e.processes import Process, clean_environment, says
 from tests.e2e.tone import Tone
 from tests.e2e.toolchain import ROOT
 
@@ -205,13 +204,7 @@ class AgentProcess:
     async def join(self) -> None:
         """Returns when it is connected and has announced; ProcessFailed with its output if it ends first."""
         self._process.start()
-
-        def connected() -> bool:
-            if not self._process.running:
-                raise ProcessFailed(f"the agent ended:\n{self._process.log_tail()}")
-            return "connected" in self._process.output.splitlines()
-
-        await eventually(connected, within=30)
+        await says(self._process, "connected")
 
     def vanish(self) -> None:
         """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from livekit import rtc
 
-from tests.e2e.conditions import eventually
-from tests.e2e.processes import Process, ProcessFailed, clean_environment
+from tests.e2e.processes import Process, clean_environment, says
 from tests.e2e.tone import Tone
 from tests.e2e.toolchain import ROOT
 
@@ -65,13 +64,7 @@ class CandidateProcess:
     async def join(self) -> None:
         """Returns when it is connected and publishes; ProcessFailed with its output if it ends first."""
         self._process.start()
-
-        def connected() -> bool:
-            if not self._process.running:
-                raise ProcessFailed(f"the candidate ended:\n{self._process.log_tail()}")
-            return "connected" in self._process.output.splitlines()
-
-        await eventually(connected, within=30)
+        await says(self._process, "connected")
 
     def vanish(self) -> None:
         """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""

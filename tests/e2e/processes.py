@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.e2e.conditions import eventually
+
 # Below the range from which Linux and macOS give ports to outgoing connections: a port stays free while its
 # server is down in an outage test.
 _PORTS = range(20_000, 32_000)
@@ -129,3 +131,14 @@ def _can_bind(port: int, kind: socket.SocketKind) -> bool:
         except OSError:
             return False
     return True
+
+
+async def says(process: Process, line: str) -> None:
+    """Returns when the process has printed that line; ProcessFailed with its log if it ends first."""
+
+    def said() -> bool:
+        if not process.running:
+            raise ProcessFailed(f"the process ended:\n{process.log_tail()}")
+        return line in process.output.splitlines()
+
+    await eventually(said, within=30)

@@ -36,13 +36,6 @@ async def lenient_platform(lenient_stack: Stack) -> AsyncIterator[Platform]:
     await platform.aclose()
 
 
-@pytest.fixture
-async def platform(stack: Stack) -> AsyncIterator[Platform]:
-    platform = Platform(stack.service)
-    yield platform
-    await platform.aclose()
-
-
 async def test_the_seeds_frontend_word_for_word_where_metadata_updates_are_allowed(
     lenient_stack: Stack, lenient_platform: Platform, page: InterviewPage, join: Join
 ) -> None:

@@ -51,13 +51,6 @@ class Interview:
 
 
 @pytest.fixture
-async def platform(stack: Stack) -> AsyncIterator[Platform]:
-    platform = Platform(stack.service)
-    yield platform
-    await platform.aclose()
-
-
-@pytest.fixture
 async def interview(
     stack: Stack, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> AsyncIterator[Interview]:
