@@ -47,7 +47,11 @@ class ApiKey(Base):
 
 
 class Interview(Base):
-    """An interview: all that join needs, and what its facts say as of settled_at. max_duration is in seconds."""
+    """An interview: all that join needs, and what its facts say as of settled_at. max_duration is in seconds.
+
+    `context` is the agent's alone: no token carries it, and it is read only where it is asked for. `sequence` counts
+    the changes.
+    """
 
     __tablename__ = "interviews"
     __table_args__ = (
@@ -81,6 +85,9 @@ class Interview(Base):
     opens_at: Mapped[datetime | None]
     closes_at: Mapped[datetime | None]
 
+    context: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True), deferred=True)
+
+    sequence: Mapped[int] = mapped_column(server_default=text("0"))
     attempt: Mapped[int] = mapped_column(server_default=text("1"))
     status: Mapped[Status] = mapped_column(server_default=text("'READY_TO_JOIN'"))
     end_reason: Mapped[EndReason | None]
@@ -199,6 +206,29 @@ class TimelineEntry(Base):
     def about(cls, interview: Interview, *, kind: str, name: str, detail: dict[str, Any]) -> Self:
         """Return an entry on the locked interview's current attempt. kind: livekit, call, service or status."""
         return cls(interview_id=interview.id, attempt=interview.attempt, kind=kind, name=name, detail=detail)
+
+
+class Change(Base):
+    """A change that callers are told of: the stream reads it here, and webhooks are made of it. Append only.
+
+    In the order of (xid, id), below the snapshot's xmin, no change comes late: ids alone are not in the order of the
+    commits. Statuses are as they were shown.
+    """
+
+    __tablename__ = "changes"
+    __table_args__ = (Index("ix_changes_organization_id_xid_id", "organization_id", "xid", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    xid: Mapped[int] = mapped_column(server_default=text("pg_current_xact_id()::text::bigint"))
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
+    sequence: Mapped[int]
+    at: Mapped[datetime]
+    type: Mapped[str]
+    attempt: Mapped[int]
+    status: Mapped[str]
+    previous_status: Mapped[str | None]
+    end_reason: Mapped[str | None]
 
 
 class Report(Base):

@@ -24,7 +24,8 @@ NEW: dict[str, Any] = {
 FIELDS = {
     "interviewId", "candidateId", "applicationId", "jobPostId", "participantName", "phoneNumber", "jobTitle",
     "companyName", "instructions", "maxDuration", "opensAt", "closesAt", "status", "endReason", "startedAt", "endedAt",
-    "talkTime", "attempt", "roomName", "joinAttempts", "connected", "createdAt", "updatedAt",
+    "talkTime", "attempt", "roomName", "sequence", "joinAttempts", "connected", "createdAt",
+    "updatedAt",
 }  # fmt: skip
 LONE_SURROGATE = "\ud800"
 OPAQUE_IDS = ("candidateId", "applicationId", "jobPostId")

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.auth import hash_key
 from app.db import create_sessionmaker
-from app.interviews.read import ShownStatus, list_interviews
+from app.interviews.read import list_interviews
+from app.interviews.shown import ShownStatus
 from app.models import ApiKey, Interview, Organization
 from tests.conftest import AUTHORIZED
 

@@ -24,8 +24,9 @@ from app.errors import (
     TokenTooLarge,
     Unauthorized,
 )
-from app.interviews.read import ShownStatus, find_interview, get_interview, last_report, list_interviews, views_of
+from app.interviews.read import find_interview, get_interview, last_report, list_interviews, views_of
 from app.interviews.schedule import schedule
+from app.interviews.shown import ShownStatus
 from app.interviews.timeline import read_timeline
 
 router = APIRouter(tags=["recruiter"])

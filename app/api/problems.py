@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.api.schemas import rfc3339
 from app.errors import AppError, InterviewNotFound, PayloadInvalid
+from app.instants import rfc3339
 from app.logs import request_id
 
 log = logging.getLogger(__name__)

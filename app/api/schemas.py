@@ -1,115 +1,33 @@
 """The shapes on the wire: camelCase, instants as RFC 3339 UTC ending in `At`, durations in seconds."""
 
-import json
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
+from app.api.fields import (
+    GivenInstant,
+    Instant,
+    OpaqueId,
+    ParticipantName,
+    PhoneNumber,
+    Shape,
+    Text,
+    in_the_future,
+    json_within,
+)
 from app.interviews.calls import Completion
 from app.interviews.join import Ticket
-from app.interviews.read import ShownStatus, View
+from app.interviews.read import View
 from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
+from app.interviews.shown import ShownStatus
 from app.interviews.timeline import Entry
 from app.lifecycle import EndReason, Outcome, Role
 from app.models import Report
 
-LONGEST_NAME = 256  # bytes of UTF-8: LiveKit's limit of a participant's name
 LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
-FEWEST_DIGITS = 5
-FURTHEST = timedelta(days=3660)
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain the character NUL")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON's escapes can spell half a character
-        raise ValueError("must not contain lone surrogates")
-    return value
-
-
-def _storable_json(value: JsonValue) -> JsonValue:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:  # NaN and Infinity, which are no JSON; UnicodeEncodeError of lone surrogates
-        raise ValueError("must be JSON: no NaN, no Infinity, no lone surrogates") from error
-    if len(text) > LARGEST_RESULT:
-        raise ValueError(f"must be at most {LARGEST_RESULT} bytes as JSON")
-    if "\0" in _texts(value):
-        raise ValueError("must not contain the character NUL")
-    return value
-
-
-def _texts(value: JsonValue) -> str:
-    """Return all strings and keys in the value, joined."""
-    if isinstance(value, dict):
-        return "".join([*value, *map(_texts, value.values())])
-    if isinstance(value, list):
-        return "".join(map(_texts, value))
-    return value if isinstance(value, str) else ""
-
-
-def _within_name_limit(value: str) -> str:
-    if len(value.encode()) > LONGEST_NAME:
-        raise ValueError(f"must be at most {LONGEST_NAME} bytes of UTF-8")
-    return value
-
-
-def _not_far_away(value: datetime) -> datetime:
-    now = datetime.now(UTC)
-    if not now - FURTHEST < value < now + FURTHEST:
-        raise ValueError("must be within ten years from now")
-    return value
-
-
-def _in_the_future(value: datetime | None) -> datetime | None:
-    if value and value <= datetime.now(UTC):
-        raise ValueError("must be in the future")
-    return value
-
-
-def _a_number(value: str) -> str:
-    if sum(letter.isdecimal() for letter in value) < FEWEST_DIGITS:
-        raise ValueError(f"must have {FEWEST_DIGITS} digits or more")
-    return value
-
-
-def rfc3339(value: datetime) -> str:
-    """Return the instant as all our answers write it: UTC, to the millisecond."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-OpaqueId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$", description="1 to 128 printable ASCII characters")]
-PhoneNumber = Annotated[
-    str,
-    AfterValidator(_a_number),
-    Field(
-        pattern=r"^[\d +().\-/]{5,40}$",
-        description="Kept as given: digits of any script, spaces, + ( ) . - /",
-        examples=["966509876543"],
-    ),
-]
-Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
-GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
-
-
-class Shape(BaseModel):
-    """Camel case outside, snake case inside."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
 class JoinRequest(Shape):
@@ -173,7 +91,7 @@ class NewInterview(Shape):
     job_post_id: OpaqueId = Field(examples=["306bfccd-5030-46bb-b468-e5027a073b4a"])
     job_title: Text = Field(min_length=1, max_length=500, examples=["Senior Backend Developer - Fintech"])
     phone_number: PhoneNumber
-    participant_name: Annotated[Text, AfterValidator(_within_name_limit)] = Field(
+    participant_name: ParticipantName = Field(
         default=DEFAULT_PARTICIPANT_NAME, min_length=1, description="At most 256 bytes of UTF-8"
     )
     company_name: Text | None = Field(default=None, min_length=1, max_length=500, examples=["MENA Bank"])
@@ -190,7 +108,7 @@ class NewInterview(Shape):
         opens_at = given.data.get("opens_at")
         if value and opens_at and value <= opens_at:
             raise ValueError("must be after opensAt")
-        return _in_the_future(value)
+        return in_the_future(value)
 
     def plan(self) -> Plan:
         return Plan(**self.model_dump())
@@ -224,6 +142,7 @@ class Interview(Shape):
     started_at: Instant | None = Field(description="When candidate and agent were first both connected")
     ended_at: Instant | None
     talk_time: int = Field(description="seconds that candidate and agent were both connected")
+    sequence: int = Field(description="Counts the changes: what a webhook or the stream told with a lower one is older")
     attempt: int = Field(description="1, or more after the interview was opened again")
     room_name: str
     join_attempts: int = Field(description="How often join was called, refused calls included, over all attempts")
@@ -252,6 +171,7 @@ class Interview(Shape):
             started_at=interview.started_at,
             ended_at=interview.ended_at,
             talk_time=round(view.talk_time.total_seconds()),
+            sequence=interview.sequence,
             attempt=interview.attempt,
             room_name=interview.room_name,
             join_attempts=view.join_attempts,
@@ -292,7 +212,7 @@ class Reopening(Shape):
     @field_validator("closes_at")
     @classmethod
     def _closes_in_the_future(cls, value: datetime | None) -> datetime | None:
-        return _in_the_future(value)
+        return in_the_future(value)
 
 
 class CompletionReport(Shape):
@@ -303,7 +223,7 @@ class CompletionReport(Shape):
     room_name: str = Field(max_length=256, examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
     outcome: Literal["completed", "failed"]
     summary: Text | None = Field(default=None, max_length=20_000)
-    result: Annotated[JsonValue, AfterValidator(_storable_json)] = Field(
+    result: Annotated[JsonValue, json_within(LARGEST_RESULT)] = Field(
         default=None, description="Any JSON, 256 KB at most"
     )
 

@@ -4,13 +4,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.interviews.changes import ChangeType, record_change
 from app.lifecycle import Status
 from app.models import Interview, TimelineEntry
 
 
-def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
+async def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
     """Open the next attempt of a locked interview. What the one before was stays on the timeline."""
-    before = {"status": interview.status, "endReason": interview.end_reason}
+    previous = interview.status
+    before = {"status": previous, "endReason": interview.end_reason}
     interview.attempt += 1
     interview.status = Status.READY_TO_JOIN
     interview.end_reason = None
@@ -34,3 +36,4 @@ def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datet
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
+    await record_change(session, interview=interview, type_=ChangeType.STATUS_CHANGED, previous=previous, now=now)

@@ -45,7 +45,7 @@ async def reopen(
         raise InterviewNotOver(interviewStatus=interview.status)
     interview.closes_at = closes_at
     interview.opened_by_join = 0
-    open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
+    await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
     await settle(session, interview=interview, now=now, waits=waits)
 
 

@@ -33,5 +33,5 @@ async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now:
             return False
         await schedule(session, organization_id=organization_id, plan=DEMO, now=now, signer=signer)
     elif demo.status.is_terminal:
-        open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
+        await open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
     return True

@@ -64,7 +64,7 @@ async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: dateti
     too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
     if interview.status is Status.FAILED and interview.opened_by_join + 1 < ATTEMPTS and not too_late:
         interview.opened_by_join += 1
-        open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
+        await open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
         await session.flush()
     return interview
 

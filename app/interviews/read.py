@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,23 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.errors import CursorInvalid, InterviewNotFound
 from app.interviews.cursor import decode_cursor, encode_cursor
 from app.interviews.facts import load_facts
+from app.interviews.shown import ShownStatus, shown_status
 from app.lifecycle import Facts, Status, Visit, visits
 from app.models import Interview, JoinRequest, Report
-
-
-class ShownStatus(StrEnum):
-    """The statuses that callers see: the stored ones, and SCHEDULED, which is READY_TO_JOIN before opensAt."""
-
-    SCHEDULED = "SCHEDULED"
-    READY_TO_JOIN = "READY_TO_JOIN"
-    WAITING_FOR_AGENT = "WAITING_FOR_AGENT"
-    IN_PROGRESS = "IN_PROGRESS"
-    RECONNECTING = "RECONNECTING"
-    COMPLETED = "COMPLETED"
-    ABANDONED = "ABANDONED"
-    FAILED = "FAILED"
-    NO_SHOW = "NO_SHOW"
-    CANCELLED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +90,7 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
     return [
         View(
             interview=interview,
-            status=shown_status(interview, now),
+            status=shown_status(interview.status, opens_at=interview.opens_at, now=now),
             talk_time=_talk_time(interview, now),
             join_attempts=counts.get(interview.id, 0),
             connected=_connected(facts[interview.id]),
@@ -117,11 +102,6 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
 def _connected(facts: Facts) -> list[Visit]:
     there = [visit for visit in visits(facts) if visit.departure is None]
     return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
-
-
-def shown_status(interview: Interview, now: datetime) -> ShownStatus:
-    scheduled = interview.status is Status.READY_TO_JOIN and interview.opens_at and now < interview.opens_at
-    return ShownStatus.SCHEDULED if scheduled else ShownStatus(interview.status)
 
 
 def _has_status(status: ShownStatus, now: datetime) -> ColumnElement[bool]:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import TokenTooLarge
+from app.interviews.changes import ChangeType, record_change
 from app.interviews.join import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
@@ -72,6 +73,7 @@ async def schedule(
         max_duration=plan.max_duration or organization.max_duration,
         opens_at=plan.opens_at,
         closes_at=plan.closes_at,
+        sequence=0,
         attempt=1,
         status=Status.READY_TO_JOIN,
         next_deadline_at=plan.closes_at,
@@ -83,6 +85,7 @@ async def schedule(
     session.add(interview)
     await session.flush()
     session.add(TimelineEntry.about(interview, kind="call", name="scheduled", detail={}))
+    await record_change(session, interview=interview, type_=ChangeType.SCHEDULED, previous=None, now=now)
     await session.flush()
     await session.refresh(interview)
     return interview

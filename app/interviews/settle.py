@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
+from app.interviews.changes import ChangeType, record_change
 from app.interviews.facts import load_facts
 from app.lifecycle import Derived, Waits, derive
 from app.models import Interview, TimelineEntry
@@ -32,13 +33,21 @@ async def settle(session: AsyncSession, *, interview: Interview, now: datetime, 
     """Derive the locked interview's status from its stored facts as of `now`, and store it."""
     facts = await load_facts(session, [interview])
     derived = derive(facts[interview.id], now, waits)
-    if interview.status != derived.status or interview.end_reason != derived.end_reason:
+    previous = interview.status
+    is_moved = previous != derived.status or interview.end_reason != derived.end_reason
+    if is_moved:
         session.add(_change(interview, derived))
     if _store(interview, derived):
         interview.updated_at = now
+        type_ = _type_of(derived) if is_moved else ChangeType.UPDATED
+        await record_change(session, interview=interview, type_=type_, previous=previous, now=now)
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
     return derived
+
+
+def _type_of(derived: Derived) -> ChangeType:
+    return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
 
 
 def _change(interview: Interview, derived: Derived) -> TimelineEntry:
