@@ -39,13 +39,13 @@ class LiveRoom:
 class Occupancy:
     """What a room looked like when asked at `asked_at`: room None, it was not there.
 
-    `participants` are those whose media is up; `arriving` are the sids of those who are not that far yet.
+    `participants` are those whose media is up; `arriving` are those who are not that far yet.
     """
 
     asked_at: datetime
     room: LiveRoom | None
     participants: Sequence[Participant] = ()
-    arriving: frozenset[str] = frozenset()
+    arriving: Sequence[Participant] = ()
 
 
 class LiveKitServer:
@@ -82,8 +82,8 @@ class LiveKitServer:
             answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
         there = [one for one in answer.participants if one.state == api.ParticipantInfo.ACTIVE]
         early = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
-        arriving = frozenset(one.sid for one in answer.participants if one.state in early)
-        return Occupancy(asked_at, room, [_participant(one) for one in there], arriving)
+        arriving = [one for one in answer.participants if one.state in early]
+        return Occupancy(asked_at, room, [*map(_participant, there)], [*map(_participant, arriving)])
 
     async def delete_room(self, room: str) -> bool:
         """Delete a room and put everybody out; tell whether it was there."""
@@ -144,12 +144,13 @@ def _room(room: api.Room) -> LiveRoom:
 
 def _participant(found: api.ParticipantInfo) -> Participant:
     kinds = api.ParticipantInfo.Kind
+    joined = found.joined_at_ms / 1000 or found.joined_at
     return Participant(
         sid=found.sid,
         identity=found.identity,
         kind=kinds.Name(found.kind) if found.kind in kinds.values() else str(found.kind),
         hidden=found.permission.hidden,
-        joined_at=datetime.fromtimestamp(found.joined_at_ms / 1000 or found.joined_at, UTC),
+        joined_at=datetime.fromtimestamp(joined, UTC) if joined else None,
         attributes=dict(found.attributes),
         disconnect_reason="",
     )

@@ -106,6 +106,7 @@ class Interview(Base):
     asked_at: Mapped[datetime | None]
     room_gone_at: Mapped[datetime | None]
     dispatches: Mapped[int] = mapped_column(server_default=text("0"))
+    dispatched_at: Mapped[datetime | None]
     told: Mapped[timedelta | None]
     revivals: Mapped[int] = mapped_column(server_default=text("0"))
     opened_by_join: Mapped[int] = mapped_column(server_default=text("0"))

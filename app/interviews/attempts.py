@@ -27,6 +27,7 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     interview.asked_at = None
     interview.room_gone_at = None
     interview.dispatches = 0
+    interview.dispatched_at = None
     interview.told = None
     interview.next_deadline_at = interview.closes_at
     interview.leased_until = None

@@ -34,6 +34,7 @@ async def load_facts(session: AsyncSession, interviews: Sequence[Interview]) -> 
             asked_at=interview.asked_at,
             room_gone_at=interview.room_gone_at,
             dispatches=interview.dispatches,
+            dispatched_at=interview.dispatched_at,
             told=interview.told,
         )
         for interview in interviews

@@ -19,7 +19,7 @@ async def record_occupancy(session: AsyncSession, *, interview: Interview, occup
     """
     connections = await _connections(session, interview)
     known = {connection.sid for connection in connections}
-    listed = {who.sid for who in occupancy.participants} | occupancy.arriving
+    listed = {who.sid for who in (*occupancy.participants, *occupancy.arriving)}
     joined = [who for who in occupancy.participants if who.sid not in known]
     back = [each for each in connections if each.sid in listed and _see(each, occupancy.asked_at)]
     unseen = [each for each in connections if each.left_at is None and each.sid not in listed]

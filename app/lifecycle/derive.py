@@ -18,10 +18,9 @@ class RoomGone:
 
 @dataclass(frozen=True, slots=True)
 class AgentThere:
-    """A wish towards LiveKit: from due_at on, an agent is there; `loss` counts the absences, the first is 1."""
+    """A wish towards LiveKit: from due_at on, an agent is there."""
 
     due_at: datetime
-    loss: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +165,15 @@ def _wishes_while_alive(attempt: Attempt) -> tuple[Wish, ...]:
 
 
 def _agent_wished(attempt: Attempt) -> tuple[Wish, ...]:
+    """One dispatch answers one loss, the first absence being one; a loss that was taken back needs none."""
     since = waiting_since(attempt.history)
-    loss = 1 + sum(1 for moment in attempt.history if last_agent_gone(moment))
-    if since is None or attempt.waits.dispatch is None or attempt.facts.dispatches >= loss:
+    if since is None or attempt.waits.dispatch is None:
         return ()
-    return (AgentThere(since + attempt.waits.dispatch, loss),)
+    losses = [moment.at for moment in attempt.history if last_agent_gone(moment)]
+    dispatched_at = attempt.facts.dispatched_at
+    if dispatched_at and dispatched_at >= max(losses, default=dispatched_at):
+        return ()
+    return (AgentThere(since + attempt.waits.dispatch),)
 
 
 def _announcement(attempt: Attempt) -> tuple[Wish, ...]:

@@ -171,6 +171,8 @@ class Facts:
     room_gone_at: datetime | None = None
     """When this service last deleted the room, or tried to and found none."""
     dispatches: int = 0
-    """For how many losses of the agent (the first absence is one) this service has dispatched one."""
+    """How many agents this service has dispatched."""
+    dispatched_at: datetime | None = None
+    """When it last did."""
     told: timedelta | None = None
     """The least time left of which the people in the room were told."""

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -11,8 +12,9 @@ from app import metrics
 from app.db import transaction
 from app.interviews.facts import load_facts
 from app.interviews.observe import record_occupancy
+from app.interviews.participants import role_of
 from app.interviews.settle import lock, settle
-from app.lifecycle import AgentThere, Derived, RoomGone, TimeTold, Wish, derive
+from app.lifecycle import AgentThere, Derived, Role, RoomGone, TimeTold, Wish, derive
 from app.livekit_server import LiveKitUnavailable, Occupancy
 from app.models import Interview, TimelineEntry
 from app.worker.context import Context
@@ -64,6 +66,8 @@ async def _attend(context: Context, interview_id: uuid.UUID) -> None:
     if derived.undecided or unstored or any(isinstance(wish, AgentThere) for wish in _due(derived, now)):
         occupancy = await context.livekit.occupancy(interview.room_name)
         derived = await _settle(context, interview, occupancy)
+        if _agent_arrives(interview, occupancy):  # whether it gets there is seen when the interview is taken up again
+            derived = replace(derived, wishes=tuple(w for w in derived.wishes if not isinstance(w, AgentThere)))
     for wish in _due(derived, now):
         await _fulfil(context, interview, wish)
     await _release(context, interview_id)
@@ -71,6 +75,10 @@ async def _attend(context: Context, interview_id: uuid.UUID) -> None:
 
 def _due(derived: Derived, now: datetime) -> list[Wish]:
     return [wish for wish in derived.wishes if wish.due_at <= now]
+
+
+def _agent_arrives(interview: Interview, occupancy: Occupancy) -> bool:
+    return any(role_of(who, interview) is Role.AGENT for who in occupancy.arriving)
 
 
 async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[Interview, Derived]:
@@ -96,8 +104,8 @@ async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
     match wish:
         case RoomGone():
             await _delete_room(context, interview)
-        case AgentThere(loss=loss):
-            await _dispatch(context, interview, loss)
+        case AgentThere():
+            await _dispatch(context, interview)
         case TimeTold(left=left):
             await _tell(context, interview, left)
 
@@ -117,14 +125,17 @@ async def _delete_room(context: Context, interview: Interview) -> None:
     metrics.ROOMS_DELETED.labels(why="came_back" if revived else "ended").inc(existed)
 
 
-async def _dispatch(context: Context, interview: Interview, loss: int) -> None:
-    mark = f"interview.loss={loss}"
+async def _dispatch(context: Context, interview: Interview) -> None:
+    number = interview.dispatches + 1  # the same until it is recorded: after a crash LiveKit has its mark already
+    mark = f"interview.dispatch={number}"
+    dispatched_at = datetime.now(UTC)
     await context.livekit.dispatch_agent(interview.room_name, agent_name=context.agent_name, mark=mark)
     async with transaction(context.sessions) as session:
         locked = await _locked(session, interview.id)
-        if locked.attempt == interview.attempt and locked.dispatches < loss:
-            locked.dispatches = loss
-            session.add(_did(locked, "agent_dispatched", {"loss": loss}))
+        if locked.attempt == interview.attempt and locked.dispatches < number:
+            locked.dispatches = number
+            locked.dispatched_at = dispatched_at
+            session.add(_did(locked, "agent_dispatched", {"number": number}))
     metrics.AGENTS_DISPATCHED.inc()
 
 

@@ -19,7 +19,7 @@ from app.interviews.observe import record_occupancy
 from app.interviews.settle import lock, settle
 from app.lifecycle import Status
 from app.livekit_server import LiveKitUnavailable, LiveRoom, Occupancy
-from app.models import parse_room_name, room_name
+from app.models import RoomName, TimelineEntry, parse_room_name, room_name
 from app.worker.context import Context
 
 log = logging.getLogger(__name__)
@@ -122,5 +122,16 @@ async def _put_out_of_frozen_attempts(
             except LiveKitUnavailable as error:
                 log.warning("room %s of a frozen attempt is still there: %s", name, error)
                 continue
-            metrics.ROOMS_DELETED.labels(why="frozen").inc(existed)
-            log.info("room %s of a frozen attempt deleted", name)
+            if existed:
+                await _say_so(context, parsed)
+                metrics.ROOMS_DELETED.labels(why="frozen").inc()
+
+
+async def _say_so(context: Context, room: RoomName) -> None:
+    """Tell on the timeline that the room of an earlier attempt was deleted."""
+    async with transaction(context.sessions) as session:
+        interview = await lock(session, room.interview_id)
+        if interview:
+            deed = TimelineEntry.about(interview, kind="service", name="room_deleted", detail={"cameBack": True})
+            deed.attempt = room.attempt
+            session.add(deed)

@@ -33,7 +33,7 @@ async def test_one_agent_is_dispatched_for_each_loss(
     assert await dispatches(livekit_api, interview.room()) == []
     await interview.shows("service", "agent_dispatched")
     await rounds(stack, 3)
-    assert await dispatches(livekit_api, interview.room()) == ["interview.loss=1"]
+    assert await dispatches(livekit_api, interview.room()) == ["interview.dispatch=1"]
 
     agent = await interview.agent("pending")
     await interview.becomes("IN_PROGRESS")
@@ -41,13 +41,13 @@ async def test_one_agent_is_dispatched_for_each_loss(
     await interview.becomes("WAITING_FOR_AGENT")
     await eventually(lambda: _second(livekit_api, interview.room()))
     await rounds(stack, 3)
-    assert await dispatches(livekit_api, interview.room()) == ["interview.loss=1", "interview.loss=2"]
+    assert await dispatches(livekit_api, interview.room()) == ["interview.dispatch=1", "interview.dispatch=2"]
     lines = await interview.lines("service", "agent_dispatched")
     assert [line["detail"] for line in lines] == [{"loss": 1}, {"loss": 2}]
 
 
 async def _second(livekit: api.LiveKitAPI, room: str) -> bool:
-    return "interview.loss=2" in await dispatches(livekit, room)
+    return "interview.dispatch=2" in await dispatches(livekit, room)
 
 
 async def test_an_agent_that_is_there_in_time_is_not_doubled(

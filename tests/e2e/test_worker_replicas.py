@@ -53,7 +53,7 @@ async def test_everything_is_done_once(
     await rounds(stack, 2)
     for each in alone:
         listed = await livekit_api.agent_dispatch.list_dispatch(each.room())
-        assert [one.metadata for one in listed if one.metadata] == ["interview.loss=1"]
+        assert [one.metadata for one in listed if one.metadata] == ["interview.dispatch=1"]
     await asyncio.gather(
         *(each.becomes("FAILED", "AGENT_UNAVAILABLE", within=40) for each in alone),
         *(each.becomes("COMPLETED", "MAX_DURATION_REACHED", within=40) for each in timed),

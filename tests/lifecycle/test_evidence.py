@@ -1,5 +1,6 @@
 """What derive() makes of evidence that is late, lost, inferred or contradictory; deadlines, wishes, talk time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from app.lifecycle import AgentThere, Outcome, Room, RoomGone, Status, TimeTold, derive
@@ -85,7 +86,7 @@ class TestTalkTime:
 class TestNextDeadline:
     def test_of_a_waiting_candidate_the_dispatch_comes_first(self) -> None:
         assert derive(facts(candidate(1)), at(2)).next_deadline_at == at(31)
-        assert derive(facts(candidate(1), dispatches=1), at(2)).next_deadline_at == at(91)
+        assert derive(facts(candidate(1), dispatched_at=at(32)), at(33)).next_deadline_at == at(91)
 
     def test_of_a_conversation_it_is_the_maximum_duration(self) -> None:
         assert derive(facts(candidate(1), agent(2), told=timedelta(0)), at(3)).next_deadline_at == at(1802)
@@ -97,10 +98,16 @@ class TestNextDeadline:
 
 class TestWishes:
     def test_an_agent_once_for_each_loss(self) -> None:
-        assert derive(facts(candidate(1)), at(2)).wishes == (AgentThere(at(31), loss=1),)
-        assert derive(facts(candidate(1), dispatches=1), at(2)).wishes == ()
-        lost = facts(candidate(1), agent(2, 60, "CONNECTION_TIMEOUT"), dispatches=1)
-        assert AgentThere(at(90), loss=2) in derive(lost, at(61)).wishes
+        assert derive(facts(candidate(1)), at(2)).wishes == (AgentThere(at(31)),)
+        assert derive(facts(candidate(1), dispatched_at=at(32)), at(33)).wishes == ()
+        lost = facts(candidate(1), agent(34, 60, "CONNECTION_TIMEOUT"), dispatched_at=at(32))
+        assert AgentThere(at(90)) in derive(lost, at(61)).wishes
+        assert derive(replace(lost, dispatched_at=at(91), told=timedelta(0)), at(92)).wishes == ()
+
+    def test_a_dispatch_for_a_loss_that_was_taken_back_does_not_count_for_the_next(self) -> None:
+        """The agent seemed to be lost at 40 and one was sent for at 70; it was there all along, and is lost at 200."""
+        lost = facts(candidate(1), agent(2, 200, "CONNECTION_TIMEOUT"), dispatches=1, dispatched_at=at(70))
+        assert AgentThere(at(230)) in derive(lost, at(201)).wishes
 
     def test_no_agent_is_wished_for_while_one_is_there_or_the_candidate_is_not(self) -> None:
         assert derive(facts(candidate(1), agent(2), told=timedelta(0)), at(3)).wishes == ()

@@ -288,9 +288,10 @@ class TestDispatch:
         assert row.dispatches == 1
         await world.attends(interview_id)
         room = row.room_name
+        await world.alter(interview_id, dispatched_at=ago(38))  # it was not just now
         assert [each.agent_name for each in world.stub.dispatches[room]] == ["interviewer"]
         await world.joins(interview_id, AGENT, before=35, sid="PA_a1")
-        await world.leaves(interview_id, AGENT, before=32, joined_before=35, sid="PA_a1", reason="CONNECTION_TIMEOUT")
+        await world.leaves(interview_id, AGENT, before=32, joined_before=35, sid="PA_a1", reason="SIGNAL_CLOSE")
         assert await world.attends_all_due() == 1
         assert len(world.stub.dispatches[room]) == 2
         assert await world.attends_all_due() == 0
@@ -311,6 +312,17 @@ class TestDispatch:
         assert (await world.attends(interview_id)).status is Status.IN_PROGRESS
         assert world.stub.dispatches == {}
 
+    async def test_not_when_one_is_just_arriving(self, world: World) -> None:
+        world.dispatching()
+        interview_id = await waits_in_vain(world, before=40)
+        sid = world.stub.join(room_name(interview_id, 1), AGENT, joined_at=ago(1), arriving=True)
+        assert (await world.attends(interview_id)).status is Status.WAITING_FOR_AGENT
+        assert world.stub.dispatches == {}
+        world.stub.leave(room_name(interview_id, 1), sid)
+        await world.alter(interview_id, leased_until=None)
+        await world.attends(interview_id)
+        assert len(world.stub.dispatches) == 1
+
     async def test_not_when_the_candidate_is_gone(self, world: World) -> None:
         world.dispatching()
         interview_id = await waits_in_vain(world, before=40)
@@ -329,7 +341,7 @@ class TestDispatch:
         world.dispatching()
         interview_id = await waits_in_vain(world, before=40)
         await world.attends(interview_id)
-        await world.alter(interview_id, dispatches=0)  # what a kill -9 leaves
+        await world.alter(interview_id, dispatches=0, dispatched_at=None)  # what a kill -9 leaves
         row = await world.attends(interview_id)
         assert row.dispatches == 1
         assert len(world.stub.dispatches[row.room_name]) == 1

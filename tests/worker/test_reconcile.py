@@ -113,6 +113,7 @@ class TestRoomsThatShouldBeGone:
         world.stub.open(room_name(interview_id, 2), created_at=ago(1), sid="RM_2")
         await reconcile(world.context)
         assert list(world.stub.rooms) == [room_name(interview_id, 2)]
+        assert await world.names(interview_id, "service") == ["room_deleted"]
 
     async def test_rooms_of_others_are_let_be(self, world: World) -> None:
         world.stub.open("somebody-elses", created_at=ago(10))
