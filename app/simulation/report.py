@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from app.simulation.history import Expected
+from app.simulation.history import SECOND, Expected
 from app.simulation.options import Options
 
 OVER = ("COMPLETED", "ABANDONED", "FAILED", "NO_SHOW", "CANCELLED")
 SHOWN = 50  # differences listed; all are counted
+ROUNDING = 2  # seconds: LiveKit stamps a leave with a whole second, and notices a lost connection after 19 to 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,28 @@ class Report:
         yield f"end determined by what was delivered: {len(determined)}, right {sum(o.right for o in determined)}"
         yield f"a leave was lost on the way: {len(guessed)}, right all the same {sum(o.right for o in guessed)}"
         yield f"over or live as is true: {sum(o.over_or_live for o in self.outcomes)}"
-        yield f"startedAt off by {_off(o.started for o in self._instants())}"
-        yield f"endedAt off by {_off(o.ended for o in self._instants())}"
+        yield f"startedAt off by {_off(o.started for o in self._instants().values())}"
+        yield f"endedAt off by {_off(o.ended for o in self._instants().values())}"
+        yield from self._furthest_off()
         yield f"webhooks: {_counted(self.webhooks)}"
         yield f"asked by the deployment: {_counted(self.calls)}"
 
-    def _instants(self) -> list[Expected]:
-        """By how much the instants of the interviews that are right differ, in milliseconds."""
-        return [
-            Expected("", None, _apart(o.expected.started, o.actual.started), _apart(o.expected.ended, o.actual.ended))
+    def _instants(self) -> dict[str, Expected]:
+        """By how much the instants of the interviews that are right differ, in milliseconds, by their names."""
+        return {
+            o.name: Expected(
+                "", None, _apart(o.expected.started, o.actual.started), _apart(o.expected.ended, o.actual.ended)
+            )
             for o in self.outcomes
             if o.actual and o.right
-        ]
+        }
+
+    def _furthest_off(self) -> Iterator[str]:
+        """Name those whose end is told at another instant than the true one, by more than the delays explain."""
+        apart = {name: each.ended or 0 for name, each in self._instants().items()}
+        off = [o for o in self.outcomes if apart.get(o.name, 0) > (self.options.rates.late + ROUNDING) * SECOND]
+        for o in sorted(off, key=lambda o: apart[o.name], reverse=True)[:SHOWN]:
+            yield f"  {o.interview_id} {o.kind}: {o.expected.key}, endedAt off by {apart[o.name] / SECOND:.1f} s"
 
     def _differences(self) -> Iterator[str]:
         found = self.differences
