@@ -10,8 +10,9 @@ from playwright.async_api import Browser
 
 from tests.e2e import browser as browsers
 from tests.e2e.clients import C, Join
+from tests.e2e.interview import Interview, Schedule
 from tests.e2e.livekit_server import find_or_build
-from tests.e2e.outages import Interview, OwnStack, Schedule, audit
+from tests.e2e.outages import OwnStack, audit
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack, start_stack
 from tests.e2e.toolchain import Missing, missing

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from livekit import api
@@ -13,6 +11,7 @@ from tests.e2e.agent import Agent
 from tests.e2e.candidate import Candidate
 from tests.e2e.clients import Join
 from tests.e2e.conditions import eventually
+from tests.e2e.interview import Interview, Schedule
 from tests.e2e.platform import SEED_METADATA, Platform
 from tests.e2e.stack import Stack
 
@@ -21,42 +20,11 @@ pytestmark = pytest.mark.e2e
 DEMO_ID = "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 
 
-@dataclass
-class Interview:
-    """A scheduled interview, its clients, and its status as a recruiter reads it."""
-
-    id: str
-    room: str
-    stack: Stack
-    platform: Platform
-    enter: Join
-
-    async def candidate(self) -> Candidate:
-        """Join as the candidate's frontend does: ask for a joinResponse, connect with it."""
-        answer = await self.platform.join(self.id)
-        return await self.enter(Candidate(answer["serverUrl"], answer["participantToken"]))
-
-    async def agent(self) -> Agent:
-        return await self.enter(Agent(self.stack.livekit, self.room))
-
-    async def becomes(self, status: str, end_reason: str | None = None) -> dict[str, Any]:
-        """Wait until a recruiter reads that status; return the whole interview."""
-
-        async def reached() -> dict[str, Any]:
-            found = await self.platform.read(self.id)
-            assert (found["status"], found["endReason"]) == (status, end_reason)
-            return found
-
-        return await eventually(reached)
-
-
 @pytest.fixture
-async def interview(
-    stack: Stack, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
-) -> AsyncIterator[Interview]:
-    made = await platform.schedule()
-    yield Interview(made["interviewId"], made["roomName"], stack, platform, join)
-    await _delete_room(livekit_api, made["roomName"])
+async def interview(schedule: Schedule, livekit_api: api.LiveKitAPI) -> AsyncIterator[Interview]:
+    made = await schedule()
+    yield made
+    await _delete_room(livekit_api, made.room())
 
 
 async def _delete_room(livekit: api.LiveKitAPI, room: str) -> None:
@@ -164,7 +132,7 @@ async def test_somebody_deletes_the_room(interview: Interview, livekit_api: api.
     await interview.agent()
     await interview.candidate()
     await interview.becomes("IN_PROGRESS")
-    await _delete_room(livekit_api, interview.room)
+    await _delete_room(livekit_api, interview.room())
     await interview.becomes("COMPLETED", "ROOM_DELETED")
 
 
@@ -174,7 +142,7 @@ async def test_a_python_clients_set_metadata_changes_nothing(interview: Intervie
     candidate = await interview.candidate()
     await candidate.room.local_participant.set_metadata('{"phoneNumber": "another"}')
     await eventually(lambda: agent.hears(candidate.identity))  # by then the server has long had the request
-    listed = await livekit_api.room.list_participants(api.ListParticipantsRequest(room=interview.room))
+    listed = await livekit_api.room.list_participants(api.ListParticipantsRequest(room=interview.room()))
     metadata = {each.identity: each.metadata for each in listed.participants}[candidate.identity]
     assert json.loads(metadata) == {**SEED_METADATA, "interviewId": interview.id}
     arrival = await eventually(lambda: agent.arrival(candidate.identity))

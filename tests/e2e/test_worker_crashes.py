@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import OwnStack, Schedule, is_out
+from tests.e2e.interview import Schedule
+from tests.e2e.outages import OwnStack, is_out
 from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -8,7 +8,8 @@ import pytest
 from livekit import api
 
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import OwnStack, Schedule, audit, execute, is_out
+from tests.e2e.interview import Schedule
+from tests.e2e.outages import OwnStack, audit, execute, is_out
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 

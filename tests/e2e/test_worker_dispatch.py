@@ -6,7 +6,8 @@ import pytest
 from livekit import api
 
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import OwnStack, Schedule, rounds
+from tests.e2e.interview import Schedule
+from tests.e2e.outages import OwnStack, rounds
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +44,7 @@ async def test_one_agent_is_dispatched_for_each_loss(
     await rounds(stack, 3)
     assert await dispatches(livekit_api, interview.room()) == ["interview.dispatch=1", "interview.dispatch=2"]
     lines = await interview.lines("service", "agent_dispatched")
-    assert [line["detail"] for line in lines] == [{"loss": 1}, {"loss": 2}]
+    assert [line["detail"] for line in lines] == [{"number": 1}, {"number": 2}]
 
 
 async def _second(livekit: api.LiveKitAPI, room: str) -> bool:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.clients import Join
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import OwnStack, Schedule
+from tests.e2e.interview import Schedule
+from tests.e2e.outages import OwnStack
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import OwnStack, Schedule, shorten
+from tests.e2e.interview import Schedule
+from tests.e2e.outages import OwnStack, shorten
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 

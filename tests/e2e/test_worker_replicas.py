@@ -8,7 +8,8 @@ import pytest
 from livekit import api
 
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import Interview, OwnStack, Schedule, fetch, rounds, shorten
+from tests.e2e.interview import Interview, Schedule
+from tests.e2e.outages import OwnStack, fetch, rounds, shorten
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 

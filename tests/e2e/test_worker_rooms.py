@@ -9,7 +9,8 @@ from livekit import api, rtc
 from tests.e2e.candidate import Candidate
 from tests.e2e.clients import Join
 from tests.e2e.conditions import eventually
-from tests.e2e.outages import Interview, OwnStack, Schedule, fetch, is_out, seconds_left, shorten
+from tests.e2e.interview import Interview, Schedule
+from tests.e2e.outages import OwnStack, fetch, is_out, seconds_left, shorten
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 
