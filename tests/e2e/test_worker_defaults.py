@@ -1,4 +1,4 @@
-"""One interview with the waits that production has."""
+"""One interview with the waits that production has. `pytest -s` prints its story, and docs/a-run.md has one."""
 
 import sys
 from collections.abc import Iterator
@@ -36,3 +36,4 @@ async def test_a_candidate_who_drops_for_good_has_two_minutes(stack: Stack, sche
     assert agent.disconnect_reason is None
     await eventually(is_out(agent, "ROOM_CLOSED"))  # the room waited 5 s longer than the grace
     assert await interview.path() == ["IN_PROGRESS", "RECONNECTING", "ABANDONED"]
+    sys.stdout.write("\n".join(["", *await interview.story(), ""]))
