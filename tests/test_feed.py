@@ -1,0 +1,130 @@
+"""The feed of changes: nothing is passed over, whatever the order of the commits."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from app.db import create_sessionmaker
+from app.errors import CursorInvalid
+from app.interviews.changes import ChangeType, record_change
+from app.interviews.feed import Position, check_position, feed_end, read_feed
+from app.interviews.settle import lock
+from app.models import Change, Interview, Organization
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+@pytest.fixture
+def committed(own_engine: AsyncEngine) -> Sessions:
+    return create_sessionmaker(own_engine)
+
+
+async def organization_of(sessions: Sessions) -> uuid.UUID:
+    async with sessions() as session:
+        return (await session.scalars(select(Organization.id))).one()
+
+
+async def new_interview(sessions: Sessions, organization_id: uuid.UUID) -> uuid.UUID:
+    async with sessions.begin() as session:
+        interview = Interview(
+            organization_id=organization_id,
+            candidate_id="c",
+            application_id="a",
+            job_post_id="j",
+            participant_name="n",
+            phone_number="1",
+            job_title="t",
+            company_name="c",
+            instructions="i",
+            max_duration=60,
+        )
+        session.add(interview)
+        await session.flush()
+        return interview.id
+
+
+async def change(session: AsyncSession, interview_id: uuid.UUID) -> None:
+    interview = await lock(session, interview_id)
+    assert interview
+    now = datetime.now(UTC)
+    await record_change(session, interview=interview, type_=ChangeType.UPDATED, previous=interview.status, now=now)
+    await session.flush()
+
+
+async def read(sessions: Sessions, organization_id: uuid.UUID, after: Position | None = None) -> list[Change]:
+    async with sessions() as session:
+        return await read_feed(session, organization_id=organization_id, after=after, limit=100)
+
+
+async def end(sessions: Sessions) -> Position:
+    async with sessions() as session:
+        return await feed_end(session)
+
+
+async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    early, late = [await new_interview(committed, organization) for _ in range(2)]
+    async with committed.begin() as open_one:
+        await change(open_one, early)
+        async with committed.begin() as other:
+            await change(other, late)
+        assert await read(committed, organization) == []
+        start = await end(committed)
+    assert [each.interview_id for each in await read(committed, organization)] == [early, late]
+    assert [each.interview_id for each in await read(committed, organization, start)] == [early, late]
+
+
+async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as session:
+        await change(session, interview)
+    start = await end(committed)
+    assert await read(committed, organization, start) == []
+    async with committed.begin() as session:
+        await change(session, interview)
+    assert [each.sequence for each in await read(committed, organization, start)] == [2]
+
+
+async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def remember(_c: object, _u: object, statement: str, parameters: Any, _x: object, _m: object) -> None:
+        statements.append((statement, parameters))
+
+    async with own_engine.connect() as connection:
+        await connection.exec_driver_sql("SET enable_seqscan = off")
+        event.listen(own_engine.sync_engine, "before_cursor_execute", remember)
+        session = AsyncSession(connection)
+        await read_feed(session, organization_id=uuid.uuid4(), after=Position(5, 5), limit=10)
+        event.remove(own_engine.sync_engine, "before_cursor_execute", remember)
+        ((statement, parameters),) = statements
+        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
+    assert "ix_changes_organization_id_xid_id" in plan
+    for part in ("organization_id =", "xid < ", "ROW(xid, id) > ROW("):
+        assert part in condition
+    assert "Sort" not in plan
+    assert "Filter" not in plan
+
+
+async def test_a_position_that_this_database_has_not_reached(committed: Sessions) -> None:
+    async with committed() as session:
+        await check_position(session, await feed_end(session))
+        with pytest.raises(CursorInvalid, match="restored from a backup"):
+            await check_position(session, Position(2**62, 1))
+
+
+@pytest.mark.parametrize("given", ["", "1", "1-", "-1", "1-2-3", "a-1", "1-a", "1--2", "\u0661-1", "9" * 20 + "-1",
+                                   f"{2**63}-1", " 1-1", "1-1\n"])  # fmt: skip
+def test_what_is_no_position(given: str) -> None:
+    with pytest.raises(CursorInvalid):
+        Position.parse(given)
+
+
+def test_a_position_is_itself_again_as_text() -> None:
+    assert Position.parse(str(Position(2**63 - 1, 17))) == Position(2**63 - 1, 17)
