@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.db import create_sessionmaker
@@ -14,6 +14,7 @@ from app.interviews.changes import ChangeType, record_change
 from app.interviews.feed import Position, check_position, feed_end, read_feed
 from app.interviews.settle import lock
 from app.models import Change, Interview, Organization
+from tests.e2e.conditions import eventually
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -60,6 +61,18 @@ async def read(sessions: Sessions, organization_id: uuid.UUID, after: Position |
         return await read_feed(session, organization_id=organization_id, after=after, limit=100)
 
 
+async def read_when_over(
+    sessions: Sessions, organization_id: uuid.UUID, count: int, after: Position | None = None
+) -> list[Change]:
+    """The other tests' transactions on this server hold the feed back too."""
+
+    async def found() -> list[Change] | None:
+        changes = await read(sessions, organization_id, after)
+        return changes if len(changes) >= count else None
+
+    return await eventually(found, within=60)
+
+
 async def end(sessions: Sessions) -> Position:
     async with sessions() as session:
         return await feed_end(session)
@@ -74,8 +87,10 @@ async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over
             await change(other, late)
         assert await read(committed, organization) == []
         start = await end(committed)
-    assert [each.interview_id for each in await read(committed, organization)] == [early, late]
-    assert [each.interview_id for each in await read(committed, organization, start)] == [early, late]
+    changes = await read_when_over(committed, organization, 2)
+    assert [each.interview_id for each in changes] == [early, late]
+    changes = await read_when_over(committed, organization, 2, start)
+    assert [each.interview_id for each in changes] == [early, late]
 
 
 async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes(committed: Sessions) -> None:
@@ -83,11 +98,42 @@ async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes
     interview = await new_interview(committed, organization)
     async with committed.begin() as session:
         await change(session, interview)
+    await read_when_over(committed, organization, 1)
     start = await end(committed)
     assert await read(committed, organization, start) == []
     async with committed.begin() as session:
         await change(session, interview)
-    assert [each.sequence for each in await read(committed, organization, start)] == [2]
+    changes = await read_when_over(committed, organization, 1, start)
+    assert [each.sequence for each in changes] == [2]
+
+
+async def test_pages_follow_one_another(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as session:
+        for _ in range(5):
+            await change(session, interview)
+    await read_when_over(committed, organization, 5)
+    after, sequences = None, []
+    async with committed() as session:
+        while page := await read_feed(session, organization_id=organization, after=after, limit=2):
+            sequences.append([each.sequence for each in page])
+            after = Position.of(page[-1])
+    assert sequences == [[1, 2], [3, 4], [5]]
+
+
+async def test_an_interviews_changes_keep_their_order_whatever_was_written_before_it_was_locked(
+    committed: Sessions,
+) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as slow:
+        await slow.execute(select(func.pg_current_xact_id()))  # as any write does, such as that of an Idempotency-Key
+        async with committed.begin() as quick:
+            await change(quick, interview)
+        await change(slow, interview)
+    changes = await read_when_over(committed, organization, 2)
+    assert [each.sequence for each in changes] == [1, 2]
 
 
 async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
