@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.db import create_sessionmaker
 from app.errors import CursorInvalid
 from app.interviews.changes import ChangeType, record_change
-from app.interviews.feed import Position, check_position, feed_end, read_feed
+from app.interviews.feed import Position, check_position, feed_end, read_feed, renumber_restored
 from app.interviews.settle import lock
 from app.models import Change, Interview, Organization
 from tests.e2e.conditions import eventually
@@ -163,6 +163,28 @@ async def test_a_position_that_this_database_has_not_reached(committed: Sessions
         await check_position(session, await feed_end(session))
         with pytest.raises(CursorInvalid, match="restored from a backup"):
             await check_position(session, Position(2**62, 1))
+
+
+async def test_changes_from_another_server_are_told_before_those_of_this_one(committed: Sessions) -> None:
+    """A dump keeps the other server's xids, which this one may not reach in years."""
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as session:
+        for _ in range(3):
+            await change(session, interview)
+        await session.execute(update(Change).values(xid=2**40 - Change.id % 2))
+    start = await end(committed)
+    assert await read(committed, organization) == []
+    async with committed.begin() as session:
+        assert await renumber_restored(session)
+    assert [each.sequence for each in await read(committed, organization)] == [1, 2, 3]
+    async with committed.begin() as session:
+        await change(session, interview)
+    changes = await read_when_over(committed, organization, 1, start)
+    assert [each.sequence for each in changes] == [4]
+    async with committed.begin() as session:
+        assert not await renumber_restored(session)
+    assert [each.sequence for each in await read(committed, organization, start)] == [4]
 
 
 @pytest.mark.parametrize("given", ["", "1", "1-", "-1", "1-2-3", "a-1", "1-a", "1--2", "\u0661-1", "9" * 20 + "-1",

@@ -8,7 +8,7 @@ import re
 import uuid
 from typing import NamedTuple, Self
 
-from sqlalchemy import BigInteger, Text, cast, func, select, tuple_
+from sqlalchemy import BigInteger, Text, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import CursorInvalid
@@ -18,6 +18,25 @@ LARGEST = 2**63 - 1
 SNAPSHOT = func.pg_current_snapshot()
 OPEN_FROM = cast(cast(func.pg_snapshot_xmin(SNAPSHOT), Text), BigInteger)
 NOT_YET_BEGUN = cast(cast(func.pg_snapshot_xmax(SNAPSHOT), Text), BigInteger)
+
+# One look at the index for each organization, as this is asked at every start.
+IS_RESTORED = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM organizations o, LATERAL (
+            SELECT c.xid FROM changes c WHERE c.organization_id = o.id ORDER BY c.xid DESC, c.id DESC LIMIT 1
+        ) AS newest
+        WHERE newest.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    )
+    """
+)
+# Their ids keep each interview's order. What has come since has higher ids, and stays as it is.
+RENUMBER = text(
+    """
+    UPDATE changes SET xid = 0
+    WHERE id <= (SELECT max(id) FROM changes WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+    """
+)
 
 MALFORMED = "Send the id of the last event as it was, or none to begin with what changes from now on."
 NOT_OURS = (
@@ -66,7 +85,37 @@ async def feed_end(session: AsyncSession) -> Position:
     return Position((await session.execute(select(OPEN_FROM))).scalar_one(), 0)
 
 
+async def is_held_back(session: AsyncSession, *, organization_id: uuid.UUID) -> bool:
+    """Tell whether a change of the organization is committed, but behind a transaction that is still open."""
+    held = select(Change.id).where(Change.organization_id == organization_id, Change.xid >= OPEN_FROM)
+    return bool(await session.scalar(select(held.exists())))
+
+
+async def starting_point(session: AsyncSession, *, last_event_id: str | None) -> Position:
+    """Return the position that a reader goes on from; without one, or with an empty one, that of now.
+
+    Raises CursorInvalid.
+    """
+    if not last_event_id:
+        return await feed_end(session)
+    position = Position.parse(last_event_id)
+    await check_position(session, position)
+    return position
+
+
 async def check_position(session: AsyncSession, position: Position) -> None:
     """Raise CursorInvalid for a position that this database has not reached: changes would be skipped up to there."""
     if position.xid > (await session.execute(select(NOT_YET_BEGUN))).scalar_one():
         raise CursorInvalid(NOT_OURS)
+
+
+async def renumber_restored(session: AsyncSession) -> bool:
+    """Tell whether the changes came by a dump from another server, and put them before all that this one will add.
+
+    Its transactions are counted anew: the changes would be hidden until it has counted as far as the other one had.
+    """
+    if not await session.scalar(IS_RESTORED):
+        return False
+    await session.execute(text("SET LOCAL statement_timeout = 0"))
+    await session.execute(RENUMBER)
+    return True
