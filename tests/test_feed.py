@@ -1,59 +1,23 @@
 """The feed of changes: nothing is passed over, whatever the order of the commits."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db import create_sessionmaker
 from app.errors import CursorInvalid
-from app.interviews.changes import ChangeType, record_change
 from app.interviews.feed import Position, check_position, feed_end, read_feed, renumber_restored
-from app.interviews.settle import lock
-from app.models import Change, Interview, Organization
+from app.models import Change
 from tests.e2e.conditions import eventually
-
-Sessions = async_sessionmaker[AsyncSession]
+from tests.feed import Sessions, change, new_interview, organization_of, record
 
 
 @pytest.fixture
 def committed(own_engine: AsyncEngine) -> Sessions:
     return create_sessionmaker(own_engine)
-
-
-async def organization_of(sessions: Sessions) -> uuid.UUID:
-    async with sessions() as session:
-        return (await session.scalars(select(Organization.id))).one()
-
-
-async def new_interview(sessions: Sessions, organization_id: uuid.UUID) -> uuid.UUID:
-    async with sessions.begin() as session:
-        interview = Interview(
-            organization_id=organization_id,
-            candidate_id="c",
-            application_id="a",
-            job_post_id="j",
-            participant_name="n",
-            phone_number="1",
-            job_title="t",
-            company_name="c",
-            instructions="i",
-            max_duration=60,
-        )
-        session.add(interview)
-        await session.flush()
-        return interview.id
-
-
-async def change(session: AsyncSession, interview_id: uuid.UUID) -> None:
-    interview = await lock(session, interview_id)
-    assert interview
-    now = datetime.now(UTC)
-    await record_change(session, interview=interview, type_=ChangeType.UPDATED, previous=interview.status, now=now)
-    await session.flush()
 
 
 async def read(sessions: Sessions, organization_id: uuid.UUID, after: Position | None = None) -> list[Change]:
@@ -82,9 +46,8 @@ async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over
     organization = await organization_of(committed)
     early, late = [await new_interview(committed, organization) for _ in range(2)]
     async with committed.begin() as open_one:
-        await change(open_one, early)
-        async with committed.begin() as other:
-            await change(other, late)
+        await record(open_one, early)
+        await change(committed, late)
         assert await read(committed, organization) == []
         start = await end(committed)
     changes = await read_when_over(committed, organization, 2)
@@ -96,13 +59,11 @@ async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over
 async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes(committed: Sessions) -> None:
     organization = await organization_of(committed)
     interview = await new_interview(committed, organization)
-    async with committed.begin() as session:
-        await change(session, interview)
+    await change(committed, interview)
     await read_when_over(committed, organization, 1)
     start = await end(committed)
     assert await read(committed, organization, start) == []
-    async with committed.begin() as session:
-        await change(session, interview)
+    await change(committed, interview)
     changes = await read_when_over(committed, organization, 1, start)
     assert [each.sequence for each in changes] == [2]
 
@@ -112,7 +73,7 @@ async def test_pages_follow_one_another(committed: Sessions) -> None:
     interview = await new_interview(committed, organization)
     async with committed.begin() as session:
         for _ in range(5):
-            await change(session, interview)
+            await record(session, interview)
     await read_when_over(committed, organization, 5)
     after, sequences = None, []
     async with committed() as session:
@@ -129,9 +90,8 @@ async def test_an_interviews_changes_keep_their_order_whatever_was_written_befor
     interview = await new_interview(committed, organization)
     async with committed.begin() as slow:
         await slow.execute(select(func.pg_current_xact_id()))  # as any write does, such as that of an Idempotency-Key
-        async with committed.begin() as quick:
-            await change(quick, interview)
-        await change(slow, interview)
+        await change(committed, interview)
+        await record(slow, interview)
     changes = await read_when_over(committed, organization, 2)
     assert [each.sequence for each in changes] == [1, 2]
 
@@ -171,15 +131,14 @@ async def test_changes_from_another_server_are_told_before_those_of_this_one(com
     interview = await new_interview(committed, organization)
     async with committed.begin() as session:
         for _ in range(3):
-            await change(session, interview)
+            await record(session, interview)
         await session.execute(update(Change).values(xid=2**40 - Change.id % 2))
     start = await end(committed)
     assert await read(committed, organization) == []
     async with committed.begin() as session:
         assert await renumber_restored(session)
     assert [each.sequence for each in await read(committed, organization)] == [1, 2, 3]
-    async with committed.begin() as session:
-        await change(session, interview)
+    await change(committed, interview)
     changes = await read_when_over(committed, organization, 1, start)
     assert [each.sequence for each in changes] == [4]
     async with committed.begin() as session:

@@ -15,7 +15,7 @@ from app.db import transaction
 from app.errors import MissingScope, Unauthorized
 from app.interviews.feed import Position
 from app.stream.follower import Follower
-from app.stream.listener import Listener
+from app.stream.listener import QUEUE, Listener
 from app.stream.reading import PAGE, Reading
 from app.stream.wake import listen
 
@@ -31,7 +31,7 @@ Write = Callable[[bytes], Awaitable[None]]
 class Hub:
     """Works wherever there is an event loop; `running` adds what makes it prompt, and its end.
 
-    poll and heartbeat are in seconds, page in changes. A key is looked at again with every heartbeat.
+    poll and heartbeat are in seconds, page in changes, queue in batches. With every heartbeat the keys are looked at.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class Hub:
         poll: float = POLL,
         heartbeat: float = HEARTBEAT,
         page: int = PAGE,
+        queue: int = QUEUE,
     ) -> None:
         self._sessions = sessions
         self._reading = Reading(sessions, page=page)
         self._poll = poll
         self._heartbeat = heartbeat
+        self._queue = queue
         self._followers: dict[uuid.UUID, Follower] = {}
         self._listeners: set[Listener] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -60,8 +62,7 @@ class Hub:
             yield
         finally:
             hearing.cancel()
-            self.close()
-            await asyncio.gather(hearing, *self._ending, return_exceptions=True)
+            await asyncio.gather(hearing, self.stop(), return_exceptions=True)
 
     def close(self) -> None:
         """End every stream at once; one that begins later ends at its beginning."""
@@ -72,6 +73,11 @@ class Hub:
             follower.stop()
         if self._keys:
             self._keys.cancel()
+
+    async def stop(self) -> None:
+        """Close, and wait until nothing is read any more."""
+        self.close()
+        await asyncio.gather(*self._ending)
 
     def wake(self, organization_id: str) -> None:
         """Read the organization's changes now, if anybody listens to them."""
@@ -113,7 +119,7 @@ class Hub:
     async def _listening(self, key: str) -> AsyncIterator[Listener]:
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as until:
-                listener = Listener(until, key=key)
+                listener = Listener(until, key=key, queue=self._queue)
                 self._listeners.add(listener)
                 metrics.STREAM_LISTENERS.inc()
                 try:

@@ -11,10 +11,10 @@ QUEUE = 100  # batches
 class Listener:
     """Somebody who listens. `until` is the block that the stream runs in."""
 
-    def __init__(self, until: asyncio.Timeout, *, key: str) -> None:
+    def __init__(self, until: asyncio.Timeout, *, key: str, queue: int = QUEUE) -> None:
         self.key = key
         self._until = until
-        self._queue: asyncio.Queue[Batch] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue(queue)
         self._has_ended = False
 
     def end(self) -> None:
