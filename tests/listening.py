@@ -88,17 +88,20 @@ class Listening:
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event. Raises EOFError at the stream's end."""
-        while True:
-            while not self._rest:
-                async with asyncio.timeout(HOPELESS):
-                    message = await self._came.get()
-                blocks = message["body"].decode().split("\n\n")
-                assert blocks.pop() == "", "an event was cut"
-                self._rest = [Event.parse(block) for block in blocks]
-                if not self._rest and not message["more_body"]:
-                    raise EOFError
-            if (event := self._rest.pop(0)) and (comments or not event.comment):
-                return event
+        async with asyncio.timeout(HOPELESS):  # comments come for ever
+            while (event := await self._next()).comment and not comments:
+                pass
+            return event
+
+    async def _next(self) -> Event:
+        while not self._rest:
+            message = await self._came.get()
+            blocks = message["body"].decode().split("\n\n")
+            assert blocks.pop() == "", "an event was cut"
+            self._rest = [Event.parse(block) for block in blocks]
+            if not self._rest and not message["more_body"]:
+                raise EOFError
+        return self._rest.pop(0)
 
     async def changes(self, count: int) -> list[Event]:
         """Return the next changes; `ready` is passed over."""
