@@ -22,12 +22,15 @@ from app.db import create_engine, create_sessionmaker, masked, transaction
 from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
 from app.errors import DatabaseUnavailable, SchemaBehind
 from app.interviews.demo import DEMO_ID, ensure_demo
+from app.interviews.feed import renumber_restored
 from app.interviews.schedule import ensure_default_organization
 from app.livekit import allow_short_secrets
 from app.logs import configure_logging
 from app.main import create_app, signer_of, waits_of
 from app.schema import check_schema, migrate
+from app.server import Server
 from app.simulation import run as simulation
+from app.stream.hub import Hub
 from app.worker.audit import audit
 from app.worker.running import work_alone, working
 
@@ -72,18 +75,20 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
     has_demo = _with_engine(url, lambda engine: _prepare(settings, engine))
     engine = create_engine(url)
     sessions = create_sessionmaker(engine)
+    hub = Hub(sessions)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as running:
             running.push_async_callback(engine.dispose)
+            await running.enter_async_context(hub.running(_listen_url(settings, url)))
             if settings.run_worker:
                 await running.enter_async_context(working(settings, sessions, waits_of(settings)))
             yield
 
-    app = create_app(settings, sessions, lifespan=lifespan)
+    app = create_app(settings, sessions, lifespan=lifespan, hub=hub)
     print(_greeting(settings, url, has_demo=has_demo), flush=True)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -92,6 +97,7 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAIN,
     )
+    Server(config, end_streams=hub.close).run_until_stopped()
 
 
 def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
@@ -124,13 +130,20 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
 
 def migrate_only(settings: Settings, url: str, _: argparse.Namespace) -> None:
     """Migrate and stop."""
-    _with_engine(url, migrate)
+    _with_engine(url, _migrate)
     print(f"The schema of {_name(settings, url)} is up to date.")
+
+
+async def _migrate(engine: AsyncEngine) -> None:
+    await migrate(engine)
+    async with transaction(create_sessionmaker(engine)) as session:
+        if await renumber_restored(session):
+            print("This database comes from another server: positions that the stream gave there are refused.")
 
 
 async def _prepare(settings: Settings, engine: AsyncEngine) -> bool:
     """Return whether the demo interview can be joined."""
-    await migrate(engine)
+    await _migrate(engine)
     async with transaction(create_sessionmaker(engine)) as session:
         organization_id = await ensure_default_organization(session)
         key = settings.bootstrap_api_key.get_secret_value()
@@ -169,6 +182,10 @@ def _database(settings: Settings) -> Iterator[str]:
         return
     with embedded_postgres(settings.data_dir / "postgres") as server:
         yield server.ensure_application_database()
+
+
+def _listen_url(settings: Settings, url: str) -> str:
+    return settings.database_listen_url.get_secret_value() if settings.database_listen_url else url
 
 
 def _name(settings: Settings, url: str) -> str:

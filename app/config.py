@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
     database_url: SecretStr | None = None
+    database_listen_url: SecretStr | None = None
     livekit_url: str = "ws://127.0.0.1:7880"
     livekit_api_url: str | None = None
     livekit_api_key: str = LOCAL_LIVEKIT_KEY

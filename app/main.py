@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.api import calls, health, interviews, join, problems, webhooks
+from app.api import calls, health, interviews, join, problems, stream, webhooks
 from app.api.request_log import RequestLog
 from app.config import Settings
 from app.lifecycle import Waits
 from app.livekit import Signer
+from app.stream.hub import Hub
 
 DESCRIPTION = """\
 Candidates, AI interviewers and recruiters in one LiveKit room, and a status that is true.
@@ -27,9 +28,16 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    settings: Settings, sessions: async_sessionmaker[AsyncSession], *, lifespan: Lifespan | None = None
+    settings: Settings,
+    sessions: async_sessionmaker[AsyncSession],
+    *,
+    lifespan: Lifespan | None = None,
+    hub: Hub | None = None,
 ) -> FastAPI:
-    """Return the service. `sessions` is the database; `lifespan` is what runs beside the server, from start to stop."""
+    """Return the service. `sessions` is the database; `lifespan` is what runs beside the server, from start to stop.
+
+    Streams are served by the hub; one that nobody runs polls, and hears no notifications.
+    """
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
@@ -41,7 +49,8 @@ def create_app(
     app.state.sessions = sessions
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
-    for module in (join, interviews, calls, webhooks, health):
+    app.state.hub = hub or Hub(sessions)
+    for module in (join, stream, interviews, calls, webhooks, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(RequestLog)

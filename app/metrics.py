@@ -1,6 +1,6 @@
 """What is counted, for Prometheus. Each process counts its own; GET /metrics shows those of the one that answers."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the cause that decided it", ["cause"])
 PUT_OFF = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
@@ -10,3 +10,5 @@ ROOMS_DELETED = Counter(
 AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because none was there")
 AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
+STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open")
+STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")

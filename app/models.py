@@ -213,11 +213,15 @@ class Change(Base):
     """A change that callers are told of: the stream reads it here, and webhooks are made of it. Append only.
 
     In the order of (xid, id), below the snapshot's xmin, no change comes late: ids alone are not in the order of the
-    commits. Statuses are as they were shown.
+    commits. xid is that of its transaction, or of the change before where that is higher. Statuses are as they were
+    shown.
     """
 
     __tablename__ = "changes"
-    __table_args__ = (Index("ix_changes_organization_id_xid_id", "organization_id", "xid", "id"),)
+    __table_args__ = (
+        Index("ix_changes_organization_id_xid_id", "organization_id", "xid", "id"),
+        Index("uq_changes_interview_id_sequence", "interview_id", "sequence", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     xid: Mapped[int] = mapped_column(server_default=text("pg_current_xact_id()::text::bigint"))

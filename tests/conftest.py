@@ -131,6 +131,7 @@ def make_settings(**changed: Any) -> Settings:
         "port": 8000,
         "data_dir": Path(".data"),
         "database_url": None,
+        "database_listen_url": None,
         "livekit_url": "ws://127.0.0.1:7880",
         "livekit_api_key": LIVEKIT_KEY,
         "livekit_api_secret": LIVEKIT_SECRET,

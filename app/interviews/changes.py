@@ -14,13 +14,20 @@ from app.models import Change, Interview
 CHANNEL = "changes"
 """Postgres notifies it of each change, with the organization's id: for latency only, as a notification may be lost."""
 
+# A transaction that wrote something else before it locked the interview has a lower xid than the one that changed the
+# interview meanwhile: the greater of the two keeps an interview's changes in their order.
 RECORD = text(
     """
     WITH change AS (
         INSERT INTO changes
-            (organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
-        VALUES
-            (:organization_id, :interview_id, :sequence, :at, :type, :attempt, :status, :previous_status, :end_reason)
+            (xid, organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
+        VALUES (
+            greatest(
+                pg_current_xact_id()::text::bigint,
+                (SELECT xid FROM changes WHERE interview_id = :interview_id AND sequence = :sequence - 1)
+            ),
+            :organization_id, :interview_id, :sequence, :at, :type, :attempt, :status, :previous_status, :end_reason
+        )
         RETURNING organization_id
     )
     SELECT pg_notify('changes', organization_id::text) FROM change

@@ -1,0 +1,116 @@
+"""GET /interviews/stream: server-sent events of every change, as they happen."""
+
+import asyncio
+import logging
+import uuid
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials
+from starlette.types import Send
+
+from app.api.deps import Reader, Session, bearer
+from app.api.problems import answers
+from app.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
+from app.interviews.feed import Position, starting_point
+from app.stream.hub import Hub
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["recruiter"])
+
+RETRY = 2000  # milliseconds that an EventSource waits before it comes back
+FAREWELL = 1.0  # seconds that a client which reads nothing gets to take the end
+
+EXAMPLE = """\
+id: 7421-0
+event: ready
+retry: 2000
+data: {}
+
+id: 7423-1187
+event: interview.status_changed
+data: {"type":"interview.status_changed","timestamp":"2026-11-22T09:00:00.000Z","data":\
+{"interviewId":"c6aec8f5-592b-4b90-b7fd-a6a6404b31f9","status":"IN_PROGRESS","previousStatus":"WAITING_FOR_AGENT",\
+"endReason":null,"attempt":1,"sequence":3}}
+
+: still here
+
+"""
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events, until either side ends the stream",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+    }
+}
+
+
+class EventStream(StreamingResponse):
+    """The answer that does not end by itself; a caller that goes away ends it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: Hub, *, organization_id: uuid.UUID, key: str, after: Position) -> None:
+        # a proxy that gathers the answer before it passes it on would keep everything
+        super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._hub = hub
+        self._organization_id = organization_id
+        self._key = key
+        self._after = after
+
+    async def stream_response(self, send: Send) -> None:
+        async def write(data: bytes) -> None:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await write(f"id: {self._after}\nevent: ready\nretry: {RETRY}\ndata: {{}}\n\n".encode())
+        try:
+            await self._hub.stream(write, organization_id=self._organization_id, key=self._key, after=self._after)
+        except DatabaseUnavailable as error:
+            log.warning("a stream ends, and its client is to come back: %r", error.__cause__)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def get_hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
+    """Return the caller's key, which is looked at again while the stream is open."""
+    return credentials.credentials
+
+
+@router.get(
+    "/interviews/stream",
+    status_code=200,  # of a response class with an __init__ of its own FastAPI can't tell
+    operation_id="streamChanges",
+    summary="Watch every change, as it happens",
+    response_class=EventStream,
+    responses=EVENTS | answers(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
+)
+async def stream_changes(
+    caller: Reader,
+    key: Annotated[str, Depends(get_key)],
+    session: Session,
+    hub: Annotated[Hub, Depends(get_hub)],
+    last_event_id: Annotated[str | None, Header(description="The id of the last event: go on after it")] = None,
+    first_after: Annotated[
+        str | None,
+        Query(alias="lastEventId", description="The same, where no header can be set; the header goes before"),
+    ] = None,
+) -> EventStream:
+    """Server-sent events: `id` is where to go on, `event` the type, `data` what a webhook tells of the change too.
+
+    The first event, `ready`, has the id of the beginning. Send the last id that you have had as `Last-Event-ID`, and
+    nothing is missed or repeated. An interview's changes come in the order of their `sequence`. Every 15 seconds
+    without a change there is a comment. The stream ends when the service stops, when the key is revoked, and when you
+    read too slowly: come back with the last id. A browser's own EventSource can't send the key: use a client built on
+    `fetch`.
+    """
+    after = await starting_point(session, last_event_id=last_event_id or first_after)
+    return EventStream(hub, organization_id=caller.organization_id, key=key, after=after)

@@ -1,0 +1,157 @@
+"""The feed of changes: nothing is passed over, whatever the order of the commits."""
+
+import uuid
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.db import create_sessionmaker
+from app.errors import CursorInvalid
+from app.interviews.feed import Position, check_position, feed_end, read_feed, renumber_restored
+from app.models import Change
+from tests.e2e.conditions import eventually
+from tests.feed import Sessions, change, new_interview, organization_of, record
+
+
+@pytest.fixture
+def committed(own_engine: AsyncEngine) -> Sessions:
+    return create_sessionmaker(own_engine)
+
+
+async def read(sessions: Sessions, organization_id: uuid.UUID, after: Position | None = None) -> list[Change]:
+    async with sessions() as session:
+        return await read_feed(session, organization_id=organization_id, after=after, limit=100)
+
+
+async def read_when_over(
+    sessions: Sessions, organization_id: uuid.UUID, count: int, after: Position | None = None
+) -> list[Change]:
+    """The other tests' transactions on this server hold the feed back too."""
+
+    async def found() -> list[Change] | None:
+        changes = await read(sessions, organization_id, after)
+        return changes if len(changes) >= count else None
+
+    return await eventually(found, within=60)
+
+
+async def end(sessions: Sessions) -> Position:
+    async with sessions() as session:
+        return await feed_end(session)
+
+
+async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    early, late = [await new_interview(committed, organization) for _ in range(2)]
+    async with committed.begin() as open_one:
+        await record(open_one, early)
+        await change(committed, late)
+        assert await read(committed, organization) == []
+        start = await end(committed)
+    changes = await read_when_over(committed, organization, 2)
+    assert [each.interview_id for each in changes] == [early, late]
+    changes = await read_when_over(committed, organization, 2, start)
+    assert [each.interview_id for each in changes] == [early, late]
+
+
+async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    await change(committed, interview)
+    await read_when_over(committed, organization, 1)
+    start = await end(committed)
+    assert await read(committed, organization, start) == []
+    await change(committed, interview)
+    changes = await read_when_over(committed, organization, 1, start)
+    assert [each.sequence for each in changes] == [2]
+
+
+async def test_pages_follow_one_another(committed: Sessions) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as session:
+        for _ in range(5):
+            await record(session, interview)
+    await read_when_over(committed, organization, 5)
+    after, sequences = None, []
+    async with committed() as session:
+        while page := await read_feed(session, organization_id=organization, after=after, limit=2):
+            sequences.append([each.sequence for each in page])
+            after = Position.of(page[-1])
+    assert sequences == [[1, 2], [3, 4], [5]]
+
+
+async def test_an_interviews_changes_keep_their_order_whatever_was_written_before_it_was_locked(
+    committed: Sessions,
+) -> None:
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as slow:
+        await slow.execute(select(func.pg_current_xact_id()))  # as any write does, such as that of an Idempotency-Key
+        await change(committed, interview)
+        await record(slow, interview)
+    changes = await read_when_over(committed, organization, 2)
+    assert [each.sequence for each in changes] == [1, 2]
+
+
+async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def remember(_c: object, _u: object, statement: str, parameters: Any, _x: object, _m: object) -> None:
+        statements.append((statement, parameters))
+
+    async with own_engine.connect() as connection:
+        await connection.exec_driver_sql("SET enable_seqscan = off")
+        event.listen(own_engine.sync_engine, "before_cursor_execute", remember)
+        session = AsyncSession(connection)
+        await read_feed(session, organization_id=uuid.uuid4(), after=Position(5, 5), limit=10)
+        event.remove(own_engine.sync_engine, "before_cursor_execute", remember)
+        ((statement, parameters),) = statements
+        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+    (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
+    assert "ix_changes_organization_id_xid_id" in plan
+    for part in ("organization_id =", "xid < ", "ROW(xid, id) > ROW("):
+        assert part in condition
+    assert "Sort" not in plan
+    assert "Filter" not in plan
+
+
+async def test_a_position_that_this_database_has_not_reached(committed: Sessions) -> None:
+    async with committed() as session:
+        await check_position(session, await feed_end(session))
+        with pytest.raises(CursorInvalid, match="restored from a backup"):
+            await check_position(session, Position(2**62, 1))
+
+
+async def test_changes_from_another_server_are_told_before_those_of_this_one(committed: Sessions) -> None:
+    """A dump keeps the other server's xids, which this one may not reach in years."""
+    organization = await organization_of(committed)
+    interview = await new_interview(committed, organization)
+    async with committed.begin() as session:
+        for _ in range(3):
+            await record(session, interview)
+        await session.execute(update(Change).values(xid=2**40 - Change.id % 2))
+    start = await end(committed)
+    assert await read(committed, organization) == []
+    async with committed.begin() as session:
+        assert await renumber_restored(session)
+    assert [each.sequence for each in await read(committed, organization)] == [1, 2, 3]
+    await change(committed, interview)
+    changes = await read_when_over(committed, organization, 1, start)
+    assert [each.sequence for each in changes] == [4]
+    async with committed.begin() as session:
+        assert not await renumber_restored(session)
+    assert [each.sequence for each in await read(committed, organization, start)] == [4]
+
+
+@pytest.mark.parametrize("given", ["", "1", "1-", "-1", "1-2-3", "a-1", "1-a", "1--2", "\u0661-1", "9" * 20 + "-1",
+                                   f"{2**63}-1", " 1-1", "1-1\n"])  # fmt: skip
+def test_what_is_no_position(given: str) -> None:
+    with pytest.raises(CursorInvalid):
+        Position.parse(given)
+
+
+def test_a_position_is_itself_again_as_text() -> None:
+    assert Position.parse(str(Position(2**63 - 1, 17))) == Position(2**63 - 1, 17)
