@@ -65,6 +65,21 @@ class WrongRoom(AppError):
     detail = "Name the room that the agent was in. What is reported of an attempt counts until the next one opens."
 
 
+class TokenIssued(AppError):
+    code, status, title = "token_issued", 409, "The candidate has got an access token already"
+    detail = "The candidateId stays as it is once a token was issued. Cancel the interview and schedule another one."
+
+
+class PreconditionFailed(AppError):
+    code, status, title = "precondition_failed", 412, "The interview was changed meanwhile"
+    detail = "Read the interview again, see whether your change still fits, and send it with the new ETag."
+
+
+class IdempotencyKeyReused(AppError):
+    code, status, title = "idempotency_key_reused", 409, "The Idempotency-Key was used for another call"
+    detail = "Send a new Idempotency-Key with each new call, and the same one only when you repeat a call as it was."
+
+
 class PayloadInvalid(AppError):
     code, status, title = "payload_invalid", 422, "The request is not valid"
     detail = "Correct the fields named in 'errors' and send the request again."

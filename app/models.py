@@ -251,6 +251,21 @@ class Report(Base):
     result: Mapped[Any | None] = mapped_column(JSONB)
 
 
+class IdempotencyKey(Base):
+    """The answer to a call that carried an Idempotency-Key. The fingerprint is of the call: method, path and body."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
 class Tick(Base):
     """A periodic task, run by whichever process takes its row."""
 

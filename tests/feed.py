@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import Scope, hash_key
-from app.interviews.changes import ChangeType, record_change
+from app.interviews.changes import ChangeType, record_changes
 from app.interviews.settle import lock
+from app.interviews.shown import ShownStatus
 from app.models import ApiKey, Interview, Organization
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -58,7 +59,9 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     interview = await lock(session, interview_id)
     assert interview
     now = datetime.now(UTC)
-    await record_change(session, interview=interview, type_=ChangeType.UPDATED, previous=interview.status, now=now)
+    await record_changes(
+        session, interviews=[interview], type_=ChangeType.UPDATED, previous=ShownStatus.READY_TO_JOIN, now=now
+    )
     await session.flush()
 
 

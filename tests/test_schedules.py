@@ -91,7 +91,7 @@ async def new_interview(sessions: async_sessionmaker[AsyncSession]) -> uuid.UUID
     )
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
-        interview = await schedule(session, organization_id=organization_id, plan=plan, now=START, signer=SIGNER)
+        (interview,) = await schedule(session, organization_id=organization_id, plans=[plan], now=START, signer=SIGNER)
         return interview.id
 
 

@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from app.api.deps import AgentCaller, CurrentWaits, InterviewId, Now, Session, Writer, body_documentation, json_body
+from app.api.etags import tagged
+from app.api.idempotency import IdempotentRoute
 from app.api.problems import answers
 from app.api.schemas import CompletionReport, Interview, Reopening
 from app.errors import (
@@ -20,9 +22,8 @@ from app.errors import (
     WrongRoom,
 )
 from app.interviews.calls import cancel, complete, lock_owned, reopen
-from app.interviews.read import views_of
 
-router = APIRouter()
+router = APIRouter(route_class=IdempotentRoute)
 
 LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the rest
 
@@ -35,12 +36,12 @@ LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the res
     responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewOver, DatabaseUnavailable),
 )
 async def cancel_interview(
-    interview_id: InterviewId, caller: Writer, session: Session, now: Now, waits: CurrentWaits
+    interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, waits: CurrentWaits
 ) -> Interview:
     """Cancelling again changes nothing. What ended before, also by a deadline that nobody acted on yet, stays so."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     await cancel(session, interview=interview, now=now, waits=waits)
-    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+    return await tagged(response, session, interview=interview, now=now)
 
 
 @router.post(
@@ -62,6 +63,7 @@ async def cancel_interview(
 async def reopen_interview(
     interview_id: InterviewId,
     caller: Writer,
+    response: Response,
     session: Session,
     now: Now,
     waits: CurrentWaits,
@@ -70,7 +72,7 @@ async def reopen_interview(
     """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     await reopen(session, interview=interview, closes_at=body.closes_at, now=now, waits=waits)
-    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+    return await tagged(response, session, interview=interview, now=now)
 
 
 @router.post(
@@ -94,6 +96,7 @@ async def reopen_interview(
 async def complete_interview(
     interview_id: InterviewId,
     caller: AgentCaller,
+    response: Response,
     session: Session,
     now: Now,
     waits: CurrentWaits,
@@ -102,4 +105,4 @@ async def complete_interview(
     """The same report again is fine. For 15 minutes after the end, `completed` beats FAILED and ABANDONED."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     await complete(session, interview=interview, said=body.completion(), now=now, waits=waits)
-    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+    return await tagged(response, session, interview=interview, now=now)

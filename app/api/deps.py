@@ -2,9 +2,10 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,11 +22,19 @@ from app.livekit import Signer
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
+LARGEST_BODY = 64 * 1024  # bytes, of most calls
+
 bearer = HTTPBearer(auto_error=False, description="An API key: ik_...")
 
 
 async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield the request's session. One transaction a request; it is committed before the answer leaves."""
+    """Yield the request's session. One transaction a request; it is committed before the answer leaves.
+
+    A call that carries an Idempotency-Key has its session already: whoever opened that commits it, answer and all.
+    """
+    if opened := getattr(request.state, "session", None):
+        yield opened
+        return
     async with transaction(request.app.state.sessions) as session:
         yield session
 
@@ -74,16 +83,23 @@ def parse_body(shape: type[Shape], body: bytes) -> Shape:
         raise RequestValidationError([{"loc": ("body",), "msg": "must be JSON", "type": "json_invalid"}]) from error
 
 
-def json_body(shape: type[Shape], *, largest: int = 64 * 1024) -> Callable[..., Coroutine[Any, Any, Shape]]:
-    """Return a dependency that gives the request's JSON body, of whatever content type: fetch() says text/plain.
+@dataclass(frozen=True)
+class JsonBody(Generic[Shape]):
+    """A dependency: the request's JSON body, of whatever content type, as fetch() says text/plain.
 
-    Declare it after the caller: without a key nothing is read. `largest` is in bytes.
+    `largest` is in bytes: no more is read.
     """
 
-    async def body(request: Request) -> Shape:
-        return parse_body(shape, await read_body(request, largest=largest))
+    shape: type[Shape]
+    largest: int
 
-    return body
+    async def __call__(self, request: Request) -> Shape:
+        return parse_body(self.shape, await read_body(request, largest=self.largest))
+
+
+def json_body(shape: type[Shape], *, largest: int = LARGEST_BODY) -> JsonBody[Shape]:
+    """Return a dependency that gives the JSON body. Declare it after the caller: without a key nothing is read."""
+    return JsonBody(shape, largest)
 
 
 def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -92,20 +108,35 @@ def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict
     return {"requestBody": {"required": required, "content": content}}
 
 
-def caller_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
-    """Return a dependency that gives the caller, if its API key carries the scope."""
+async def authenticated(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
+    """Return who calls. Raises Unauthorized.
 
-    async def caller(
-        session: Session, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    In a transaction of its own: a body may come slowly, and is read only after this, without a connection held.
+    """
+    if credentials is None:
+        raise Unauthorized
+    async with transaction(request.app.state.sessions) as session:
+        return await authenticate(session, key=credentials.credentials)
+
+
+@dataclass(frozen=True)
+class CallerWith:
+    """A dependency: the caller, if its API key carries the scope."""
+
+    scope: Scope
+
+    async def __call__(
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
     ) -> Caller:
-        if credentials is None:
-            raise Unauthorized
-        found = await authenticate(session, key=credentials.credentials)
-        found.require(scope)
-        await session.commit()  # gives the connection back: a body may come slowly, and is read only now
-        return found
+        known: Caller | None = getattr(request.state, "caller", None)
+        caller = known or await authenticated(request, credentials)
+        caller.require(self.scope)
+        return caller
 
-    return caller
+
+def caller_with(scope: Scope) -> CallerWith:
+    """Return a dependency that gives the caller, if its API key carries the scope."""
+    return CallerWith(scope)
 
 
 Now = Annotated[datetime, Depends(get_now)]

@@ -2,57 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
-from app.api.deps import CurrentSigner, InterviewId, Now, Reader, Session, Writer, body_documentation, json_body
+from app.api.deps import InterviewId, Now, Reader, Session
+from app.api.etags import etag_of
 from app.api.problems import answers
-from app.api.schemas import (
-    Interview,
-    InterviewDetail,
-    InterviewPage,
-    NewInterview,
-    TimelineEntry,
-    TimelinePage,
-)
+from app.api.schemas import Interview, InterviewDetail, InterviewPage, TimelineEntry, TimelinePage
 from app.errors import (
-    BodyTooLarge,
     CursorInvalid,
     DatabaseUnavailable,
     InterviewNotFound,
     MissingScope,
     PayloadInvalid,
-    TokenTooLarge,
     Unauthorized,
 )
-from app.interviews.read import find_interview, get_interview, last_report, list_interviews, views_of
-from app.interviews.schedule import schedule
+from app.interviews.read import find_interview, get_interview, last_report, list_interviews
 from app.interviews.shown import ShownStatus
 from app.interviews.timeline import read_timeline
 
 router = APIRouter(tags=["recruiter"])
-
-
-@router.post(
-    "/interviews",
-    status_code=201,
-    operation_id="scheduleInterview",
-    summary="Schedule an interview",
-    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
-    openapi_extra=body_documentation(NewInterview),
-)
-async def schedule_interview(
-    caller: Writer,
-    body: Annotated[NewInterview, Depends(json_body(NewInterview))],
-    response: Response,
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-) -> Interview:
-    interview = await schedule(
-        session, organization_id=caller.organization_id, plan=body.plan(), now=now, signer=signer
-    )
-    response.headers["Location"] = f"/interviews/{interview.id}"
-    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
 
 
 @router.get(
@@ -61,8 +29,11 @@ async def schedule_interview(
     summary="Read an interview and its status",
     responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
 )
-async def read_interview(interview_id: InterviewId, caller: Reader, session: Session, now: Now) -> InterviewDetail:
+async def read_interview(
+    interview_id: InterviewId, caller: Reader, response: Response, session: Session, now: Now
+) -> InterviewDetail:
     view = await get_interview(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)
+    response.headers["ETag"] = etag_of(view.interview)
     return InterviewDetail.with_report(view, await last_report(session, interview=view.interview))
 
 

@@ -53,12 +53,17 @@ def problem(
 def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
     found: dict[int | str, dict[str, Any]] = {}
+    add_answers(found, *errors)
+    return found
+
+
+def add_answers(found: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
+    """Add errors to what `answers` returned; those that are there already stay once."""
     for error in errors:
         entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
-        entry["description"] = "; ".join(filter(None, [entry["description"], error.title]))
         examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
         examples[error.code] = {"summary": error.title, "value": _example(error)}
-    return found
+        entry["description"] = "; ".join(example["summary"] for example in examples.values())
 
 
 def _example(error: type[AppError]) -> dict[str, object]:
@@ -122,8 +127,7 @@ def _on_invalid_request(request: Request, error: Exception) -> Response:
 
 def _field(location: tuple[int | str, ...]) -> str:
     """Return `maxDuration` for ("body", "maxDuration"), and `body` for the body as a whole."""
-    inner = [str(part) for part in location[1:] if not isinstance(part, int) or location[0] != "body"]
-    return ".".join(inner) or str(location[0])
+    return ".".join(map(str, location[1:])) or str(location[0])
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:

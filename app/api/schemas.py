@@ -28,6 +28,7 @@ from app.lifecycle import EndReason, Outcome, Role
 from app.models import Report
 
 LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
+LARGEST_CONTEXT = 64 * 1024  # bytes of UTF-8
 
 
 class JoinRequest(Shape):
@@ -81,6 +82,9 @@ class JoinResponse(Shape):
         )
 
 
+Context = Annotated[JsonValue, json_within(LARGEST_CONTEXT)]
+
+
 class NewInterview(Shape):
     """An interview to schedule. What is left out comes from the organization."""
 
@@ -101,6 +105,10 @@ class NewInterview(Shape):
     max_duration: int | None = Field(default=None, strict=True, ge=60, le=14_400, description="seconds")
     opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
     closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
+    context: Context = Field(
+        default=None,
+        description="Any JSON, 64 KB at most, for the agent alone: rubric, questions, CV. No token ever carries it.",
+    )
 
     @field_validator("closes_at")
     @classmethod
@@ -110,8 +118,9 @@ class NewInterview(Shape):
             raise ValueError("must be after opensAt")
         return in_the_future(value)
 
-    def plan(self) -> Plan:
-        return Plan(**self.model_dump())
+    def plan(self, *, field: str = "instructions") -> Plan:
+        """`field` is what an error about the texts is to name."""
+        return Plan(**self.model_dump(), field=field)
 
 
 class ConnectedParticipant(Shape):

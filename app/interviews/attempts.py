@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.interviews.changes import ChangeType, record_change
+from app.interviews.changes import ChangeType, record_changes
+from app.interviews.shown import ShownStatus
 from app.lifecycle import Status
 from app.models import Interview, TimelineEntry
 
@@ -37,4 +38,5 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
-    await record_change(session, interview=interview, type_=ChangeType.STATUS_CHANGED, previous=previous, now=now)
+    shown, type_ = ShownStatus(previous), ChangeType.STATUS_CHANGED
+    await record_changes(session, interviews=[interview], type_=type_, previous=shown, now=now)

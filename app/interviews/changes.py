@@ -1,14 +1,15 @@
 """Changes: what the stream shows and what webhooks tell, written in the transaction of the change itself."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.instants import rfc3339
-from app.interviews.shown import shown_status
-from app.lifecycle import Status
+from app.interviews.shown import ShownStatus, shown_status
 from app.models import Change, Interview
 
 CHANNEL = "changes"
@@ -21,18 +22,22 @@ RECORD = text(
     WITH change AS (
         INSERT INTO changes
             (xid, organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
-        VALUES (
+        SELECT
             greatest(
                 pg_current_xact_id()::text::bigint,
-                (SELECT xid FROM changes WHERE interview_id = :interview_id AND sequence = :sequence - 1)
+                (SELECT before.xid FROM changes before
+                 WHERE before.interview_id = row.interview_id AND before.sequence = row.sequence - 1)
             ),
-            :organization_id, :interview_id, :sequence, :at, :type, :attempt, :status, :previous_status, :end_reason
+            row.*
+        FROM jsonb_to_recordset(:rows) AS row (
+            organization_id uuid, interview_id uuid, sequence bigint, at timestamptz, type text, attempt bigint,
+            status text, previous_status text, end_reason text
         )
         RETURNING organization_id
     )
-    SELECT pg_notify('changes', organization_id::text) FROM change
+    SELECT pg_notify('changes', organization_id::text) FROM change GROUP BY organization_id
     """
-)
+).bindparams(bindparam("rows", type_=JSONB))
 
 
 class ChangeType(StrEnum):
@@ -65,21 +70,29 @@ def payload_of(change: Change) -> dict[str, object]:
     }
 
 
-async def record_change(
-    session: AsyncSession, *, interview: Interview, type_: ChangeType, previous: Status | None, now: datetime
+async def record_changes(
+    session: AsyncSession,
+    *,
+    interviews: Sequence[Interview],
+    type_: ChangeType,
+    previous: ShownStatus | None,
+    now: datetime,
 ) -> None:
-    """Count the change on the locked interview, and tell all who listen. `previous` is the status before."""
-    interview.sequence += 1
-    before = shown_status(previous, opens_at=interview.opens_at, now=now) if previous else None
-    values = {
-        "organization_id": interview.organization_id,
-        "interview_id": interview.id,
+    """Count the change on the locked interviews, and tell all who listen. `previous` is the status shown before."""
+    for interview in interviews:
+        interview.sequence += 1
+    await session.execute(RECORD, {"rows": [_row(interview, type_, previous, now) for interview in interviews]})
+
+
+def _row(interview: Interview, type_: ChangeType, previous: ShownStatus | None, now: datetime) -> dict[str, object]:
+    return {
+        "organization_id": str(interview.organization_id),
+        "interview_id": str(interview.id),
         "sequence": interview.sequence,
-        "at": now,
+        "at": now.isoformat(),
         "type": type_,
         "attempt": interview.attempt,
         "status": shown_status(interview.status, opens_at=interview.opens_at, now=now),
-        "previous_status": before,
+        "previous_status": previous,
         "end_reason": interview.end_reason,
     }
-    await session.execute(RECORD, values)

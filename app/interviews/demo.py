@@ -31,7 +31,7 @@ async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now:
     if demo is None:
         if await session.scalar(select(exists().where(Interview.id.is_not(None)))):
             return False
-        await schedule(session, organization_id=organization_id, plan=DEMO, now=now, signer=signer)
+        await schedule(session, organization_id=organization_id, plans=[DEMO], now=now, signer=signer)
     elif demo.status.is_terminal:
         await open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
     return True

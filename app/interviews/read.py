@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -50,6 +51,13 @@ async def get_interview(
     """Return the organization's interview as of `now`. Raises InterviewNotFound, for another organization's as well."""
     interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
     return (await views_of(session, interviews=[interview], now=now))[0]
+
+
+async def read_context(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Any:
+    """Return the interview's private context, None if it has none. Raises InterviewNotFound."""
+    interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
+    await session.refresh(interview, ["context"])
+    return interview.context
 
 
 async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:

@@ -1,16 +1,18 @@
-"""Scheduling: makes an interview, and the organization that it belongs to by default."""
+"""Scheduling: makes interviews, and the organization that it belongs to by default."""
 
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import TokenTooLarge
-from app.interviews.changes import ChangeType, record_change
+from app.interviews.changes import ChangeType, record_changes
 from app.interviews.join import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
@@ -44,35 +46,49 @@ class Plan:
     max_duration: int | None = None
     opens_at: datetime | None = None
     closes_at: datetime | None = None
+    context: Any = None
+    """For the agent alone: any JSON."""
     interview_id: uuid.UUID | None = None
     """Our random one, unless it is the demo's."""
+    field: str = "instructions"
+    """What the caller calls the instructions: an error about the texts names it."""
 
 
 async def schedule(
-    session: AsyncSession, *, organization_id: uuid.UUID, plan: Plan, now: datetime, signer: Signer
-) -> Interview:
-    """Make an interview. Raises TokenTooLarge if its texts do not fit into an access token."""
+    session: AsyncSession, *, organization_id: uuid.UUID, plans: Sequence[Plan], now: datetime, signer: Signer
+) -> list[Interview]:
+    """Make interviews, in the order given: all of them, or none.
+
+    Raises TokenTooLarge, which names each whose texts do not fit into an access token.
+    """
     organization = await session.get_one(Organization, organization_id)
-    company_name = plan.company_name or organization.company_name
-    texts = {
-        "jobTitle": plan.job_title,
-        "companyName": company_name,
-        "participantName": plan.participant_name,
-    }
+    interviews = [_planned(plan, organization, now) for plan in plans]
+    check_tokens(
+        {plan.field: interview for plan, interview in zip(plans, interviews, strict=True)}, signer=signer, now=now
+    )
+    session.add_all(interviews)
+    await session.flush()
+    session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
+    await record_changes(session, interviews=interviews, type_=ChangeType.SCHEDULED, previous=None, now=now)
+    await session.flush()
+    return interviews
+
+
+def _planned(plan: Plan, organization: Organization, now: datetime) -> Interview:
     interview = Interview(
         id=plan.interview_id or uuid.uuid4(),
-        organization_id=organization_id,
+        organization_id=organization.id,
         candidate_id=plan.candidate_id,
         application_id=plan.application_id,
         job_post_id=plan.job_post_id,
         participant_name=plan.participant_name,
         phone_number=plan.phone_number,
         job_title=plan.job_title,
-        company_name=company_name,
-        instructions=plan.instructions or render(organization.instructions_template, texts),
+        company_name=plan.company_name or organization.company_name,
         max_duration=plan.max_duration or organization.max_duration,
         opens_at=plan.opens_at,
         closes_at=plan.closes_at,
+        context=plan.context,
         sequence=0,
         attempt=1,
         status=Status.READY_TO_JOIN,
@@ -81,14 +97,18 @@ async def schedule(
         created_at=now,
         updated_at=now,
     )
-    check_token(interview, signer=signer, now=now)
-    session.add(interview)
-    await session.flush()
-    session.add(TimelineEntry.about(interview, kind="call", name="scheduled", detail={}))
-    await record_change(session, interview=interview, type_=ChangeType.SCHEDULED, previous=None, now=now)
-    await session.flush()
-    await session.refresh(interview)
+    interview.instructions = plan.instructions or rendered_instructions(interview, organization)
     return interview
+
+
+def rendered_instructions(interview: Interview, organization: Organization) -> str:
+    """Return the instructions that the organization's template gives with the interview's texts."""
+    texts = {
+        "jobTitle": interview.job_title,
+        "companyName": interview.company_name,
+        "participantName": interview.participant_name,
+    }
+    return render(organization.instructions_template, texts)
 
 
 def render(template: str, texts: dict[str, str]) -> str:
@@ -96,15 +116,28 @@ def render(template: str, texts: dict[str, str]) -> str:
     return PLACEHOLDER.sub(lambda match: texts[match[1]], template)
 
 
-def check_token(interview: Interview, *, signer: Signer, now: datetime) -> None:
-    """Raise TokenTooLarge if any token of the interview could be larger than a proxy lets through."""
+def check_tokens(interviews: Mapping[str, Interview], *, signer: Signer, now: datetime) -> None:
+    """Raise TokenTooLarge if any token of an interview could be larger than a proxy lets through.
+
+    The interviews go by the name of the field that holds the instructions of each.
+    """
+    sizes = {field: _largest_token(each, signer, now) for field, each in interviews.items()}
+    faults = [
+        {
+            "field": field,
+            "message": f"The interview's texts give an access token of {size} bytes, {LARGEST_TOKEN} are allowed. "
+            f"Shorten the instructions by some {(size - LARGEST_TOKEN) * 3 // 4 + 1} bytes of UTF-8.",
+        }
+        for field, size in sizes.items()
+        if size > LARGEST_TOKEN
+    ]
+    if faults:
+        raise TokenTooLarge(faults[0]["message"] if len(sizes) == 1 else None, errors=faults)
+
+
+def _largest_token(interview: Interview, signer: Signer, now: datetime) -> int:
     longest = max(Status, key=len)
-    size = len(access_token(interview, attempt=LAST_ATTEMPT, status=longest, signer=signer, now=now))
-    if size > LARGEST_TOKEN:
-        raise TokenTooLarge(
-            f"The interview's texts give an access token of {size} bytes, {LARGEST_TOKEN} are allowed. "
-            f"Shorten the instructions by some {(size - LARGEST_TOKEN) * 3 // 4 + 1} bytes of UTF-8."
-        )
+    return len(access_token(interview, attempt=LAST_ATTEMPT, status=longest, signer=signer, now=now))
 
 
 async def ensure_default_organization(session: AsyncSession) -> uuid.UUID:

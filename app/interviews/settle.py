@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
-from app.interviews.changes import ChangeType, record_change
+from app.interviews.changes import ChangeType, record_changes
 from app.interviews.facts import load_facts
+from app.interviews.shown import ShownStatus, shown_status
 from app.lifecycle import Derived, Waits, derive
 from app.models import Interview, TimelineEntry
 
@@ -29,18 +30,24 @@ async def lock(session: AsyncSession, interview_id: uuid.UUID) -> Interview | No
     )
 
 
-async def settle(session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits) -> Derived:
-    """Derive the locked interview's status from its stored facts as of `now`, and store it."""
+async def settle(
+    session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: ShownStatus | None = None
+) -> Derived:
+    """Derive the locked interview's status from its stored facts as of `now`, and store it.
+
+    `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
+    """
     facts = await load_facts(session, [interview])
     derived = derive(facts[interview.id], now, waits)
-    previous = interview.status
-    is_moved = previous != derived.status or interview.end_reason != derived.end_reason
+    previous = edited_from or shown_status(interview.status, opens_at=interview.opens_at, now=now)
+    is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
         session.add(_change(interview, derived))
-    if _store(interview, derived):
+    if _store(interview, derived) or edited_from:
         interview.updated_at = now
-        type_ = _type_of(derived) if is_moved else ChangeType.UPDATED
-        await record_change(session, interview=interview, type_=type_, previous=previous, now=now)
+        is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
+        type_ = _type_of(derived) if is_told else ChangeType.UPDATED
+        await record_changes(session, interviews=[interview], type_=type_, previous=previous, now=now)
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
     return derived

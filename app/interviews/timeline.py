@@ -48,6 +48,7 @@ DEEDS = {
 }
 CALLS = {
     "scheduled": "The interview was scheduled",
+    "edited": "The interview was edited: {fields}",
     "cancelled": "The interview was cancelled",
     "reported": "The agent reported: {outcome}",
     TOKEN_ISSUED: "The candidate asked to join and got an access token",

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import metrics
 from app.db import transaction
 from app.errors import DatabaseUnavailable
+from app.idempotency import MOST_FORGOTTEN, forget_answers
 from app.interviews.settle import lock, settle
 from app.livekit_server import LiveKitUnavailable
 from app.worker.attend import attend, claim
@@ -64,6 +65,7 @@ async def work(context: Context, stop: asyncio.Event) -> None:
     periodic = (
         Periodic("reconcile", context.reconcile_every, reconcile),
         Periodic("sweep", timedelta(minutes=10), sweep),
+        Periodic("forget", timedelta(hours=1), forget),
         Periodic("audit", timedelta(days=1), nightly_audit),
     )
     async with asyncio.TaskGroup() as group:
@@ -158,6 +160,14 @@ async def _settle(context: Context, interview_id: uuid.UUID) -> None:
     except SQLAlchemyError:  # whatever is wrong with this row, those behind it need their deadlines too
         log.exception("interview %s could not be settled", interview_id)
         metrics.WORKER_ERRORS.inc()
+
+
+async def forget(context: Context) -> None:
+    """Forget the answers to calls whose Idempotency-Key has expired."""
+    forgotten = MOST_FORGOTTEN
+    while forgotten == MOST_FORGOTTEN:
+        async with transaction(context.sessions) as session:
+            forgotten = await forget_answers(session, now=datetime.now(UTC))
 
 
 async def nightly_audit(context: Context) -> None:

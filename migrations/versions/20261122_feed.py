@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "20261122_feed"
-down_revision = "20261122_changes"
+down_revision = "20261122_dispatched_at"
 branch_labels = None
 depends_on = None
 

@@ -65,10 +65,10 @@ class World:
         }
         async with self.sessions.begin() as session:
             organization_id = await ensure_default_organization(session)
-            interview = await schedule(
+            (interview,) = await schedule(
                 session,
                 organization_id=organization_id,
-                plan=Plan(**given | plan),
+                plans=[Plan(**given | plan)],
                 now=ago(since),
                 signer=self.signer,
             )

@@ -1,0 +1,56 @@
+"""ETag and If-Match: an interview is edited only as the caller has seen it."""
+
+import re
+from collections.abc import Set
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import models
+from app.api.schemas import Interview
+from app.interviews.read import views_of
+
+TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
+OURS = re.compile(r'(?<!W/)"([0-9]{1,18})"')
+
+
+def etag_of(interview: models.Interview) -> str:
+    """Return the entity tag, a strong one: the sequence counts every change."""
+    return f'"{interview.sequence}"'
+
+
+async def tagged(response: Response, session: AsyncSession, *, interview: models.Interview, now: datetime) -> Interview:
+    """Return the interview as it is answered, with its ETag."""
+    response.headers["ETag"] = etag_of(interview)
+    return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
+
+
+async def expected_sequences(
+    request: Request,
+    _: Annotated[
+        str | None,
+        Header(
+            alias="If-Match",
+            description="The ETag that the interview was read with, several, or *. Another one by now: 412",
+            examples=['"7"'],
+        ),
+    ] = None,
+) -> Set[int] | None:
+    """Return the sequences that If-Match names; None if whichever there is will do.
+
+    Weak tags and tags that are none of ours match nothing (RFC 9110, 13.1.1).
+    """
+    given = ",".join(request.headers.getlist("If-Match"))
+    if "If-Match" not in request.headers or given.strip() == "*":
+        return None
+    if not TAGS.fullmatch(given):
+        message = 'must be * or entity tags in double quotes, separated by commas, such as "7"'
+        raise RequestValidationError([{"loc": ("header", "If-Match"), "msg": message, "type": "value_error"}])
+    return {int(number) for number in OURS.findall(given)}
+
+
+Expected = Annotated[Set[int] | None, Depends(expected_sequences)]

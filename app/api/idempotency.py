@@ -1,0 +1,109 @@
+"""Idempotency-Key: a router made with `route_class=IdempotentRoute` takes it on each of its POST calls."""
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.types import Message, Receive
+
+from app.api.deps import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, get_now, read_body
+from app.api.problems import add_answers
+from app.auth import Scope
+from app.db import transaction
+from app.errors import BodyTooLarge, IdempotencyKeyReused, PayloadInvalid
+from app.idempotency import Answer, Call, fingerprint_of, keep_answer, kept_answer
+
+NAME = "Idempotency-Key"
+KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+async def documented_key(
+    _: Annotated[
+        str | None,
+        Header(
+            alias=NAME,
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e]+$",
+            description=(
+                "Any text of your own, such as a UUID. For 24 hours the same call under the same key does nothing, "
+                "and is answered as it was the first time, with `Idempotent-Replayed: true`. Errors are not kept."
+            ),
+            examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+        ),
+    ] = None,
+) -> None:
+    """Put the header on the OpenAPI page."""
+
+
+class IdempotentRoute(APIRoute):
+    """A route that answers a POST as it did before, if it comes again under the same Idempotency-Key.
+
+    The handler must ask for the caller (`caller_with`), and for its body by `json_body`. Its session is the one whose
+    transaction stores the answer too: both are committed, or neither.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if "POST" in options["methods"]:
+            options["dependencies"] = [*(options["dependencies"] or []), Depends(documented_key)]
+            add_answers(options["responses"], IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        if "POST" not in (self.methods or ()):
+            return handle
+        asked = [each.call for each in self.dependant.dependencies]
+        (scope,) = [call.scope for call in asked if isinstance(call, CallerWith)]
+        largest = max((call.largest for call in asked if isinstance(call, JsonBody)), default=LARGEST_BODY)
+
+        async def handle_once(request: Request) -> Response:
+            if NAME not in request.headers:
+                return await handle(request)
+            return await _once(request, handle, scope=scope, largest=largest)
+
+        return handle_once
+
+
+async def _once(
+    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, largest: int
+) -> Response:
+    caller = await authenticated(request, await bearer(request))
+    caller.require(scope)  # to be told an answer again takes the same right
+    key = _key_of(request)
+    body = await read_body(request, largest=largest)
+    fingerprint = fingerprint_of(method=request.method, path=request.url.path, body=body)
+    call, now = Call(caller.organization_id, key, fingerprint), get_now()
+    async with transaction(request.app.state.sessions) as session:
+        if kept := await kept_answer(session, call=call, now=now):
+            return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
+        request.state.caller, request.state.session = caller, session
+        response = await handle(Request(request.scope, _received(body)))
+        if response.status_code < 300:
+            await keep_answer(session, call=call, answer=_answer_of(response), now=now)
+    return response
+
+
+def _key_of(request: Request) -> str:
+    given = request.headers.getlist(NAME)
+    if len(given) != 1 or not KEY.fullmatch(given[0]):
+        message = "must be given once, as 1 to 255 printable ASCII characters"
+        raise RequestValidationError([{"loc": ("header", NAME), "msg": message, "type": "value_error"}])
+    return given[0]
+
+
+def _received(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _answer_of(response: Response) -> Answer:
+    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return Answer(response.status_code, headers, bytes(response.body))

@@ -1,0 +1,141 @@
+"""What a hiring platform calls to schedule interviews and to edit them, and what an agent reads of theirs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from app.api.deps import (
+    AgentCaller,
+    CurrentSigner,
+    CurrentWaits,
+    InterviewId,
+    Now,
+    Session,
+    Writer,
+    body_documentation,
+    json_body,
+)
+from app.api.etags import Expected, tagged
+from app.api.idempotency import IdempotentRoute
+from app.api.plans import InterviewChanges, InterviewContext, NewInterviews, ScheduledInterviews
+from app.api.problems import answers
+from app.api.schemas import LARGEST_CONTEXT, Interview, NewInterview
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewNotFound,
+    InterviewOver,
+    MissingScope,
+    PayloadInvalid,
+    PreconditionFailed,
+    TokenIssued,
+    TokenTooLarge,
+    Unauthorized,
+)
+from app.interviews.calls import lock_owned
+from app.interviews.edit import edit
+from app.interviews.read import read_context, views_of
+from app.interviews.schedule import schedule
+
+router = APIRouter(route_class=IdempotentRoute)
+
+LARGEST_INTERVIEW = 4 * LARGEST_CONTEXT  # bytes: a context, each of its letters escaped, and the rest
+LARGEST_BATCH = 16 * 1024 * 1024  # bytes
+
+
+@router.post(
+    "/interviews",
+    status_code=201,
+    tags=["recruiter"],
+    operation_id="scheduleInterview",
+    summary="Schedule an interview",
+    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+    openapi_extra=body_documentation(NewInterview),
+)
+async def schedule_interview(
+    caller: Writer,
+    body: Annotated[NewInterview, Depends(json_body(NewInterview, largest=LARGEST_INTERVIEW))],
+    response: Response,
+    session: Session,
+    now: Now,
+    signer: CurrentSigner,
+) -> Interview:
+    organization_id, plans = caller.organization_id, [body.plan()]
+    (interview,) = await schedule(session, organization_id=organization_id, plans=plans, now=now, signer=signer)
+    response.headers["Location"] = f"/interviews/{interview.id}"
+    return await tagged(response, session, interview=interview, now=now)
+
+
+@router.post(
+    "/interviews/batch",
+    status_code=201,
+    tags=["recruiter"],
+    operation_id="scheduleInterviews",
+    summary="Schedule up to 1,000 interviews, all of them or none",
+    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+    openapi_extra=body_documentation(NewInterviews),
+)
+async def schedule_interviews(
+    caller: Writer,
+    body: Annotated[NewInterviews, Depends(json_body(NewInterviews, largest=LARGEST_BATCH))],
+    session: Session,
+    now: Now,
+    signer: CurrentSigner,
+) -> ScheduledInterviews:
+    """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
+    organization_id, plans = caller.organization_id, body.plans()
+    interviews = await schedule(session, organization_id=organization_id, plans=plans, now=now, signer=signer)
+    views = await views_of(session, interviews=interviews, now=now)
+    return ScheduledInterviews(data=[Interview.of(view) for view in views])
+
+
+@router.patch(
+    "/interviews/{interview_id}",
+    tags=["recruiter"],
+    operation_id="editInterview",
+    summary="Change the details of an interview that is not over",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        InterviewNotFound,
+        InterviewOver,
+        TokenIssued,
+        PreconditionFailed,
+        PayloadInvalid,
+        TokenTooLarge,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(InterviewChanges),
+)
+async def edit_interview(
+    interview_id: InterviewId,
+    caller: Writer,
+    expected: Expected,
+    body: Annotated[InterviewChanges, Depends(json_body(InterviewChanges, largest=LARGEST_INTERVIEW))],
+    response: Response,
+    session: Session,
+    now: Now,
+    waits: CurrentWaits,
+    signer: CurrentSigner,
+) -> Interview:
+    """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    given = body.given()
+    await edit(session, interview=interview, given=given, expected=expected, now=now, waits=waits, signer=signer)
+    return await tagged(response, session, interview=interview, now=now)
+
+
+@router.get(
+    "/interviews/{interview_id}/context",
+    tags=["agent"],
+    operation_id="getContext",
+    summary="Read what the agent alone may know of an interview",
+    responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+)
+async def context(
+    interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session
+) -> InterviewContext:
+    response.headers["Cache-Control"] = "no-store"
+    found = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
+    return InterviewContext(context=found)

@@ -1,0 +1,100 @@
+"""Idempotency keys: a call that is repeated under its key is answered as it was the first time, and does nothing.
+
+The manner is Stripe's, and that of the IETF's draft-ietf-httpapi-idempotency-key-header: a key belongs to one call, for
+a day. Otherwise than there two calls at once both get the answer, and only what succeeded is kept.
+"""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import IdempotencyKeyReused
+from app.models import IdempotencyKey
+
+KEPT_FOR = timedelta(hours=24)
+MOST_FORGOTTEN = 1000  # answers, in one statement
+
+FORGET = text(
+    """
+    WITH forgotten AS (
+        DELETE FROM idempotency_keys WHERE (organization_id, key) IN (
+            SELECT organization_id, key FROM idempotency_keys WHERE created_at <= :before
+            ORDER BY created_at LIMIT :limit
+        )
+        RETURNING 1
+    )
+    SELECT count(*) FROM forgotten
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call under a key. The fingerprint tells it from others."""
+
+    organization_id: uuid.UUID
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call was answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def fingerprint_of(*, method: str, path: str, body: bytes) -> bytes:
+    """Return what is kept of a call in order to know it again: no names, no numbers."""
+    return hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
+
+
+async def kept_answer(session: AsyncSession, *, call: Call, now: datetime) -> Answer | None:
+    """Return what the call was answered before, once no other one under its key is under way; None: it is the first.
+
+    Others under the key then wait until the transaction ends. Raises IdempotencyKeyReused.
+    """
+    # A lock, not an early insert: a transaction that has its id before it locks an interview disorders the changes.
+    turn = func.hashtextextended(f"{call.organization_id} {call.key}", 0)
+    await session.execute(select(func.pg_advisory_xact_lock(turn)))
+    row = await session.scalar(
+        select(IdempotencyKey).where(
+            IdempotencyKey.organization_id == call.organization_id,
+            IdempotencyKey.key == call.key,
+            IdempotencyKey.created_at > now - KEPT_FOR,
+        )
+    )
+    if row is None:
+        return None
+    if row.fingerprint != call.fingerprint:
+        raise IdempotencyKeyReused
+    return Answer(row.status, row.headers, row.body)
+
+
+async def keep_answer(session: AsyncSession, *, call: Call, answer: Answer, now: datetime) -> None:
+    """Keep the answer, in the transaction of what it tells of; one that has expired is replaced."""
+    kept = insert(IdempotencyKey).values(
+        organization_id=call.organization_id,
+        key=call.key,
+        fingerprint=call.fingerprint,
+        status=answer.status,
+        headers=answer.headers,
+        body=answer.body,
+        created_at=now,
+    )
+    fresh = {name: kept.excluded[name] for name in ("fingerprint", "status", "headers", "body", "created_at")}
+    await session.execute(
+        kept.on_conflict_do_update(index_elements=[IdempotencyKey.organization_id, IdempotencyKey.key], set_=fresh)
+    )
+
+
+async def forget_answers(session: AsyncSession, *, now: datetime) -> int:
+    """Delete answers that have expired; return how many, MOST_FORGOTTEN at most."""
+    return await session.scalar(FORGET, {"before": now - KEPT_FOR, "limit": MOST_FORGOTTEN}) or 0

@@ -1,0 +1,95 @@
+"""Editing: a platform changes the details of an interview that is not over."""
+
+import json
+from collections.abc import Mapping, Set
+from datetime import datetime
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
+from app.interviews.facts import TOKEN_ISSUED
+from app.interviews.schedule import check_tokens, rendered_instructions
+from app.interviews.settle import settle
+from app.interviews.shown import shown_status
+from app.lifecycle import Waits
+from app.livekit import Signer
+from app.models import Interview, JoinRequest, Organization, TimelineEntry
+
+
+async def edit(
+    session: AsyncSession,
+    *,
+    interview: Interview,
+    given: Mapping[str, Any],
+    expected: Set[int] | None,
+    now: datetime,
+    waits: Waits,
+    signer: Signer,
+) -> None:
+    """Change the locked interview's columns to what is given; what changes nothing writes nothing.
+
+    `expected` are the sequences that the caller has seen it with; None: whichever it is.
+    Raises InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge, and PayloadInvalid for its times.
+    """
+    if interview.status.is_terminal:
+        raise InterviewOver("It has ended, and stays as it was.", interviewStatus=interview.status)
+    if expected is not None and interview.sequence not in expected:
+        raise PreconditionFailed(sequence=interview.sequence)
+    changed = await _changed(session, interview, given)
+    if not changed:
+        return
+    await _check(session, interview, changed, now)
+    before = shown_status(interview.status, opens_at=interview.opens_at, now=now)
+    organization = await session.get_one(Organization, interview.organization_id)
+    is_rendered = interview.instructions == rendered_instructions(interview, organization)
+    for name, value in changed.items():
+        setattr(interview, name, value)
+    if is_rendered and "instructions" not in changed:
+        interview.instructions = rendered_instructions(interview, organization)
+    if "max_duration" in changed:
+        interview.told = None  # the people in the room were told of another end
+    check_tokens({"instructions": interview}, signer=signer, now=now)
+    # The names only: the values may be names and numbers of people.
+    detail = {"fields": sorted(map(to_camel, changed))}
+    session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
+    await settle(session, interview=interview, now=now, waits=waits, edited_from=before)
+
+
+async def _changed(session: AsyncSession, interview: Interview, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the given is another than before."""
+    if "context" in given:
+        await session.refresh(interview, ["context"])
+    return {name: value for name, value in given.items() if not _same(getattr(interview, name), value)}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare as JSON what may be JSON: to Python true is 1."""
+    if isinstance(one, datetime) or isinstance(other, datetime):
+        return bool(one == other)
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+async def _check(session: AsyncSession, interview: Interview, changed: Mapping[str, Any], now: datetime) -> None:
+    if "candidate_id" in changed and await _token_was_issued(session, interview):
+        raise TokenIssued
+    opens_at = changed.get("opens_at", interview.opens_at)
+    closes_at = changed.get("closes_at", interview.closes_at)
+    if "closes_at" in changed and closes_at and closes_at <= now and interview.started_at is None:
+        raise _wrong("closesAt", "must be in the future")
+    if opens_at and closes_at and closes_at <= opens_at:
+        if "closes_at" in changed:
+            raise _wrong("closesAt", "must be after opensAt")
+        if "opens_at" in changed:
+            raise _wrong("opensAt", "must be before closesAt")
+
+
+def _wrong(field: str, message: str) -> PayloadInvalid:
+    return PayloadInvalid(errors=[{"field": field, "message": message}])
+
+
+async def _token_was_issued(session: AsyncSession, interview: Interview) -> bool:
+    issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
+    return bool(await session.scalar(select(issued)))
