@@ -21,7 +21,14 @@ RECORD = text(
             (organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
         VALUES
             (:organization_id, :interview_id, :sequence, :at, :type, :attempt, :status, :previous_status, :end_reason)
-        RETURNING organization_id
+        RETURNING id, organization_id, type, at
+    ),
+    delivery AS (
+        INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
+        SELECT endpoint.id, change.id, change.at, change.at, change.at
+        FROM change JOIN webhook_endpoints endpoint ON endpoint.organization_id = change.organization_id
+        WHERE endpoint.disabled_at IS NULL
+            AND (endpoint.event_types = '{}' OR change.type = ANY (endpoint.event_types))
     )
     SELECT pg_notify('changes', organization_id::text) FROM change
     """
