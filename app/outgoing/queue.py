@@ -59,7 +59,7 @@ FINISH = text(
     """
     WITH finished AS (
         UPDATE deliveries SET state = :state, claim = NULL, next_attempt_at = :next_attempt_at,
-            finished_at = CASE WHEN :state = 'PENDING' THEN NULL ELSE :now END
+            finished_at = :finished_at
         WHERE id = :id AND claim = :claim
         RETURNING id
     ),
@@ -163,7 +163,7 @@ async def finish(session: AsyncSession, *, claimed: Claimed, answer: Answer, ver
             "claim": delivery.claim,
             "state": verdict.state,
             "next_attempt_at": verdict.next_attempt_at,
-            "now": now,
+            "finished_at": None if verdict.state is DeliveryState.PENDING else now,
             "at": answer.at,
             "duration": answer.duration,
             "status_code": answer.status_code,
