@@ -9,11 +9,14 @@ import pytest
 from sqlalchemy import func, select, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from app.api import interviews
 from app.models import Change, Delivery
-from app.outgoing import judge, queue, sender
+from app.outgoing import deliveries, judge, queue, sender
 from app.outgoing.queue import LOST
+from app.outgoing.signing import new_secret
 from app.worker import deliver
 from app.worker.deliver import prune_deliveries
+from tests.conftest import AUTHORIZED
 from tests.e2e.conditions import eventually
 from tests.outgoing.hooks import Hooks
 from tests.outgoing.receiver import OK, Received, Receiver, receiving, status
@@ -100,26 +103,18 @@ async def test_only_what_matches_is_enqueued_and_in_the_changes_own_transaction(
 async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
     hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.api import interviews
-
     endpoint = await hooks.endpoint(receiver.url)
 
     async def fails(*_: Any, **__: Any) -> None:
         raise ConnectionError("after the change was written")
 
     monkeypatch.setattr(interviews, "views_of", fails)
-    answer = await hooks.client.post("/interviews", headers={"Authorization": "Bearer " + _key()}, json=NEW)
+    answer = await hooks.client.post("/interviews", headers=AUTHORIZED, json=NEW)
     assert answer.status_code == 503
     async with hooks.sessions() as session:
         assert await session.scalar(select(func.count()).select_from(Change)) == 0
         assert await session.scalar(select(func.count()).select_from(Delivery)) == 0
     assert await hooks.log(endpoint) == []
-
-
-def _key() -> str:
-    from tests.conftest import API_KEY
-
-    return API_KEY
 
 
 async def test_two_workers_send_each_once(hooks: Hooks, receiver: Receiver) -> None:
@@ -178,9 +173,7 @@ async def test_410_disables_at_once_and_what_is_pending_waits(hooks: Hooks, rece
         await hooks.stage.new()
         receiver.answer = OK
         await hooks.execute("UPDATE deliveries SET next_attempt_at = now()")
-        refused = await hooks.client.post(
-            f"/webhook-endpoints/{endpoint['endpointId']}/test", headers={"Authorization": "Bearer " + _key()}
-        )
+        refused = await hooks.client.post(f"/webhook-endpoints/{endpoint['endpointId']}/test", headers=AUTHORIZED)
         assert (refused.status_code, refused.json()["code"]) == (409, "webhook_endpoint_disabled")
         assert refused.json()["disabledReason"] == "GONE"
         assert await hooks.states(endpoint) == ["PENDING"]
@@ -238,7 +231,10 @@ async def test_long_failure_disables_and_says_so(
     assert endpoint["secret"] not in caplog.text
 
 
-async def test_receivers_that_hang_do_not_hold_up_another(hooks: Hooks, receiver: Receiver) -> None:
+async def test_receivers_that_hang_do_not_hold_up_another(
+    hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "FAREWELL", 0.1)
     async with receiving() as hanging:
         hanging.before = _hang
         for _ in range(3):
@@ -252,9 +248,6 @@ async def test_receivers_that_hang_do_not_hold_up_another(hooks: Hooks, receiver
                 await hooks.stage.new()
             await hooks.become(healthy, *["DELIVERED"] * 10)
             assert len(hanging.received) == 3 * queue.EACH
-            deliver_farewell = pytest.MonkeyPatch()
-            deliver_farewell.setattr(deliver, "FAREWELL", 0.1)
-        deliver_farewell.undo()
 
 
 async def _hang(_: Received) -> None:
@@ -362,13 +355,10 @@ class TestReplayOfASpan:
             "VALUES ('other', 'o', 'i', 60) RETURNING id) "
             "UPDATE changes SET organization_id = other.id FROM other"
         )
-        # `at` is before the statement's organization has any
         span = {"from": begin.isoformat(), "to": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
         assert await hooks.call("POST", f"/{endpoint['endpointId']}/replay", 202, json=span) == {"enqueued": 0}
 
     async def test_one_that_is_too_large_is_refused(self, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
-        from app.outgoing import deliveries
-
         monkeypatch.setattr(deliveries, "MOST_REPLAYED", 2)
         endpoint = await hooks.endpoint("https://a.example/")
         begin = datetime.now(UTC)
@@ -403,7 +393,8 @@ class TestPruning:
         assert await hooks.states(endpoint) == ["PENDING", "PENDING"]
         await hooks.execute("UPDATE webhook_endpoints SET disabled_at = now() - interval '3 days'")
         await hooks.execute(
-            "UPDATE deliveries SET since = now() - interval '3 days' WHERE id = (SELECT max(id::text)::uuid FROM deliveries)"
+            "UPDATE deliveries SET since = now() - interval '3 days' "
+            "WHERE id = (SELECT id FROM deliveries ORDER BY id LIMIT 1)"
         )
         await prune_deliveries(hooks.context)
         assert await hooks.states(endpoint) == ["FAILED", "PENDING"]
@@ -434,8 +425,6 @@ async def test_the_backlog_is_measured(hooks: Hooks, receiver: Receiver) -> None
 
 
 def test_a_secret_is_what_the_specification_says() -> None:
-    from app.outgoing.signing import new_secret
-
     secret = new_secret()
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
