@@ -19,29 +19,40 @@ WAITING = timedelta(days=3)  # that a disabled endpoint's deliveries wait for it
 DELETED_KEPT = timedelta(days=1)
 BATCH = 1000  # rows that one statement deletes
 
-# Endpoint by endpoint, so that neither a backlog nor a disabled endpoint is waded through to find another's.
+# Endpoint by endpoint, so that neither a backlog nor a disabled endpoint is waded through to find another's. No more
+# rows are locked than are taken, and what another process is just taking is passed over.
 CLAIM = text(
     """
-    WITH waiting AS MATERIALIZED (
-        SELECT d.id, d.next_attempt_at, e.failures > 0 AS failing,
-            row_number() OVER (PARTITION BY e.failures > 0 ORDER BY d.next_attempt_at) AS place
-        FROM webhook_endpoints e
-        LEFT JOIN unnest(CAST(:busy AS uuid[]), CAST(:counts AS bigint[])) AS b (endpoint_id, count)
-            ON b.endpoint_id = e.id
+    WITH endpoint AS MATERIALIZED (
+        SELECT e.id, e.failing, e.slots, oldest.next_attempt_at,
+            row_number() OVER (PARTITION BY e.failing ORDER BY oldest.next_attempt_at) AS place
+        FROM (
+            SELECT e.id, e.failures > 0 AS failing,
+                CASE WHEN e.failures > 0 THEN 1 ELSE :each END - coalesce(b.count, 0) AS slots
+            FROM webhook_endpoints e
+            LEFT JOIN unnest(CAST(:busy AS uuid[]), CAST(:counts AS bigint[])) AS b (endpoint_id, count)
+                ON b.endpoint_id = e.id
+            WHERE e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= :now)
+        ) e
         CROSS JOIN LATERAL (
-            SELECT id, next_attempt_at FROM deliveries
+            SELECT next_attempt_at FROM deliveries
             WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
-            ORDER BY next_attempt_at
-            LIMIT greatest(CASE WHEN e.failures > 0 THEN 1 ELSE :each END - coalesce(b.count, 0), 0)
-        ) d
-        WHERE e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= :now)
+            ORDER BY next_attempt_at LIMIT 1
+        ) oldest
+        WHERE e.slots > 0
     ),
-    due AS (
-        SELECT id, claim, claimed_at FROM deliveries
-        WHERE state = 'PENDING' AND next_attempt_at <= :now AND id IN (
-            SELECT id FROM waiting WHERE NOT failing OR place <= :failing_free ORDER BY next_attempt_at LIMIT :free
-        )
-        FOR NO KEY UPDATE SKIP LOCKED
+    due AS MATERIALIZED (
+        SELECT d.id, d.claim, d.claimed_at
+        FROM (
+            SELECT id, slots FROM endpoint WHERE NOT failing OR place <= :failing_free
+            ORDER BY next_attempt_at LIMIT :free
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT id, claim, claimed_at FROM deliveries
+            WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
+            ORDER BY next_attempt_at LIMIT e.slots FOR NO KEY UPDATE SKIP LOCKED
+        ) d
+        LIMIT :free
     ),
     lost AS (
         INSERT INTO delivery_attempts (delivery_id, at, duration, error)

@@ -429,3 +429,16 @@ def test_a_secret_is_what_the_specification_says() -> None:
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     assert secret != new_secret()
+
+
+async def test_taking_what_is_due_uses_the_index_of_what_is_pending(hooks: Hooks) -> None:
+    """A backlog of one endpoint, or what waits for a disabled one, makes it no slower to find another's."""
+    await hooks.endpoint("https://a.example/")
+    values = {"busy": [], "counts": [], "each": 4, "free": 32, "failing_free": 16, "lost": LOST}
+    now = datetime.now(UTC)
+    async with hooks.sessions() as session:
+        await session.execute(text("SET enable_seqscan = off"))
+        explained = text("EXPLAIN " + queue.CLAIM.text)
+        plan = "\n".join((await session.scalars(explained, values | {"now": now, "until": now})).all())
+    assert plan.count("ix_deliveries_pending") == 2
+    assert "Seq Scan on deliveries" not in plan
