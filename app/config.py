@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     candidate_waited: Seconds = 30
     goodbye: Seconds = 10
     reconcile_every: Seconds = 30
+    webhook_allow_private: bool | None = None
 
     @field_validator("livekit_previous_keys", mode="before")
     @classmethod
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
     def is_local(self) -> bool:
         """True on a laptop: ENVIRONMENT=local and nobody from outside can connect."""
         return self.environment == "local" and is_loopback(self.host)
+
+    @property
+    def webhooks_to_private(self) -> bool:
+        """Whether webhooks may go to private addresses, and by http: on a laptop, or where the operator says so."""
+        return self.is_local if self.webhook_allow_private is None else self.webhook_allow_private
 
     @cached_property
     def livekit_keys(self) -> dict[str, str]:

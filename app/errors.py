@@ -100,6 +100,38 @@ class WebhookNotSigned(AppError):
     detail = "Configure LiveKit's webhook.api_key to be LIVEKIT_API_KEY of this service, and compare the two secrets."
 
 
+class WebhookEndpointNotFound(AppError):
+    code, status, title = "webhook_endpoint_not_found", 404, "No such webhook endpoint"
+    detail = (
+        "There is no webhook endpoint with this id. Check the id, and that the API key belongs to its organization."
+    )
+
+
+class DeliveryNotFound(AppError):
+    code, status, title = "delivery_not_found", 404, "No such delivery"
+    detail = "This endpoint has no delivery with this id. Finished ones are kept for 30 days."
+
+
+class WebhookTargetRefused(AppError):
+    code, status, title = "webhook_target_refused", 422, "No webhook is sent to this address"
+    detail = "Give an https URL whose host has public addresses only."
+
+
+class WebhookEndpointDisabled(AppError):
+    code, status, title = "webhook_endpoint_disabled", 409, "The webhook endpoint is disabled"
+    detail = "Enable it first: PATCH it with enabled true. What is pending then goes on."
+
+
+class TooManyWebhookEndpoints(AppError):
+    code, status, title = "too_many_webhook_endpoints", 409, "Too many webhook endpoints"
+    detail = "Delete an endpoint that is not needed any more."
+
+
+class ReplayTooLarge(AppError):
+    code, status, title = "replay_too_large", 422, "The span has too many changes"
+    detail = "Replay a shorter span, and the rest after it."
+
+
 class BodyTooLarge(AppError):
     code, status, title = "body_too_large", 413, "The request's body is too large"
     detail = "Send a smaller body."

@@ -12,3 +12,13 @@ AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the aud
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
 STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open")
 STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")
+WEBHOOKS_SENT = Counter(
+    "interviews_webhooks_sent",
+    "Webhooks sent, by what became of them: delivered, tried (again later), failed",
+    ["became"],
+)
+WEBHOOK_ENDPOINTS_DISABLED = Counter(
+    "interviews_webhook_endpoints_disabled", "Webhook endpoints disabled by the worker", ["reason"]
+)
+WEBHOOKS_WAITING = Gauge("interviews_webhooks_waiting", "Webhooks that are due and wait to be sent, over all processes")
+WEBHOOKS_OLDEST = Gauge("interviews_webhooks_oldest_seconds", "How long the oldest of them has been due")

@@ -150,6 +150,7 @@ def make_settings(**changed: Any) -> Settings:
         "reconcile_every": 30,
         "candidate_grace": 120,
         "agent_wait": 90,
+        "webhook_allow_private": None,
     }
     return Settings(_env_file=None, **given | changed)
 

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import AppError, InterviewNotFound, PayloadInvalid
+from app.errors import AppError, DeliveryNotFound, InterviewNotFound, PayloadInvalid, WebhookEndpointNotFound
 from app.instants import rfc3339
 from app.logs import request_id
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+NOT_FOUND: dict[str, type[AppError]] = {"endpoint_id": WebhookEndpointNotFound, "delivery_id": DeliveryNotFound}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -117,8 +118,9 @@ def _on_invalid_request(request: Request, error: Exception) -> Response:
     """Name each field, and never echo its value: it may be a phone number."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
     faults = error.errors()
-    if any(fault["loc"][0] == "path" for fault in faults):
-        return _on_app_error(request, InterviewNotFound())  # an id that is none belongs to no interview
+    for fault in faults:
+        if fault["loc"][0] == "path":  # an id that is none belongs to nothing
+            return _on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), InterviewNotFound)())
     fields = [
         {"field": _field(fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")} for fault in faults
     ]

@@ -33,7 +33,14 @@ RECORD = text(
             organization_id uuid, interview_id uuid, sequence bigint, at timestamptz, type text, attempt bigint,
             status text, previous_status text, end_reason text
         )
-        RETURNING organization_id
+        RETURNING id, organization_id, type, at
+    ),
+    delivery AS (
+        INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
+        SELECT endpoint.id, change.id, change.at, change.at, change.at
+        FROM change JOIN webhook_endpoints endpoint ON endpoint.organization_id = change.organization_id
+        WHERE endpoint.disabled_at IS NULL
+            AND (endpoint.event_types = '{}' OR change.type = ANY (endpoint.event_types))
     )
     SELECT pg_notify('changes', organization_id::text) FROM change GROUP BY organization_id
     """

@@ -16,3 +16,4 @@ class Context:
     waits: Waits
     agent_name: str
     reconcile_every: timedelta
+    webhooks_to_private: bool = False

@@ -20,6 +20,7 @@ from app.livekit_server import LiveKitUnavailable
 from app.worker.attend import attend, claim
 from app.worker.audit import audit
 from app.worker.context import Context
+from app.worker.deliver import deliver_all_due, prune_deliveries
 from app.worker.reconcile import reconcile
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,11 @@ async def work(context: Context, stop: asyncio.Event) -> None:
         Periodic("sweep", timedelta(minutes=10), sweep),
         Periodic("forget", timedelta(hours=1), forget),
         Periodic("audit", timedelta(days=1), nightly_audit),
+        Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_attend_all_due(context, stop))
+        group.create_task(deliver_all_due(context, stop))
         for task in periodic:
             group.create_task(_repeat(context, task, stop))
 

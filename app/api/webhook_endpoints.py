@@ -1,0 +1,278 @@
+"""What platforms call to be told of changes: outgoing webhooks, by the Standard Webhooks specification.
+
+What LiveKit sends to us is in app.api.webhooks.
+"""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from app.api.deps import (
+    AdminCaller,
+    CurrentSettings,
+    Now,
+    Reader,
+    Session,
+    body_documentation,
+    json_body,
+)
+from app.api.idempotency import IdempotentRoute
+from app.api.problems import answers
+from app.api.webhook_shapes import (
+    Delivery,
+    DeliveryPage,
+    NewWebhookEndpoint,
+    Replayed,
+    ReplaySpan,
+    WebhookEndpoint,
+    WebhookEndpointChanges,
+    WebhookEndpointPage,
+    WebhookEndpointWithSecret,
+)
+from app.errors import (
+    BodyTooLarge,
+    CursorInvalid,
+    DatabaseUnavailable,
+    DeliveryNotFound,
+    MissingScope,
+    PayloadInvalid,
+    ReplayTooLarge,
+    TooManyWebhookEndpoints,
+    Unauthorized,
+    WebhookEndpointDisabled,
+    WebhookEndpointNotFound,
+    WebhookTargetRefused,
+)
+from app.outgoing.deliveries import list_deliveries, replay_delivery, replay_span, send_test
+from app.outgoing.endpoints import (
+    change_endpoint,
+    create_endpoint,
+    delete_endpoint,
+    find_endpoint,
+    list_endpoints,
+    rotate_secret,
+)
+from app.outgoing.judge import DeliveryState
+from app.outgoing.targets import check_target
+
+router = APIRouter(prefix="/webhook-endpoints", tags=["webhooks"], route_class=IdempotentRoute)
+
+EndpointId = Annotated[uuid.UUID, Path(examples=["5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"])]
+DeliveryId = Annotated[uuid.UUID, Path(examples=["0b0f5f3e-52a1-4c52-8a4c-0f0a5f0f6d21"])]
+Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="createWebhookEndpoint",
+    summary="Be told of changes at an address",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        PayloadInvalid,
+        WebhookTargetRefused,
+        TooManyWebhookEndpoints,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(NewWebhookEndpoint),
+)
+async def create(
+    caller: AdminCaller,
+    body: Annotated[NewWebhookEndpoint, Depends(json_body(NewWebhookEndpoint))],
+    response: Response,
+    session: Session,
+    now: Now,
+    settings: CurrentSettings,
+) -> WebhookEndpointWithSecret:
+    """The secret is in this answer, and in no other. Send a test to see that it arrives."""
+    await check_target(str(body.url), allow_private=settings.webhooks_to_private)
+    endpoint = await create_endpoint(
+        session,
+        organization_id=caller.organization_id,
+        url=str(body.url),
+        description=body.description,
+        event_types=body.event_types,
+        now=now,
+    )
+    response.headers["Location"] = f"/webhook-endpoints/{endpoint.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return WebhookEndpointWithSecret.of(endpoint)
+
+
+@router.get(
+    "",
+    operation_id="listWebhookEndpoints",
+    summary="List webhook endpoints, newest first",
+    responses=answers(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
+)
+async def list_page(
+    caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> WebhookEndpointPage:
+    page = await list_endpoints(session, organization_id=caller.organization_id, cursor=cursor, limit=limit)
+    return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.endpoints], next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/{endpoint_id}",
+    operation_id="getWebhookEndpoint",
+    summary="Read a webhook endpoint",
+    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+)
+async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> WebhookEndpoint:
+    return WebhookEndpoint.of(
+        await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
+    )
+
+
+@router.patch(
+    "/{endpoint_id}",
+    operation_id="updateWebhookEndpoint",
+    summary="Change a webhook endpoint, disable it, or enable it again",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        WebhookEndpointNotFound,
+        PayloadInvalid,
+        WebhookTargetRefused,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(WebhookEndpointChanges),
+)
+async def update(
+    endpoint_id: EndpointId,
+    caller: AdminCaller,
+    body: Annotated[WebhookEndpointChanges, Depends(json_body(WebhookEndpointChanges))],
+    session: Session,
+    now: Now,
+    settings: CurrentSettings,
+) -> WebhookEndpoint:
+    """What happens while it is disabled is not enqueued: replay that span afterwards."""
+    to = body.given()
+    if "url" in to:
+        await check_target(to["url"], allow_private=settings.webhooks_to_private)
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
+    await change_endpoint(session, endpoint=endpoint, to=to, now=now)
+    return WebhookEndpoint.of(endpoint)
+
+
+@router.delete(
+    "/{endpoint_id}",
+    status_code=204,
+    operation_id="deleteWebhookEndpoint",
+    summary="Delete a webhook endpoint",
+    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+)
+async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
+    """What is pending is not sent any more; its log is gone with it."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
+    await delete_endpoint(session, endpoint=endpoint, now=now)
+
+
+@router.post(
+    "/{endpoint_id}/rotate-secret",
+    operation_id="rotateWebhookSecret",
+    summary="Give a webhook endpoint a new secret",
+    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+)
+async def rotate(
+    endpoint_id: EndpointId, caller: AdminCaller, response: Response, session: Session, now: Now
+) -> WebhookEndpointWithSecret:
+    """For 24 hours each message carries both signatures: of the new secret, and of the one before."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
+    await rotate_secret(session, endpoint=endpoint, now=now)
+    response.headers["Cache-Control"] = "no-store"
+    return WebhookEndpointWithSecret.of(endpoint)
+
+
+@router.post(
+    "/{endpoint_id}/test",
+    status_code=202,
+    operation_id="testWebhookEndpoint",
+    summary="Send a test message",
+    responses=answers(
+        Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable
+    ),
+)
+async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
+    """Its type is `webhook.test`. It goes the way of all others: look for it in the endpoint's deliveries."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
+    return Delivery.of(await send_test(session, endpoint=endpoint, now=now))
+
+
+@router.get(
+    "/{endpoint_id}/deliveries",
+    operation_id="listDeliveries",
+    summary="Read what was sent to a webhook endpoint, newest first",
+    responses=answers(
+        Unauthorized, MissingScope, WebhookEndpointNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
+    ),
+)
+async def deliveries(
+    endpoint_id: EndpointId,
+    caller: Reader,
+    session: Session,
+    state: Annotated[list[DeliveryState] | None, Query(description="Several mean any of them")] = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DeliveryPage:
+    """Finished deliveries are kept for 30 days."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
+    page = await list_deliveries(session, endpoint=endpoint, states=state or [], cursor=cursor, limit=limit)
+    return DeliveryPage(data=[Delivery.of(each) for each in page.deliveries], next_cursor=page.next_cursor)
+
+
+@router.post(
+    "/{endpoint_id}/deliveries/{delivery_id}/replay",
+    status_code=202,
+    operation_id="replayDelivery",
+    summary="Send a delivery again",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        WebhookEndpointNotFound,
+        DeliveryNotFound,
+        WebhookEndpointDisabled,
+        DatabaseUnavailable,
+    ),
+)
+async def replay_one(
+    endpoint_id: EndpointId, delivery_id: DeliveryId, caller: AdminCaller, session: Session, now: Now
+) -> Delivery:
+    """The same message under the same webhook-id: a receiver that had it knows it. A pending one is sent at once."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
+    return Delivery.of(await replay_delivery(session, endpoint=endpoint, delivery_id=delivery_id, now=now))
+
+
+@router.post(
+    "/{endpoint_id}/replay",
+    status_code=202,
+    operation_id="replaySpan",
+    summary="Send everything of a span of time again",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        WebhookEndpointNotFound,
+        WebhookEndpointDisabled,
+        PayloadInvalid,
+        ReplayTooLarge,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(ReplaySpan),
+)
+async def replay(
+    endpoint_id: EndpointId,
+    caller: AdminCaller,
+    session: Session,
+    now: Now,
+    body: Annotated[ReplaySpan, Depends(json_body(ReplaySpan))],
+) -> Replayed:
+    """Every change that the endpoint's types match, at most 10,000: also what it was never told of, as it was disabled
+    or not there yet. A change keeps its webhook-id."""
+    endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
+    enqueued = await replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
+    return Replayed(enqueued=enqueued)
