@@ -69,6 +69,8 @@ class Listening:
         self._rest: list[Event] = []
         self.takes = asyncio.Event()
         self.takes.set()
+        self.blocks = asyncio.Event()
+        """Set once the app has waited for this client to take something."""
         self.status = 0
         self.headers: dict[str, str] = {}
 
@@ -126,5 +128,7 @@ class Listening:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        await self.takes.wait()
+        if not self.takes.is_set():
+            self.blocks.set()
+            await self.takes.wait()
         self._came.put_nowait(message)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
@@ -84,10 +84,10 @@ async def listening_backend(url: str) -> int | None:
 
 def in_order(events: list[Event]) -> bool:
     """Tell whether each is after the one before, and each interview's sequence counts from 1 without a gap."""
-    positions = [Position.parse(event.id) for event in events]
+    positions = [Position.parse(each.id) for each in events]
     sequences = defaultdict(list)
-    for event in events:
-        interview_id, sequence = event.told
+    for each in events:
+        interview_id, sequence = each.told
         sequences[interview_id].append(sequence)
     return positions == sorted(set(positions)) and all(
         told == list(range(1, len(told) + 1)) for told in sequences.values()
@@ -121,7 +121,7 @@ async def test_what_platform_candidate_and_livekit_do_is_told(make: Make) -> Non
     async with Listening(app) as listening, client_of(app) as client:
         stage = RealTime(app, client)
         await stage.talk(await stage.new())
-        told = [(event.type, event.data["data"]["status"]) for event in await listening.changes(3)]
+        told = [(each.type, each.data["data"]["status"]) for each in await listening.changes(3)]
     assert told == [
         ("interview.scheduled", "READY_TO_JOIN"),
         ("interview.status_changed", "WAITING_FOR_AGENT"),
@@ -137,7 +137,7 @@ async def test_one_that_is_cut_off_before_the_first_change_misses_nothing(
         begun = (await listening.next()).id
     await change(committed, interview)
     async with Listening(app, after=begun) as listening:
-        assert [event.told[1] for event in await listening.changes(1)] == [1]
+        assert [each.told[1] for each in await listening.changes(1)] == [1]
 
 
 async def test_the_header_goes_before_the_query(make: Make, committed: Sessions, interview: uuid.UUID) -> None:
@@ -148,9 +148,9 @@ async def test_the_header_goes_before_the_query(make: Make, committed: Sessions,
             await change(committed, interview)
         first, _ = await listening.changes(2)
     async with Listening(app, query=f"lastEventId={begun}") as listening:
-        assert [event.told[1] for event in await listening.changes(2)] == [1, 2]
+        assert [each.told[1] for each in await listening.changes(2)] == [1, 2]
     async with Listening(app, after=first.id, query=f"lastEventId={begun}") as listening:
-        assert [event.told[1] for event in await listening.changes(1)] == [2]
+        assert [each.told[1] for each in await listening.changes(1)] == [2]
 
 
 async def write_all(committed: Sessions, interviews: list[uuid.UUID], made: list[uuid.UUID]) -> None:
@@ -206,19 +206,46 @@ async def test_a_listener_cut_off_fifty_times_in_a_thousand_changes_has_each_onc
     assert in_order(heard)
     async with committed() as session:
         changes = (await session.scalars(select(Change).order_by(Change.xid, Change.id))).all()
-    assert [event.told for event in heard] == [(str(each.interview_id), each.sequence) for each in changes]
+    assert [each.told for each in heard] == [(str(each.interview_id), each.sequence) for each in changes]
+
+
+async def test_what_others_are_told_while_one_catches_up_is_not_passed_over(
+    make: Make, committed: Sessions, interview: uuid.UUID
+) -> None:
+    app = make()
+    async with Listening(app) as other:
+        begun = (await other.next()).id
+        await change(committed, interview)
+        await other.changes(1)
+        async with Listening(app, after=begun) as listening:
+            listening.takes.clear()
+            await listening.blocks.wait()  # it has read what there was, and writes it
+            await change(committed, interview)
+            await other.changes(1)
+            listening.takes.set()
+            await change(committed, interview)
+            assert [each.told[1] for each in await listening.changes(3)] == [1, 2, 3]
 
 
 async def test_what_a_transaction_held_up_comes_without_another_notification(
-    committed: Sessions, settings: Settings, own_database: str, interview: uuid.UUID
+    committed: Sessions, settings: Settings, own_engine: AsyncEngine, own_database: str, interview: uuid.UUID
 ) -> None:
+    readings: list[str] = []
+
+    def count(_c: object, _u: object, statement: str, _p: object, _x: object, _m: object) -> None:
+        if "LIMIT" in statement:
+            readings.append(statement)
+
+    event.listen(own_engine.sync_engine, "before_cursor_execute", count)
     late = await new_interview(committed, await organization_of(committed))
     async with prompt_app(committed, settings, own_database) as app, Listening(app) as listening:
         async with committed.begin() as open_one:
             await open_one.execute(select(func.pg_current_xact_id()))
             await change(committed, late)
             await change(committed, interview)
-        assert [event.told for event in await listening.changes(2)] == [(str(late), 1), (str(interview), 1)]
+            enough = len(readings) + 4  # more than there are notifications
+            await eventually(lambda: len(readings) >= enough)
+        assert [each.told for each in await listening.changes(2)] == [(str(late), 1), (str(interview), 1)]
 
 
 async def test_what_another_process_changes_is_told(
@@ -236,7 +263,7 @@ async def test_what_another_process_changes_is_told(
         for sessions in (committed, create_sessionmaker(other)):
             await change(sessions, interview)
         for listening in both:
-            assert [event.told[1] for event in await listening.changes(2)] == [1, 2]
+            assert [each.told[1] for each in await listening.changes(2)] == [1, 2]
 
 
 async def test_a_lost_connection_for_notifications_is_made_again(
@@ -302,11 +329,11 @@ async def test_a_slow_listener_is_dropped_and_the_others_have_everything(
         slow.takes.clear()
         for sequence in range(1, 11):
             await change(committed, interview)
-            assert [event.told[1] for event in await quick.changes(1)] == [sequence]
+            assert [each.told[1] for each in await quick.changes(1)] == [sequence]
         await slow.task
         assert REGISTRY.get_sample_value("interviews_streams_dropped_total") == dropped + 1
     async with Listening(app, after=begun) as back:
-        assert [event.told[1] for event in await back.changes(10)] == list(range(1, 11))
+        assert [each.told[1] for each in await back.changes(10)] == list(range(1, 11))
 
 
 @pytest.mark.slow
@@ -318,7 +345,7 @@ async def test_a_thousand_listeners_have_each_change(make: Make, committed: Sess
             await change(committed, interview)
         heard = await asyncio.gather(*(listening.changes(5) for listening in listeners))
         assert REGISTRY.get_sample_value("interviews_stream_listeners") == 1000
-    assert all([event.told[1] for event in events] == [1, 2, 3, 4, 5] for events in heard)
+    assert all([each.told[1] for each in events] == [1, 2, 3, 4, 5] for events in heard)
     assert REGISTRY.get_sample_value("interviews_stream_listeners") == 0
 
 
@@ -334,10 +361,10 @@ async def test_another_organizations_changes_are_never_told(
         for _ in range(3):
             await change(committed, theirs)
             await change(committed, interview)
-        assert {event.told[0] for event in await listening.changes(3)} == {str(interview)}
-        assert {event.told[0] for event in await other_one.changes(3)} == {str(theirs)}
+        assert {each.told[0] for each in await listening.changes(3)} == {str(interview)}
+        assert {each.told[0] for each in await other_one.changes(3)} == {str(theirs)}
     async with Listening(app, key="ik_other", after=begun) as other_one:
-        assert {event.told[0] for event in await other_one.changes(3)} == {str(theirs)}
+        assert {each.told[0] for each in await other_one.changes(3)} == {str(theirs)}
 
 
 async def test_a_quiet_stream_is_kept_open_by_comments(make: Make) -> None:

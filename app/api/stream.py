@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import uuid
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -80,6 +81,12 @@ def get_hub(request: Request) -> Hub:
     return hub
 
 
+async def get_turn(hub: Annotated[Hub, Depends(get_hub)]) -> AsyncIterator[None]:
+    """Hold a turn while the stream begins: after a restart all listeners come back at once."""
+    async with hub.turns:
+        yield
+
+
 def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
     """Return the caller's key, which is looked at again while the stream is open."""
     return credentials.credentials
@@ -94,6 +101,7 @@ def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depe
     responses=EVENTS | answers(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
 )
 async def stream_changes(
+    _: Annotated[None, Depends(get_turn, scope="function")],
     caller: Reader,
     key: Annotated[str, Depends(get_key)],
     session: Session,

@@ -16,7 +16,7 @@ from app.errors import MissingScope, Unauthorized
 from app.interviews.feed import Position
 from app.stream.follower import Follower
 from app.stream.listener import QUEUE, Listener
-from app.stream.reading import PAGE, Reading
+from app.stream.reading import AT_ONCE, PAGE, Reading
 from app.stream.wake import listen
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class Hub:
         self._ending: set[asyncio.Task[None]] = set()
         self._keys: asyncio.Task[None] | None = None
         self._is_closed = False
+        self.turns = asyncio.Semaphore(AT_ONCE)
+        """One for each stream that begins: the others wait here, not for the pool, which ends in a 503."""
 
     @asynccontextmanager
     async def running(self, listen_url: str) -> AsyncIterator[None]:

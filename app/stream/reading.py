@@ -15,7 +15,7 @@ from app.interviews.feed import Position, is_held_back, read_feed
 from app.models import Change
 
 PAGE = 500  # changes
-AT_ONCE = 4  # readings: a thousand listeners that come back at once leave connections to the requests
+AT_ONCE = 3  # readings: a thousand listeners that come back at once leave connections to the requests
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was read. batch: None where there was nothing; is_held_back: there will be more without a notification."""
+    """What was read. batch: None where there was nothing; is_held_back: more comes without another notification."""
 
     batch: Batch | None
     is_full: bool
@@ -56,11 +56,11 @@ class Reading:
         self._page = page
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def read(self, organization_id: uuid.UUID, after: Position) -> Page:
-        """Return the organization's next changes. Raises DatabaseUnavailable."""
+    async def read(self, organization_id: uuid.UUID, after: Position, *, look_ahead: bool = False) -> Page:
+        """Return the organization's next changes, is_held_back only with look_ahead. Raises DatabaseUnavailable."""
         async with self._slots, transaction(self._sessions) as session:
             # asked before: what is let go between the two questions is read at once
-            held_back = await is_held_back(session, organization_id=organization_id)
+            held_back = look_ahead and await is_held_back(session, organization_id=organization_id)
             changes = await read_feed(session, organization_id=organization_id, after=after, limit=self._page)
         batch = Batch([(Position.of(each), encode(each)) for each in changes]) if changes else None
         return Page(batch, is_full=len(changes) == self._page, is_held_back=held_back)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.api import interviews
+from app.api import schedule
 from app.models import Change, Delivery
 from app.outgoing import deliveries, judge, queue, sender
 from app.outgoing.queue import LOST
@@ -108,7 +108,7 @@ async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
     async def fails(*_: Any, **__: Any) -> None:
         raise ConnectionError("after the change was written")
 
-    monkeypatch.setattr(interviews, "views_of", fails)
+    monkeypatch.setattr(schedule, "tagged", fails)
     answer = await hooks.client.post("/interviews", headers=AUTHORIZED, json=NEW)
     assert answer.status_code == 503
     async with hooks.sessions() as session:
