@@ -49,6 +49,11 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     revoked_at: Mapped[datetime | None]
 
+    @property
+    def short_id(self) -> str:
+        """The part of a key that is no secret: ik_{short_id}_..."""
+        return self.id.hex[:12]
+
 
 SEARCHED = ("participant_name", "job_title", "phone_number")
 

@@ -75,6 +75,9 @@ def _cursor(job_post_id: str) -> str:
 
 def _parse_cursor(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        last = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except ValueError as error:
         raise CursorInvalid from error
+    if not last.isprintable():  # Postgres takes no NUL
+        raise CursorInvalid
+    return last
