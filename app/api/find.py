@@ -23,7 +23,7 @@ CURSOR = "nextCursor of the page before, with the same filters and sort"
 class InterviewQuery(Shape):
     """Which interviews, in which order. A parameter that is none of these is refused, or a typo would find all."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
 
     status: list[ShownStatus] = Field(default=[], description="Several mean any of them")
     job_post_id: OpaqueId | None = None
@@ -56,7 +56,7 @@ class InterviewQuery(Shape):
 class SummaryQuery(Shape):
     """What is counted."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
 
     job_post_id: OpaqueId | None = None
     updated_since: AnyInstant | None = Field(default=None, description="Changed then or later")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -105,7 +106,7 @@ async def _pages(sessions: Sessions, query: InterviewQuery, organization: str, l
 
 
 def _query(arguments: argparse.Namespace) -> InterviewQuery:
-    given = {name: getattr(arguments, name) for name in (*FILTERS, *INSTANTS)}
+    given = {to_camel(name): getattr(arguments, name) for name in (*FILTERS, *INSTANTS)}
     given = {name: value for name, value in given.items() if value is not None}
     try:
         return InterviewQuery.model_validate({"q": " ".join(arguments.q), "sort": arguments.sort} | given)

@@ -61,10 +61,8 @@ def database(settings: Settings, *, make: bool) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
         return
     if not make and not (settings.data_dir / "postgres").exists():
-        fail(
-            f"There is no database in {settings.data_dir / 'postgres'}. Call this where 'interviews serve' was started, or "
-            "set DATA_DIR or DATABASE_URL as it was."
-        )
+        where = settings.data_dir / "postgres"
+        fail(f"There is no database in {where}. Start 'interviews serve' here, or give its DATA_DIR or DATABASE_URL.")
     with embedded_postgres(settings.data_dir / "postgres") as server:
         yield server.ensure_application_database()
 
