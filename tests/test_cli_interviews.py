@@ -7,17 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.interviews.demo import DEMO_ID
+from tests.command import Command, command_in
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment
-from tests.test_cli import COMMAND, WITHIN, Service, assert_refused, execute, run, service
-from tests.test_cli_keys import called, lines
+from tests.test_cli import COMMAND, WITHIN, Service, assert_refused, execute, service
 
 __all__ = ["service"]  # a fixture
 
@@ -38,12 +39,16 @@ def insert(url: str, count: int, name: str = "'Candidate ' || n") -> None:
     execute(url, SOME.format(count=count, name=name))
 
 
-def test_the_same_filters_as_the_api(tmp_path: Path, own_database: str) -> None:
+@pytest.fixture
+def interviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_database: str
+) -> Command:
+    return command_in(tmp_path, monkeypatch, capsys, DATABASE_URL=own_database)
+
+
+def test_the_same_filters_as_the_api(interviews: Command, own_database: str) -> None:
     insert(own_database, 450)
-
-    def found(*arguments: str) -> list[dict[str, Any]]:
-        return lines(called(tmp_path, "list", "--json", *arguments, DATABASE_URL=own_database))
-
+    found = partial(interviews.lines, "list")
     every = found("--limit", "1000")
     assert len(every) == 450
     assert [row["createdAt"] for row in every] == sorted((row["createdAt"] for row in every), reverse=True)
@@ -54,7 +59,7 @@ def test_the_same_filters_as_the_api(tmp_path: Path, own_database: str) -> None:
     assert len(found("developer", "+966 50-449")) == 1
     assert found("--updated-since", "2999-01-01") == []
 
-    told = run(tmp_path, "list", "--limit", "3", DATABASE_URL=own_database)
+    told = interviews.run("list", "--limit", "3")
     assert len(told.stdout.splitlines()) == 4  # and the head
     assert "raise --limit" in told.stderr
 
@@ -72,31 +77,35 @@ def test_the_same_filters_as_the_api(tmp_path: Path, own_database: str) -> None:
         (("watch", "--organization", "x"), 1, "There is no organization 'x'"),
     ],
 )
-def test_refused(tmp_path: Path, own_database: str, arguments: tuple[str, ...], code: int, told: str) -> None:
+def test_refused(interviews: Command, own_database: str, arguments: tuple[str, ...], code: int, told: str) -> None:
     insert(own_database, 1)
-    ended = run(tmp_path, *arguments, DATABASE_URL=own_database)
+    ended = interviews.run(*arguments)
     assert ended.returncode == code
     assert told in ended.stderr
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
 
 
-def test_without_a_database_none_is_made(tmp_path: Path) -> None:
+def test_without_a_database_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interviews = command_in(tmp_path, monkeypatch, capsys)
     for arguments in (("list",), ("show", str(DEMO_ID)), ("watch",), ("keys", "list"), ("audit",)):
-        assert_refused(run(tmp_path, *arguments), "There is no database in .data/postgres")
+        assert_refused(interviews.run(*arguments), "There is no database in .data/postgres")
         assert not (tmp_path / ".data").exists()
 
 
-def test_a_name_does_not_command_the_terminal(tmp_path: Path, own_database: str) -> None:
+def test_a_name_does_not_command_the_terminal(interviews: Command, own_database: str) -> None:
     insert(own_database, 1, name=f"E'{HOSTILE}'".replace("\x1b", "\\x1b"))
-    table = called(tmp_path, "list", DATABASE_URL=own_database)
+    table = interviews.told("list")
     assert "\ufffd[2J[bold]أسماء[/bold] :smile: \ufffd" in table
-    (row,) = lines(called(tmp_path, "list", "--json", DATABASE_URL=own_database))
+    (row,) = interviews.lines("list")
     assert row["participantName"] == HOSTILE
-    shown = called(tmp_path, "show", row["interviewId"], DATABASE_URL=own_database)
+    shown = interviews.told("show", row["interviewId"])
     assert "\x1b" not in table + shown
 
 
+@pytest.mark.slow
 def test_head_ends_it_quietly(tmp_path: Path, own_database: str) -> None:
     insert(own_database, 450)
     for arguments in ("list --limit 450 --json", "list --limit 450"):
@@ -136,15 +145,23 @@ def watching(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         each.kill()
 
 
-def test_beside_a_running_service(service: Callable[..., Service], watching: Callable[..., Process]) -> None:
+@pytest.mark.slow
+def test_beside_a_running_service(
+    service: Callable[..., Service],
+    watching: Callable[..., Process],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """On its embedded Postgres, which they join and leave; and which outlives the service while somebody watches."""
     ours = service()
     ours.start_and_wait()
     postmaster = ours.cwd / ".data" / "postgres" / "postmaster.pid"
     for_scripts, for_people = watching("--json", cwd=ours.cwd), watching(cwd=ours.cwd)
 
+    interviews = command_in(ours.cwd, monkeypatch, capsys)
+
     def changes() -> list[dict[str, Any]]:
-        return lines(for_scripts.output)
+        return [json.loads(line) for line in for_scripts.output.splitlines()]
 
     def both_see_something() -> bool:
         ours.call("POST", f"/interviews/{DEMO_ID}/cancel")
@@ -152,23 +169,24 @@ def test_beside_a_running_service(service: Callable[..., Service], watching: Cal
         return bool(for_scripts.output and for_people.output)
 
     run_now(eventually(both_see_something, within=WITHIN))
+    both_see_something()
     last = ours.call("GET", f"/interviews/{DEMO_ID}")["sequence"]
     run_now(eventually(lambda: changes()[-1]["data"]["sequence"] == last, within=WITHIN))
+    run_now(eventually(lambda: "READY_TO_JOIN -> CANCELLED" in for_people.output, within=WITHIN))
     sequences = [each["data"]["sequence"] for each in changes()]
     assert sequences == list(range(sequences[0], last + 1))
     cancelled = next(each for each in changes() if each["data"]["status"] == "CANCELLED")
     assert cancelled["type"] == "interview.status_changed"
     assert cancelled["data"]["interviewId"] == str(DEMO_ID)
-    assert "READY_TO_JOIN -> CANCELLED" in for_people.output
     assert "Candidate, Senior Backend Developer - Fintech" in for_people.output
 
-    shown = json.loads(called(ours.cwd, "show", str(DEMO_ID), "--json"))
+    shown = interviews.lines("show", str(DEMO_ID))[0]
     assert shown["timeline"][0]["text"] == "The interview was scheduled"
     assert {name: shown[name] for name in shown if name != "timeline"} == ours.call("GET", f"/interviews/{DEMO_ID}")
-    told = called(ours.cwd, "show", str(DEMO_ID))
+    told = interviews.told("show", str(DEMO_ID))
     for each in ("Nobody is connected.", "READY_TO_JOIN -> CANCELLED: it was cancelled", "MENA Bank"):
         assert each in told
-    assert [row["interviewId"] for row in lines(called(ours.cwd, "list", "--json"))] == [str(DEMO_ID)]
+    assert [row["interviewId"] for row in interviews.lines("list")] == [str(DEMO_ID)]
 
     ours.stop()
     assert postmaster.exists()
@@ -180,13 +198,13 @@ def test_beside_a_running_service(service: Callable[..., Service], watching: Cal
     assert not postmaster.exists()
 
 
-def test_a_bar_on_a_terminal_only(tmp_path: Path, own_database: str) -> None:
+def test_a_bar_on_a_terminal_only(interviews: Command, tmp_path: Path, own_database: str) -> None:
     insert(own_database, 3)
     execute(own_database, "UPDATE interviews SET status = 'READY_TO_JOIN'")
-    ended = run(tmp_path, "audit", DATABASE_URL=own_database)
+    ended = interviews.run("audit")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0 differences\n", "")
     ours, theirs = pty.openpty()
-    ended_ = subprocess.run(  # noqa: S603 - our own program
+    on_terminal = subprocess.run(  # noqa: S603 - our own program
         [*COMMAND, "audit"],
         cwd=tmp_path,
         env=clean_environment(DATABASE_URL=own_database, TERM="xterm"),
@@ -197,6 +215,6 @@ def test_a_bar_on_a_terminal_only(tmp_path: Path, own_database: str) -> None:
         check=True,
     )
     os.close(theirs)
-    assert ended_.stdout == "0 differences\n"
+    assert on_terminal.stdout == "0 differences\n"
     assert "3/3" in os.read(ours, 100_000).decode()
     os.close(ours)

@@ -1,61 +1,56 @@
 """interviews keys: as an operator calls it, and as a script does."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.test_cli import Service, assert_refused, execute, run, service
+from tests.command import Command, command_in
+from tests.test_cli import Service, assert_refused, execute, service
 
 __all__ = ["service"]  # a fixture
 
 
-def called(folder: Path, *arguments: str, **environment: str) -> str:
-    ended = run(folder, *arguments, **environment)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+@pytest.fixture
+def interviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_database: str
+) -> Command:
+    return command_in(tmp_path, monkeypatch, capsys, DATABASE_URL=own_database)
 
 
-def lines(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
-
-
-def test_a_key_from_its_making_to_its_end(service: Callable[..., Service], tmp_path: Path, own_database: str) -> None:
+def test_a_key_from_its_making_to_its_end(
+    service: Callable[..., Service], interviews: Command, own_database: str
+) -> None:
     ours = service(DATABASE_URL=own_database)
     ours.start_and_wait()
-
-    def keys(*arguments: str) -> str:
-        return called(tmp_path, "keys", *arguments, DATABASE_URL=own_database)
 
     def status_with(key: str) -> int:
         return httpx.get(f"{ours.url}/interviews", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code
 
-    key = keys("create", "platform", "--scope", "interviews:read", "--scope", "agent").strip()  # and nothing else
-    made = json.loads(keys("create", "theirs", "--organization", "ACME", "--create", "--scope", "admin", "--json"))
+    key = interviews.told("keys", "create", "platform", "--scope", "interviews:read", "--scope", "agent").strip()
+    (made,) = interviews.lines("keys", "create", "x", "--organization", "ACME", "--create", "--scope", "admin")
     assert made["key"].startswith(f"ik_{made['id']}_")
     assert (status_with(key), status_with(made["key"])) == (200, 403)
 
-    listed = lines(keys("list", "--json"))
+    listed = interviews.lines("keys", "list")
     assert [(each["name"], each["organization"]) for each in listed] == [
         ("bootstrap", "default"),
         ("platform", "default"),
-        ("theirs", "ACME"),
+        ("x", "ACME"),
     ]
     assert listed[2] == {name: made[name] for name in made if name != "key"}
-    assert lines(keys("list", "--json", "--organization", "ACME")) == listed[2:]
-    table = keys("list")
+    assert interviews.lines("keys", "list", "--organization", "ACME") == listed[2:]
+    table = interviews.told("keys", "list")
     for told in ("platform", "agent interviews:read", listed[1]["id"]):
         assert told in table
-    assert key not in table + json.dumps(listed)
-    assert key[-40:] not in execute(own_database, "SELECT string_agg(k::text, ' ') FROM api_keys k")
+    for shown in (table, str(listed), execute(own_database, "SELECT string_agg(k::text, ' ') FROM api_keys k")):
+        assert key[-40:] not in shown
 
-    assert "is revoked since" in keys("revoke", listed[1]["id"])
+    assert "is revoked since" in interviews.told("keys", "revoke", listed[1]["id"])
     assert status_with(key) == 401  # the service that runs knows at once
-    ended = json.loads(keys("revoke", "platform", "--json"))
-    assert ended["revokedAt"] == lines(keys("list", "--json"))[1]["revokedAt"] is not None
+    (ended,) = interviews.lines("keys", "revoke", "platform")
+    assert ended["revokedAt"] == interviews.lines("keys", "list")[1]["revokedAt"] is not None
     assert key not in ours.output
 
 
@@ -68,16 +63,16 @@ def test_a_key_from_its_making_to_its_end(service: Callable[..., Service], tmp_p
         (("revoke", "x"), "There is no key 'x'"),
     ],
 )
-def test_refused(tmp_path: Path, own_database: str, arguments: tuple[str, ...], told: str) -> None:
-    assert_refused(run(tmp_path, "keys", *arguments, DATABASE_URL=own_database), told)
+def test_refused(interviews: Command, arguments: tuple[str, ...], told: str) -> None:
+    assert_refused(interviews.run("keys", *arguments), told)
 
 
-def test_a_name_is_used_once(tmp_path: Path, own_database: str) -> None:
+def test_a_name_is_used_once(interviews: Command) -> None:
     arguments = ("keys", "create", "x", "--organization", "new", "--create", "--scope", "admin")
-    called(tmp_path, *arguments, DATABASE_URL=own_database)
-    assert_refused(run(tmp_path, *arguments, DATABASE_URL=own_database), "There is a key of the name 'x' already")
+    assert interviews.told(*arguments).startswith("ik_")
+    assert_refused(interviews.run(*arguments), "There is a key of the name 'x' already")
 
 
-def test_a_database_that_is_not_migrated(tmp_path: Path, own_database: str) -> None:
+def test_a_database_that_is_not_migrated(interviews: Command, own_database: str) -> None:
     execute(own_database, "DROP TABLE alembic_version")
-    assert_refused(run(tmp_path, "keys", "list", DATABASE_URL=own_database), "interviews migrate")
+    assert_refused(interviews.run("keys", "list"), "interviews migrate")
