@@ -1,16 +1,20 @@
 """Who calls: API keys, of which only the SHA-256 is stored, and the scopes that they carry."""
 
 import hashlib
+import re
+import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import case, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import MissingScope, Unauthorized
-from app.models import ApiKey
+from app.models import ApiKey, Organization
 
 
 class Scope(StrEnum):
@@ -21,6 +25,7 @@ class Scope(StrEnum):
 
 
 BOOTSTRAP_KEY_NAME = "bootstrap"
+SECRET = 20  # random bytes of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,9 @@ async def authenticate(session: AsyncSession, *, key: str) -> Caller:
     Looked up by its hash, so nothing is compared character by character: a guess learns nothing from the time taken.
     """
     found = await session.execute(
-        select(ApiKey.organization_id, ApiKey.scopes).where(ApiKey.key_hash == hash_key(key)),
+        select(ApiKey.organization_id, ApiKey.scopes).where(
+            ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None)
+        ),
     )
     row = found.one_or_none()
     if row is None:
@@ -51,7 +58,10 @@ async def authenticate(session: AsyncSession, *, key: str) -> Caller:
 
 
 async def ensure_bootstrap_key(session: AsyncSession, *, organization_id: uuid.UUID, key: str) -> None:
-    """Make BOOTSTRAP_API_KEY the organization's first key, with all scopes; another value replaces the one before."""
+    """Make BOOTSTRAP_API_KEY the organization's first key, with all scopes; another value replaces the one before.
+
+    One that was revoked stays so.
+    """
     fresh = insert(ApiKey).values(
         organization_id=organization_id,
         name=BOOTSTRAP_KEY_NAME,
@@ -60,9 +70,49 @@ async def ensure_bootstrap_key(session: AsyncSession, *, organization_id: uuid.U
     )
     await session.execute(
         fresh.on_conflict_do_update(
-            index_elements=[ApiKey.name], set_={"key_hash": fresh.excluded.key_hash, "scopes": fresh.excluded.scopes}
+            index_elements=[ApiKey.name],
+            set_={
+                "key_hash": fresh.excluded.key_hash,
+                "scopes": fresh.excluded.scopes,
+                "revoked_at": case((ApiKey.key_hash == fresh.excluded.key_hash, ApiKey.revoked_at), else_=None),
+            },
         )
     )
+
+
+async def create_key(
+    session: AsyncSession, *, organization_id: uuid.UUID, name: str, scopes: Sequence[Scope], now: datetime
+) -> tuple[ApiKey, str] | None:
+    """Make a key and return it with its secret, which is never known again. None if the name is taken."""
+    key_id = uuid.uuid4()
+    key = f"ik_{key_id.hex[:12]}_{secrets.token_hex(SECRET)}"
+    fresh = insert(ApiKey).values(
+        id=key_id, organization_id=organization_id, name=name, key_hash=hash_key(key), scopes=scopes, created_at=now
+    )
+    made = await session.scalar(fresh.on_conflict_do_nothing(index_elements=[ApiKey.name]).returning(ApiKey))
+    return (made, key) if made else None
+
+
+async def list_keys(session: AsyncSession, *, organization_id: uuid.UUID | None) -> Sequence[tuple[ApiKey, str]]:
+    """Return all keys, or the organization's, each with its organization's name; the oldest first."""
+    query = select(ApiKey, Organization.name).join(Organization).order_by(ApiKey.created_at, ApiKey.id)
+    if organization_id:
+        query = query.where(ApiKey.organization_id == organization_id)
+    return [(row[0], row[1]) for row in await session.execute(query)]
+
+
+async def revoke_key(session: AsyncSession, *, which: str, now: datetime) -> ApiKey | None:
+    """Revoke the key of that short id or name, from now on and everywhere; None if there is none.
+
+    Revoking again changes nothing: the first instant stays.
+    """
+    fits = ApiKey.name == which
+    if re.fullmatch(r"[0-9a-f]{12}", which):
+        fits = or_(fits, ApiKey.id.between(uuid.UUID(which + "0" * 20), uuid.UUID(which + "f" * 20)))
+    found = (await session.scalars(select(ApiKey).where(fits).with_for_update())).one_or_none()
+    if found:
+        found.revoked_at = found.revoked_at or now
+    return found
 
 
 def hash_key(key: str) -> bytes:

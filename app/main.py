@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.api import calls, health, interviews, join, problems, schedule, stream, webhook_endpoints, webhooks
+from app.api import calls, find, health, interviews, join, problems, schedule, stream, webhook_endpoints, webhooks
 from app.api.request_log import RequestLog
 from app.config import Settings
 from app.lifecycle import Waits
@@ -50,7 +50,8 @@ def create_app(
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
-    for module in (join, stream, schedule, interviews, calls, webhook_endpoints, webhooks, health):
+    # stream and find have addresses that would be taken for an interview's id
+    for module in (join, stream, find, schedule, interviews, calls, webhook_endpoints, webhooks, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(RequestLog)

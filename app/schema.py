@@ -1,5 +1,6 @@
 """The database's schema: brought up to the code's by Alembic's migrations, and compared with it."""
 
+import asyncio
 from functools import cache
 from pathlib import Path
 
@@ -8,12 +9,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.errors import SchemaBehind
 
 ROOT = Path(__file__).parent.parent
 LOCK = 7_355_608_001  # any number, the same in every process: one migrates, the others wait
+PAUSE = 0.1  # seconds
 
 
 def alembic_config() -> Config:
@@ -26,13 +28,20 @@ async def migrate(engine: AsyncEngine) -> None:
         # another process may take long to migrate
         await connection.execute(text("SET statement_timeout = 0"))
         await connection.execute(text("SET lock_timeout = 0"))
-        await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-        await connection.commit()
+        await _take_turn(connection)
         try:
             await connection.run_sync(_upgrade)
             await connection.commit()
         finally:
             await connection.invalidate()  # gives up the lock and the settings, whatever has happened
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    """Wait for the lock, without a snapshot: an index that is built concurrently would wait for the waiting."""
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        await connection.commit()
+        await asyncio.sleep(PAUSE)
+    await connection.commit()
 
 
 def _upgrade(connection: Connection) -> None:

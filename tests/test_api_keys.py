@@ -1,11 +1,14 @@
 """Who is let in: API keys, their scopes, and that the database never sees a key."""
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import httpx
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import BOOTSTRAP_KEY_NAME, Scope, ensure_bootstrap_key, hash_key
+from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, ensure_bootstrap_key, hash_key, revoke_key
 from app.interviews.schedule import ensure_default_organization
 from app.models import ApiKey
 from tests.conftest import API_KEY, AUTHORIZED
@@ -18,6 +21,7 @@ CALLS = {
     ("POST", f"/interviews/{SOME_ID}/cancel"): Scope.WRITE,
     ("POST", f"/interviews/{SOME_ID}/reopen"): Scope.WRITE,
     ("GET", "/interviews"): Scope.READ,
+    ("GET", "/interviews/summary"): Scope.READ,
     ("GET", f"/interviews/{SOME_ID}"): Scope.READ,
     ("GET", f"/interviews/{SOME_ID}/timeline"): Scope.READ,
     ("POST", f"/interviews/{SOME_ID}/complete"): Scope.AGENT,
@@ -119,3 +123,47 @@ async def test_another_bootstrap_key_replaces_the_one_before(client: httpx.Async
     async with sessions() as session:
         named = select(func.count()).select_from(ApiKey).where(ApiKey.name == BOOTSTRAP_KEY_NAME)
         assert await session.scalar(named) == 1
+
+
+async def test_a_revoked_key_is_refused_at_once(client: httpx.AsyncClient, sessions: Sessions) -> None:
+    """Whichever replica is asked: each looks at the row, and keeps no key in mind."""
+    now = datetime.now(UTC)
+    async with sessions.begin() as session:
+        organization_id = await ensure_default_organization(session)
+        made = await create_key(session, organization_id=organization_id, name="k", scopes=[Scope.READ], now=now)
+    assert made is not None
+    row, key = made
+    assert re.fullmatch(rf"ik_{row.short_id}_[0-9a-f]{{40}}", key)
+    assert (await call(client, "GET", "/interviews", f"Bearer {key}")).status_code == 200
+    for which in (row.short_id, "k"):  # again is fine, and the first instant stays
+        async with sessions.begin() as session:
+            revoked = await revoke_key(session, which=which, now=now)
+            assert revoked is not None
+            assert revoked.revoked_at == row.created_at
+        now += timedelta(hours=1)
+        answer = await call(client, "GET", "/interviews", f"Bearer {key}")
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    async with sessions.begin() as session:
+        for which in ("", "x", row.id.hex, row.short_id.upper() + "0", "%", key):
+            assert await revoke_key(session, which=which, now=now) is None
+
+
+async def test_a_revoked_bootstrap_key_is_not_revived_by_a_restart(
+    client: httpx.AsyncClient, sessions: Sessions
+) -> None:
+    async with sessions.begin() as session:
+        assert await revoke_key(session, which=BOOTSTRAP_KEY_NAME, now=datetime.now(UTC))
+    for key, status in ((API_KEY, 401), ("ik_new", 200)):
+        async with sessions.begin() as session:
+            organization_id = await ensure_default_organization(session)
+            await ensure_bootstrap_key(session, organization_id=organization_id, key=key)
+        assert (await call(client, "GET", "/interviews", f"Bearer {key}")).status_code == status
+
+
+async def test_the_name_of_a_key_is_its_own(sessions: Sessions) -> None:
+    now = datetime.now(UTC)
+    async with sessions.begin() as session:
+        organization_id = await ensure_default_organization(session)
+        for is_made in (True, False):
+            made = await create_key(session, organization_id=organization_id, name="k", scopes=[Scope.READ], now=now)
+            assert bool(made) == is_made

@@ -1,4 +1,4 @@
-"""GET /interviews: pages, filters, what a cursor promises, and that each query has its index."""
+"""GET /interviews: pages, statuses, and what a cursor promises. Filters, search and indexes: test_find, test_search."""
 
 import base64
 import uuid
@@ -8,12 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import hash_key
-from app.db import create_sessionmaker
-from app.interviews.read import list_interviews
 from app.interviews.shown import ShownStatus
 from app.models import ApiKey, Interview, Organization
 from tests.conftest import AUTHORIZED
@@ -185,51 +183,3 @@ async def test_an_id_that_is_none(client: httpx.AsyncClient) -> None:
     for odd in ("1", "null", "%00", "c6aec8f5-592b-4b90-b7fd-a6a6404b31fg", "x" * 5000):
         answer = await client.get(f"/interviews/{odd}", headers=AUTHORIZED)
         assert (answer.status_code, answer.json()["code"]) == (404, "interview_not_found")
-
-
-@pytest.mark.parametrize(
-    ("statuses", "index"),
-    [
-        ((), "ix_interviews_organization_id_created_at_id"),
-        ((ShownStatus.FAILED,), "ix_interviews_organization_id_status_created_at_id"),
-        ((ShownStatus.SCHEDULED,), "ix_interviews_organization_id_status_created_at_id"),
-        ((ShownStatus.FAILED, ShownStatus.NO_SHOW), "ix_interviews_organization_id"),
-    ],
-)
-@pytest.mark.parametrize("further", [False, True], ids=["first", "further"])
-async def test_the_list_query_uses_its_index(
-    own_engine: AsyncEngine, statuses: Sequence[ShownStatus], index: str, further: bool
-) -> None:
-    """And needs no sorting: a page costs the same however many interviews there are."""
-    sessions = create_sessionmaker(own_engine)
-    created = datetime.now(UTC)
-    states = ["READY_TO_JOIN", "FAILED", "NO_SHOW", "COMPLETED"]
-    rows = ({"created_at": created - timedelta(seconds=n), "status": states[n % 4]} for n in range(400))
-    await add(sessions, *rows)
-    cursor = base64.urlsafe_b64encode(f"{int(created.timestamp()) * 1_000_000}.{uuid.uuid4().hex}".encode()).decode()
-    async with sessions() as session:
-        organization_id = await the_organization(session)
-        await session.execute(text("ANALYZE interviews"))
-        await session.execute(text("SET enable_seqscan = off"))
-        await session.execute(text("SET enable_bitmapscan = off"))
-        statements: list[tuple[str, Any]] = []
-
-        def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
-            if "LIMIT" in statement:
-                statements.append((statement, parameters))
-
-        connection = await session.connection()
-        event.listen(connection.sync_connection, "before_cursor_execute", keep)
-        await list_interviews(
-            session,
-            organization_id=organization_id,
-            statuses=statuses,
-            cursor=cursor if further else None,
-            limit=20,
-            now=datetime.now(UTC),
-        )
-        ((statement, parameters),) = statements
-        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
-    assert index in plan
-    assert "Seq Scan" not in plan
-    assert "Sort" not in plan

@@ -13,6 +13,7 @@ from aiohttp import web
 from livekit.api import LiveKitAPI, TokenVerifier, WebhookReceiver
 from livekit.protocol.room import DeleteRoomRequest
 
+from app.cli.progress import progress
 from app.simulation.delivery import Rates
 from app.simulation.history import Expected
 from app.simulation.options import Options
@@ -225,7 +226,7 @@ def test_speed_shortens_every_wait_and_says_so() -> None:
 
 
 def test_too_fast_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments("--speed", "100")) == 2
+    assert main(arguments("--speed", "100"), progress) == 2
     assert "go slower" in capsys.readouterr().err
 
 
@@ -242,5 +243,5 @@ def test_the_exit_code_says_that_there_was_a_difference(capsys: pytest.CaptureFi
         "--spread",
         "0",
     )
-    assert main(given) == 1
+    assert main(given, progress) == 1
     assert "no answer" in capsys.readouterr().out

@@ -69,6 +69,12 @@ def _not_far_away(value: datetime) -> datetime:
     return value
 
 
+def _in_the_calendar(value: datetime) -> datetime:
+    if not 1970 <= value.year < 9999:  # beyond, another time zone may have no name for it
+        raise ValueError("must be a year from 1970 to 9998")
+    return value
+
+
 def in_the_future(value: datetime | None) -> datetime | None:
     if value and value <= datetime.now(UTC):
         raise ValueError("must be in the future")
@@ -94,6 +100,7 @@ PhoneNumber = Annotated[
     ),
 ]
 Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+AnyInstant = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from app.api.deps import InterviewId, Now, Reader, Session
 from app.api.etags import etag_of
 from app.api.problems import answers
-from app.api.schemas import Interview, InterviewDetail, InterviewPage, TimelineEntry, TimelinePage
+from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
 from app.errors import (
     CursorInvalid,
     DatabaseUnavailable,
@@ -16,8 +16,7 @@ from app.errors import (
     PayloadInvalid,
     Unauthorized,
 )
-from app.interviews.read import find_interview, get_interview, last_report, list_interviews
-from app.interviews.shown import ShownStatus
+from app.interviews.read import find_interview, get_interview, last_report
 from app.interviews.timeline import read_timeline
 
 router = APIRouter(tags=["recruiter"])
@@ -55,28 +54,3 @@ async def timeline(
     await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)
     page = await read_timeline(session, interview_id=interview_id, cursor=cursor, limit=limit)
     return TimelinePage(data=[TimelineEntry.of(entry) for entry in page.entries], next_cursor=page.next_cursor)
-
-
-@router.get(
-    "/interviews",
-    operation_id="listInterviews",
-    summary="List interviews, newest first",
-    responses=answers(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
-)
-async def list_page(
-    caller: Reader,
-    session: Session,
-    now: Now,
-    status: Annotated[list[ShownStatus] | None, Query(description="Several mean any of them")] = None,
-    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> InterviewPage:
-    page = await list_interviews(
-        session,
-        organization_id=caller.organization_id,
-        statuses=status or [],
-        cursor=cursor,
-        limit=limit,
-        now=now,
-    )
-    return InterviewPage(data=[Interview.of(view) for view in page.views], next_cursor=page.next_cursor)

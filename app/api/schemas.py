@@ -274,7 +274,7 @@ class TimelinePage(Shape):
 
 
 class InterviewPage(Shape):
-    """A page of interviews, newest first. nextCursor asks for the next one; null: there is none."""
+    """A page of interviews, in the order asked for. nextCursor asks for the next one; null: there is none."""
 
     data: list[Interview]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Reading: one interview or a page of them, with what a recruiter wants to see beside the row."""
+"""Reading: interviews with what a recruiter wants to see beside the row."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import CursorInvalid, InterviewNotFound
-from app.interviews.cursor import decode_cursor, encode_cursor
+from app.errors import InterviewNotFound
 from app.interviews.facts import load_facts
 from app.interviews.shown import ShownStatus, shown_status
-from app.lifecycle import Facts, Status, Visit, visits
+from app.lifecycle import Facts, Visit, visits
 from app.models import Interview, JoinRequest, Report
 
 
@@ -27,12 +26,6 @@ class View:
     join_attempts: int
     connected: Sequence[Visit]
     """Who is in the room of the current attempt now, in the order of their joining."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    views: Sequence[View]
-    next_cursor: str | None
 
 
 async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
@@ -70,28 +63,6 @@ async def last_report(session: AsyncSession, *, interview: Interview) -> Report 
     )
 
 
-async def list_interviews(
-    session: AsyncSession,
-    *,
-    organization_id: uuid.UUID,
-    statuses: Sequence[ShownStatus],
-    cursor: str | None,
-    limit: int,
-    now: datetime,
-) -> Page:
-    """Return a page of the organization's interviews, newest first. Raises CursorInvalid."""
-    query = select(Interview).where(Interview.organization_id == organization_id)
-    if statuses:
-        query = query.where(or_(*(_has_status(status, now) for status in statuses)))
-    if cursor:
-        query = query.where(tuple_(Interview.created_at, Interview.id) < tuple_(*_parse_cursor(cursor)))
-    query = query.order_by(Interview.created_at.desc(), Interview.id.desc()).limit(limit + 1)
-    found = (await session.scalars(query)).all()
-    last = found[limit - 1] if len(found) > limit else None
-    next_cursor = encode_cursor(last.created_at, last.id.hex) if last else None
-    return Page(await views_of(session, interviews=found[:limit], now=now), next_cursor)
-
-
 async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], now: datetime) -> list[View]:
     facts = await load_facts(session, interviews)
     counts = await _join_counts(session, [interview.id for interview in interviews])
@@ -112,16 +83,6 @@ def _connected(facts: Facts) -> list[Visit]:
     return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
 
 
-def _has_status(status: ShownStatus, now: datetime) -> ColumnElement[bool]:
-    """Return the condition for a status as it is shown."""
-    not_open_yet = and_(Interview.opens_at.is_not(None), Interview.opens_at > now)
-    if status is ShownStatus.SCHEDULED:
-        return and_(Interview.status == Status.READY_TO_JOIN, not_open_yet)
-    if status is ShownStatus.READY_TO_JOIN:
-        return and_(Interview.status == Status.READY_TO_JOIN, ~not_open_yet)
-    return Interview.status == Status(status)
-
-
 def _talk_time(interview: Interview, now: datetime) -> timedelta:
     if interview.talking_since is None:
         return interview.talk_time
@@ -135,11 +96,3 @@ async def _join_counts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[
         .group_by(JoinRequest.interview_id)
     )
     return {row.interview_id: row.joins for row in rows}
-
-
-def _parse_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
-    at, (key,) = decode_cursor(cursor, parts=1)
-    try:
-        return at, uuid.UUID(hex=key)
-    except ValueError as error:
-        raise CursorInvalid from error

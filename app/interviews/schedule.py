@@ -141,16 +141,21 @@ def _largest_token(interview: Interview, signer: Signer, now: datetime) -> int:
 
 
 async def ensure_default_organization(session: AsyncSession) -> uuid.UUID:
-    """Return the id of the organization that owns the bootstrap key, made if need be, also by two processes at once."""
+    """Return the id of the organization that owns the bootstrap key, made if need be."""
+    return await ensure_organization(session, name=DEFAULT_ORGANIZATION)
+
+
+async def ensure_organization(session: AsyncSession, *, name: str) -> uuid.UUID:
+    """Return the id of the organization of that name, made if need be, also by two processes at once."""
     await session.execute(
         insert(Organization)
         .values(
-            name=DEFAULT_ORGANIZATION,
+            name=name,
             company_name=DEFAULT_COMPANY_NAME,
             instructions_template=DEFAULT_INSTRUCTIONS,
             max_duration=DEFAULT_MAX_DURATION,
         )
         .on_conflict_do_nothing(index_elements=[Organization.name])
     )
-    found = await session.scalars(select(Organization.id).where(Organization.name == DEFAULT_ORGANIZATION))
+    found = await session.scalars(select(Organization.id).where(Organization.name == name))
     return found.one()

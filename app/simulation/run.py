@@ -8,6 +8,8 @@ import argparse
 import asyncio
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from random import Random
 
@@ -22,7 +24,7 @@ from app.simulation.kinds import KINDS
 from app.simulation.options import Options
 from app.simulation.pace import Pace
 from app.simulation.player import Player, wall
-from app.simulation.report import Report
+from app.simulation.report import Outcome, Report
 from app.simulation.server import ServerApi, serving
 from app.simulation.world import World
 
@@ -39,8 +41,15 @@ WAITS = {
 """The waits that a deployment sets: the names of their options, and of the pace's fields."""
 
 
-async def simulate(options: Options) -> Report:
-    """Try the deployment; takes as long as the longest history, plus the spread and a reconcile period."""
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""What shows how far it is, given what is counted and how many there are; it gives what is told of each more."""
+
+
+async def simulate(options: Options, advance: Callable[[int], None] = lambda _: None) -> Report:
+    """Try the deployment; takes as long as the longest history, plus the spread and a reconcile period.
+
+    `advance` is told of each interview that is over.
+    """
     report = Report(options)
     world = World(wall)
     api = ServerApi(world, key=options.livekit_key, secret=options.livekit_secret)
@@ -52,9 +61,15 @@ async def simulate(options: Options) -> Report:
     ):
         deployment = Deployment(session, options)
         players = _players(options, deployment, world, report)
-        report.outcomes += await asyncio.gather(*(player.play() for player in players))
+        report.outcomes += await asyncio.gather(*(_play(player, advance) for player in players))
     report.calls = api.calls
     return report
+
+
+async def _play(player: Player, advance: Callable[[int], None]) -> Outcome:
+    outcome = await player.play()
+    advance(1)
+    return outcome
 
 
 def _players(options: Options, deployment: Deployment, world: World, report: Report) -> list[Player]:
@@ -139,7 +154,7 @@ def announcement(options: Options) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: argparse.Namespace, progress: Progress) -> int:
     """Run it and print the report; 1 if the deployment was wrong, 2 if the arguments make no sense."""
     try:
         options = options_of(args)
@@ -150,6 +165,7 @@ def main(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     # what livekit-server --dev has is short, and is warned of by the deployment that must not use it
     warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-    report = asyncio.run(simulate(options))
+    with progress("Interviews", options.interviews) as advance:
+        report = asyncio.run(simulate(options, advance))
     sys.stdout.write("\n" + report.text())
     return 0 if report.ok else 1

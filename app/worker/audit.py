@@ -1,11 +1,11 @@
 """Derives every interview's status again from its stored facts, and compares it with what is stored."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -29,9 +29,16 @@ class Difference:
 
 
 async def audit(
-    sessions: async_sessionmaker[AsyncSession], *, waits: Waits, since: datetime | None = None
+    sessions: async_sessionmaker[AsyncSession],
+    *,
+    waits: Waits,
+    since: datetime | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> AsyncIterator[Difference]:
-    """Yield every difference, of all interviews or of those changed since. Reads a batch at a time, in one snapshot."""
+    """Yield every difference, of all interviews or of those changed since. Reads a batch at a time, in one snapshot.
+
+    `advance` is told how many interviews were compared, after each batch.
+    """
     last = uuid.UUID(int=0)
     while True:
         async with transaction(sessions) as session:
@@ -44,7 +51,14 @@ async def audit(
         for interview in batch:
             for difference in _compare(interview, facts[interview.id], told.get(interview.id), waits):
                 yield difference
+        advance(len(batch))
         last = batch[-1].id
+
+
+async def count_audited(session: AsyncSession, *, since: datetime | None) -> int:
+    """Return how many interviews an audit compares, by now."""
+    query = select(func.count()).select_from(Interview)
+    return (await session.scalars(query.where(Interview.updated_at >= since) if since else query)).one()
 
 
 async def _batch(session: AsyncSession, after: uuid.UUID, since: datetime | None) -> Sequence[Interview]:

@@ -1,0 +1,132 @@
+"""interviews keys create | list | revoke."""
+
+import argparse
+import sys
+import uuid
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
+from app.cli.output import print_json, print_line, print_table
+from app.cli.running import Commands, fail, with_sessions
+from app.config import Settings
+from app.db import transaction
+from app.instants import rfc3339
+from app.interviews.schedule import DEFAULT_ORGANIZATION, ensure_organization
+from app.models import ApiKey, Organization
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+def add_commands(commands: Commands) -> None:
+    group = commands.add_parser("keys", help="API keys: create, list, revoke").add_subparsers(required=True)
+    create_ = group.add_parser("create", help="make a key; it is shown this once")
+    create_.add_argument("name", help="of the key, among all organizations")
+    create_.add_argument(
+        "--scope", action="append", required=True, choices=[*Scope], help="what it may do; several are possible"
+    )
+    create_.add_argument("--create", action="store_true", help="make the organization, if there is none of that name")
+    create_.set_defaults(run=create)
+    list_ = group.add_parser("list", help="all keys, without their secrets")
+    list_.set_defaults(run=list_all)
+    revoke_ = group.add_parser("revoke", help="end a key, at once and everywhere")
+    revoke_.add_argument("key", metavar="ID", help="its id or its name")
+    revoke_.set_defaults(run=revoke)
+    for command, default in ((create_, DEFAULT_ORGANIZATION), (list_, None)):
+        command.add_argument("--organization", default=default, metavar="NAME", help=f"by default {default or 'all'}")
+    for command in (create_, list_, revoke_):
+        command.add_argument("--json", action="store_true", help="JSON, a line each")
+        command.set_defaults(makes_database=False)
+
+
+def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Make a key and show it; exit 1 if the name is taken or the organization unknown."""
+    if arguments.name == BOOTSTRAP_KEY_NAME:
+        fail(f"The name '{BOOTSTRAP_KEY_NAME}' is that of BOOTSTRAP_API_KEY: choose another.")
+
+    async def make(sessions: Sessions) -> tuple[ApiKey, str] | None:
+        async with transaction(sessions) as session:
+            if arguments.create:
+                organization_id = await ensure_organization(session, name=arguments.organization)
+            else:
+                organization_id = await find_organization(session, arguments.organization)
+            now = datetime.now(UTC)
+            scopes = sorted(set(arguments.scope))
+            return await create_key(
+                session, organization_id=organization_id, name=arguments.name, scopes=scopes, now=now
+            )
+
+    made = with_sessions(url, make)
+    if made is None:
+        fail(f"There is a key of the name '{arguments.name}' already: choose another. Revoked keys keep theirs.")
+    row, key = made
+    if arguments.json:
+        print_json(_told(row, arguments.organization) | {"key": key})
+        return
+    print_line(key)
+    told = f"This is the only time that it is shown. To end it: interviews keys revoke {row.short_id}"
+    print(told, file=sys.stderr)  # not on standard output: a script takes the key from there
+
+
+def list_all(_: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Show the keys, the oldest first."""
+
+    async def read(sessions: Sessions) -> list[tuple[ApiKey, str]]:
+        async with transaction(sessions) as session:
+            named = arguments.organization
+            organization_id = await find_organization(session, named) if named is not None else None
+            return list(await list_keys(session, organization_id=organization_id))
+
+    found = with_sessions(url, read)
+    if arguments.json:
+        for row, organization in found:
+            print_json(_told(row, organization))
+        return
+    columns = ("ID", "NAME", "ORGANIZATION", "SCOPES", "CREATED", "REVOKED")
+    print_table(
+        columns,
+        (
+            (row.short_id, row.name, organization, " ".join(row.scopes), row.created_at, row.revoked_at)
+            for row, organization in found
+        ),
+    )
+
+
+def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """End a key; exit 1 if there is none such."""
+
+    async def end(sessions: Sessions) -> tuple[ApiKey, str] | None:
+        async with transaction(sessions) as session:
+            found = await revoke_key(session, which=arguments.key, now=datetime.now(UTC))
+            return (found, (await session.get_one(Organization, found.organization_id)).name) if found else None
+
+    found = with_sessions(url, end)
+    if found is None:
+        fail(f"There is no key '{arguments.key}'. 'interviews keys list' shows the ids.")
+    row, organization = found
+    if arguments.json:
+        print_json(_told(row, organization))
+        return
+    print_line(f"The key {row.short_id} ({row.name}) of {organization} is revoked since {row.revoked_at:%F %T}Z.")
+
+
+async def find_organization(session: AsyncSession, name: str) -> uuid.UUID:
+    """Return the id of the organization; exit 1 if there is none of that name, naming those that there are."""
+    found = await session.scalar(select(Organization.id).where(Organization.name == name))
+    if found is None:
+        names = (await session.scalars(select(Organization.name).order_by(Organization.name).limit(20))).all()
+        fail(f"There is no organization '{name}'. There are: {', '.join(names) or 'none'}.")
+    return found
+
+
+def _told(row: ApiKey, organization: str) -> dict[str, object]:
+    return {
+        "id": row.short_id,
+        "name": row.name,
+        "organization": organization,
+        "scopes": row.scopes,
+        "createdAt": rfc3339(row.created_at),
+        "revokedAt": rfc3339(row.revoked_at) if row.revoked_at else None,
+    }

@@ -1,0 +1,95 @@
+"""What the commands share: the settings, the database, and how they fail."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NoReturn, TypeAlias, TypeVar
+
+import asyncpg
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from app.config import Settings
+from app.db import create_engine, create_sessionmaker, masked, transaction
+from app.embedded_postgres import embedded_postgres
+from app.errors import DatabaseUnavailable, SchemaBehind
+from app.schema import check_schema
+
+Result = TypeVar("Result")
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
+
+
+def with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
+    """Run the work on an engine of its own, in an event loop of its own; say so when the database is away."""
+
+    async def run() -> Result:
+        engine = create_engine(url)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(run())
+    except SchemaBehind as error:
+        fail(f"{error.title}. {error.sentence}")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, DatabaseUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+        fail(f"The database {masked(url)} can't be used: {cause}\nStart it, or correct DATABASE_URL.")
+
+
+def with_sessions(url: str, work: Callable[[async_sessionmaker[AsyncSession]], Awaitable[Result]]) -> Result:
+    """Run the work on a database whose schema is not behind the code."""
+
+    async def checked(engine: AsyncEngine) -> Result:
+        sessions = create_sessionmaker(engine)
+        async with transaction(sessions) as session:
+            await check_schema(session)
+        return await work(sessions)
+
+    return with_engine(url, checked)
+
+
+@contextmanager
+def database(settings: Settings, *, make: bool) -> Iterator[str]:
+    """Yield the URL of the configured database or, without one, of the embedded Postgres, made if need be."""
+    if settings.database_url:
+        yield settings.database_url.get_secret_value()
+        return
+    if not make and not (settings.data_dir / "postgres").exists():
+        where = settings.data_dir / "postgres"
+        fail(f"There is no database in {where}. Start 'interviews serve' here, or give its DATA_DIR or DATABASE_URL.")
+    with embedded_postgres(settings.data_dir / "postgres") as server:
+        yield server.ensure_application_database()
+
+
+def database_name(settings: Settings, url: str) -> str:
+    return masked(url) if settings.database_url else f"the embedded Postgres in {settings.data_dir / 'postgres'}"
+
+
+def read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [_fault(each["loc"], each["msg"]) for each in error.errors(include_input=False, include_url=False)]
+        fail("The settings are not complete:\n" + "\n".join(faults))
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]).upper() + ": " if location else ""
+    return name + message.removeprefix("Value error, ")
+
+
+def instant(given: str) -> datetime:
+    """Return the instant that is meant; without a time zone, as UTC."""
+    at = datetime.fromisoformat(given)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,78 @@
+"""interviews keys: as an operator calls it, and as a script does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.command import Command, command_in
+from tests.test_cli import Service, assert_refused, execute, service
+
+__all__ = ["service"]  # a fixture
+
+
+@pytest.fixture
+def interviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_database: str
+) -> Command:
+    return command_in(tmp_path, monkeypatch, capsys, DATABASE_URL=own_database)
+
+
+def test_a_key_from_its_making_to_its_end(
+    service: Callable[..., Service], interviews: Command, own_database: str
+) -> None:
+    ours = service(DATABASE_URL=own_database)
+    ours.start_and_wait()
+
+    def status_with(key: str) -> int:
+        return httpx.get(f"{ours.url}/interviews", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code
+
+    key = interviews.told("keys", "create", "platform", "--scope", "interviews:read", "--scope", "agent").strip()
+    (made,) = interviews.lines("keys", "create", "x", "--organization", "ACME", "--create", "--scope", "admin")
+    assert made["key"].startswith(f"ik_{made['id']}_")
+    assert (status_with(key), status_with(made["key"])) == (200, 403)
+
+    listed = interviews.lines("keys", "list")
+    assert [(each["name"], each["organization"]) for each in listed] == [
+        ("bootstrap", "default"),
+        ("platform", "default"),
+        ("x", "ACME"),
+    ]
+    assert listed[2] == {name: made[name] for name in made if name != "key"}
+    assert interviews.lines("keys", "list", "--organization", "ACME") == listed[2:]
+    table = interviews.told("keys", "list")
+    for told in ("platform", "agent interviews:read", listed[1]["id"]):
+        assert told in table
+    for shown in (table, str(listed), execute(own_database, "SELECT string_agg(k::text, ' ') FROM api_keys k")):
+        assert key[-40:] not in shown
+
+    assert "is revoked since" in interviews.told("keys", "revoke", listed[1]["id"])
+    assert status_with(key) == 401  # the service that runs knows at once
+    (ended,) = interviews.lines("keys", "revoke", "platform")
+    assert ended["revokedAt"] == interviews.lines("keys", "list")[1]["revokedAt"] is not None
+    assert key not in ours.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("create", "x", "--scope", "admin"), "There is no organization 'default'. There are: none."),
+        (("create", "bootstrap", "--scope", "admin"), "choose another"),
+        (("list", "--organization", "x"), "There is no organization 'x'"),
+        (("revoke", "x"), "There is no key 'x'"),
+    ],
+)
+def test_refused(interviews: Command, arguments: tuple[str, ...], told: str) -> None:
+    assert_refused(interviews.run("keys", *arguments), told)
+
+
+def test_a_name_is_used_once(interviews: Command) -> None:
+    arguments = ("keys", "create", "x", "--organization", "new", "--create", "--scope", "admin")
+    assert interviews.told(*arguments).startswith("ik_")
+    assert_refused(interviews.run(*arguments), "There is a key of the name 'x' already")
+
+
+def test_a_database_that_is_not_migrated(interviews: Command, own_database: str) -> None:
+    execute(own_database, "DROP TABLE alembic_version")
+    assert_refused(interviews.run("keys", "list"), "interviews migrate")
