@@ -21,7 +21,13 @@ from app.livekit import Signer
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
-bearer = HTTPBearer(auto_error=False, description="An API key: ik_...")
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="apiKey",
+    bearerFormat="ik_...",
+    description="An API key. It belongs to an organization, and carries scopes: `interviews:read`, `interviews:write`, "
+    "`agent`, `admin`. `interviews keys create` makes one; a local start has `ik_local`.",
+)
 
 
 async def get_session(request: Request) -> AsyncIterator[AsyncSession]:

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
@@ -93,7 +94,11 @@ PhoneNumber = Annotated[
         examples=["966509876543"],
     ),
 ]
-Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
 
 
