@@ -150,7 +150,7 @@ ACCEPTED: dict[str, tuple[object, ...]] = {
     "participantName": ("x" * 256, "ل" * 128, "🙂"),
     "jobTitle": ("ل" * 500,),
     "companyName": ("x" * 500,),
-    "maxDuration": (60, 14_400),
+    "maxDuration": (60, 14_400, 1800.0),
 }
 
 

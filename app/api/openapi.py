@@ -47,6 +47,9 @@ def _finished(page: Json) -> Json:
         methods["post"]["requestBody"]["content"]["application/json"]["example"] = example_of_event(name)
     for operation in _operations(page):
         operation["responses"] = dict(sorted(operation["responses"].items()))
+        for answer in operation["responses"].values():
+            if answer["description"] == "Successful Response":  # FastAPI's words
+                answer["description"] = operation["summary"]
         for content in _contents(operation):
             if "examples" not in content and content["schema"]:
                 content.setdefault("example", example_of(content["schema"], schemas))

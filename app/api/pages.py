@@ -26,7 +26,7 @@ LASTING = SAFE | {"Cache-Control": "public, max-age=86400"}
 
 STYLE = """\
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
-pre { background: #f3f3f3; padding: .75rem; overflow-x: auto; }
+pre { background: #f3f3f3; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 INDEX = f"""\
 <!doctype html>
