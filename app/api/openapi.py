@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 
 from app.api.examples import example_of
@@ -93,6 +94,23 @@ def named(schema: Json, schemas: Json) -> Json:
         return schema
     model = {key: value for key, value in schema.items() if key != "$defs"}
     for name, definition in {**schema.get("$defs", {}), model["title"]: model}.items():
-        if schemas.setdefault(name, definition) != definition:
+        if schemas.setdefault(name, definition := _optional(definition)) != definition:
             raise ValueError(f"{name} has two shapes in the document: a request's model and an answer's need two names")
     return {"$ref": COMPONENTS + model["title"]}
+
+
+def _optional(model: Json) -> Json:
+    """Return a request's model with its defaults told in words: generators make a required field of a default."""
+    if "properties" not in model:
+        return model
+    return {**model, "properties": {name: _in_words(each) for name, each in model["properties"].items()}}
+
+
+def _in_words(schema: Json) -> Json:
+    if "default" not in schema:
+        return schema
+    told = {key: value for key, value in schema.items() if key != "default"}
+    if schema["default"] is not None:
+        words = f"by default {orjson.dumps(schema['default']).decode()}"
+        told["description"] = "; ".join(filter(None, [schema.get("description"), words]))
+    return told
