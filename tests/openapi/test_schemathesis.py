@@ -9,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.toolchain import ROOT
 from tests.serving import serving
 
 EXAMPLES = 20  # a call and phase
+NOT_HERE = {
+    "/interviews/stream": "its answer never ends, so there is nothing to compare: it has tests of its own",
+}
 
 
 @pytest.mark.slow
@@ -23,10 +27,12 @@ def test_the_service_is_what_its_document_says(own_database: str, tmp_path: Path
     """The fixed seed fails for a change of ours alone; the fresh one goes on searching, and says which it was."""
     seed = 5 if kind == "fixed" else secrets.randbelow(2**32)
     with serving(tmp_path, database_url=own_database) as url:
+        listed = httpx.get(f"{url}/openapi.json").json()["paths"].keys()
         run = subprocess.run(  # noqa: S603 - our own tool
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
                 *("--checks", "all", "--continue-on-failure", "--no-color", "--output-truncate", "false"),
+                *(option for path in NOT_HERE.keys() & listed for option in ("--exclude-path", path)),
                 *("--max-examples", str(EXAMPLES), "--seed", str(seed), "--generation-database", "none"),
             ],
             cwd=tmp_path,
