@@ -10,6 +10,8 @@ class AppError(Exception):
     status: ClassVar[int]
     title: ClassVar[str]
     detail: ClassVar[str]
+    example: ClassVar[dict[str, object]] = {}
+    """What `extra` holds, for the OpenAPI document."""
 
     def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: object) -> None:
         self.sentence = detail or self.detail
@@ -43,6 +45,7 @@ class InterviewNotFound(AppError):
 class TooEarly(Refused):
     code, status, title = "too_early", 409, "The interview is not open yet"
     detail = "Join again at opensAt."
+    example: ClassVar = {"opensAt": "2026-11-22T09:00:00Z"}
 
 
 class InterviewOver(Refused):
@@ -83,6 +86,7 @@ class IdempotencyKeyReused(AppError):
 class PayloadInvalid(AppError):
     code, status, title = "payload_invalid", 422, "The request is not valid"
     detail = "Correct the fields named in 'errors' and send the request again."
+    example: ClassVar = {"errors": [{"field": "maxDuration", "message": "Input should be greater than or equal to 60"}]}
 
 
 class CursorInvalid(AppError):
@@ -93,6 +97,14 @@ class CursorInvalid(AppError):
 class TokenTooLarge(AppError):
     code, status, title = "token_too_large", 422, "The interview's texts are too long for an access token"
     detail = "Shorten the instructions or the other texts: all of them travel inside the LiveKit access token."
+
+
+class TokenFieldNotAllowed(AppError):
+    code, status, title = "token_field_not_allowed", 422, "The client may not say what the token holds"
+    detail = "Leave out the fields named in 'errors': the interview decides room, identity, name, metadata and agent."
+    example: ClassVar = {
+        "errors": [{"field": "room_name", "message": "must be left out, or be what the interview has"}]
+    }
 
 
 class WebhookNotSigned(AppError):
@@ -153,3 +165,8 @@ class DatabaseUnavailable(AppError):
 class SchemaBehind(AppError):
     code, status, title = "schema_behind", 503, "The database's schema is older than the code"
     detail = "Run 'interviews migrate' against the same DATABASE_URL."
+
+
+class InternalError(AppError):
+    code, status, title = "internal_error", 500, "Something went wrong on our side"
+    detail = "Try again. If it stays so, tell the operator the requestId."

@@ -8,7 +8,22 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.api import calls, find, health, interviews, join, problems, schedule, stream, webhook_endpoints, webhooks
+from app.api import (
+    calls,
+    find,
+    health,
+    interviews,
+    join,
+    openapi,
+    pages,
+    problems,
+    schedule,
+    stream,
+    token,
+    told,
+    webhook_endpoints,
+    webhooks,
+)
 from app.api.request_log import RequestLog
 from app.config import Settings
 from app.lifecycle import Waits
@@ -19,7 +34,8 @@ DESCRIPTION = """\
 Candidates, AI interviewers and recruiters in one LiveKit room, and a status that is true.
 
 Errors are problem documents (RFC 9457) with a stable `code`, a sentence that tells what to do, and the `requestId`
-under which the logs tell more.
+under which the logs tell more. At an address that is none every call answers 404 `not_found`, with another method 405
+`method_not_allowed` and `Allow`. Bodies are JSON, whatever their content type.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
@@ -41,7 +57,13 @@ def create_app(
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
+        summary="Interviews on LiveKit that a hiring platform integrates in an afternoon",
         description=DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        servers=openapi.SERVERS,
+        webhooks=told.webhooks(),
+        docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
+        redoc_url=None,
         lifespan=(lambda _: lifespan()) if lifespan else None,
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
@@ -51,9 +73,10 @@ def create_app(
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
     # stream and find have addresses that would be taken for an interview's id
-    for module in (join, stream, find, schedule, interviews, calls, webhook_endpoints, webhooks, health):
+    for module in (join, token, stream, find, schedule, interviews, calls, webhook_endpoints, webhooks, health, pages):
         app.include_router(module.router)
     problems.install(app)
+    openapi.install(app)
     app.add_middleware(RequestLog)
     app.add_middleware(  # the outer one: a page may read an unexpected error's requestId too
         CORSMiddleware,

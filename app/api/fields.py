@@ -8,10 +8,13 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
+    Strict,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
@@ -87,6 +90,12 @@ def _a_number(value: str) -> str:
     return value
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 1800.0 is an integer, "1800" and true are none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+MaxDuration = Annotated[int, Strict(), Field(ge=60, le=14_400, description="seconds"), BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(_storable)]
 ParticipantName = Annotated[Text, AfterValidator(_within_name_limit)]
 OpaqueId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$", description="1 to 128 printable ASCII characters")]
@@ -99,7 +108,11 @@ PhoneNumber = Annotated[
         examples=["966509876543"],
     ),
 ]
-Instant = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 AnyInstant = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
 

@@ -1,6 +1,7 @@
 """What an operator's machinery calls."""
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.deps import Session
@@ -12,7 +13,7 @@ from app.schema import check_schema
 router = APIRouter(tags=["operator"])
 
 
-@router.get("/health/live", operation_id="isLive", summary="The process answers")
+@router.get("/health/live", operation_id="isLive", summary="The process answers", responses=answers())
 async def live() -> Health:
     return Health()
 
@@ -28,6 +29,12 @@ async def ready(session: Session) -> Health:
     return Health()
 
 
-@router.get("/metrics", operation_id="getMetrics", summary="What this process has counted, for Prometheus")
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="What this process has counted, for Prometheus",
+    response_class=PlainTextResponse,
+    responses=answers(),
+)
 async def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, and how the OpenAPI page tells of them."""
+"""Errors as RFC 9457 problem documents, and how a call says which it gives."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import AppError, DeliveryNotFound, InterviewNotFound, PayloadInvalid, WebhookEndpointNotFound
+from app.errors import (
+    AppError,
+    DeliveryNotFound,
+    InternalError,
+    InterviewNotFound,
+    PayloadInvalid,
+    WebhookEndpointNotFound,
+)
 from app.instants import rfc3339
 from app.logs import request_id
 
@@ -54,7 +61,7 @@ def problem(
 def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
     found: dict[int | str, dict[str, Any]] = {}
-    add_answers(found, *errors)
+    add_answers(found, *errors, InternalError)  # the last is meant by no call, and possible in any
     return found
 
 
@@ -74,6 +81,7 @@ def _example(error: type[AppError]) -> dict[str, object]:
         "detail": error.detail,
         "code": error.code,
         "requestId": "0b7c7c2f5d1e4c7b",
+        **error.example,
     }
 
 
@@ -82,22 +90,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    made = app.openapi
-    app.openapi = lambda: _telling_of_problems(made())  # type: ignore[method-assign] # as FastAPI's manual has it
-
-
-def _telling_of_problems(page: dict[str, Any]) -> dict[str, Any]:
-    """Give errors the media type that they have, and take out the 422 that FastAPI thinks an odd path would get."""
-    for operation in (each for methods in page["paths"].values() for each in methods.values()):
-        for status, answer in list(operation["responses"].items()):
-            content = answer.get("content", {})
-            if MEDIA_TYPE in content and "application/json" in content:
-                content[MEDIA_TYPE] |= content.pop("application/json")
-            elif "HTTPValidationError" in str(content):
-                del operation["responses"][status]
-    for name in ("HTTPValidationError", "ValidationError"):
-        page["components"]["schemas"].pop(name, None)
-    return page
 
 
 def _on_app_error(_: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
+from app.errors import InternalError
 from app.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,5 @@ def _printable(path: str) -> str:
 
 
 def _sorry() -> ASGIApp:
-    return problem(
-        code="internal_error",
-        status=500,
-        title="Something went wrong on our side",
-        detail="Try again. If it stays so, tell the operator the requestId.",
-    )
+    error = InternalError
+    return problem(code=error.code, status=error.status, title=error.title, detail=error.detail)

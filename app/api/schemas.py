@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 from app.api.fields import (
     GivenInstant,
     Instant,
+    MaxDuration,
     OpaqueId,
     ParticipantName,
     PhoneNumber,
@@ -36,7 +37,11 @@ class JoinRequest(Shape):
 
     model_config = ConfigDict(alias_generator=to_camel, coerce_numbers_to_str=True)
 
-    phone_number: str | None = Field(default=None, description="Not looked at under the join policy 'open'.")
+    phone_number: str | None = Field(
+        default=None,
+        description="Not looked at under the join policy 'open'. A number is taken as its digits.",
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]},
+    )
 
 
 class JoinResponse(Shape):
@@ -102,7 +107,7 @@ class NewInterview(Shape):
     instructions: Text | None = Field(
         default=None, min_length=1, description="For the agent; rendered from the organization's template by default"
     )
-    max_duration: int | None = Field(default=None, strict=True, ge=60, le=14_400, description="seconds")
+    max_duration: MaxDuration | None = Field(default=None, description="seconds")
     opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
     closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
     context: Context = Field(

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.security import APIKeyHeader
 
 from app.api.deps import CurrentSettings, CurrentWaits, Now, Session, read_body
 from app.api.problems import answers
@@ -13,13 +14,33 @@ from app.livekit import Event, parse_event, verify_webhook
 
 router = APIRouter(tags=["LiveKit"])
 
+# Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
+LIVEKIT_EVENT = {
+    "title": "LiveKitEvent",
+    "description": "LiveKit's WebhookEvent as protojson. What it holds beside these is of no concern here.",
+    "type": "object",
+    "properties": {
+        "event": {"examples": ["participant_joined"]},
+        "id": {"examples": ["EV_bD4Wf8TEkRkd"]},
+        "createdAt": {"description": "seconds since 1970", "examples": ["1795338000"]},
+    },
+}
+signed = APIKeyHeader(
+    name="Authorization",
+    scheme_name="liveKitSignature",
+    auto_error=False,
+    description="A JWT without 'Bearer', signed with the secret of LIVEKIT_API_KEY: `iss` is the key, `sha256` the "
+    "base64 of the raw body's digest.",
+)
 LARGEST_WEBHOOK = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
 
 
-async def verified_event(request: Request, settings: CurrentSettings) -> Event:
+async def verified_event(
+    request: Request, settings: CurrentSettings, signature: Annotated[str | None, Depends(signed)]
+) -> Event:
     """Return the event, once its raw bytes are known to be signed by one of our keys."""
     body = await read_body(request, largest=LARGEST_WEBHOOK)
-    verify_webhook(body, request.headers.get("Authorization"), settings.livekit_keys)
+    verify_webhook(body, signature, settings.livekit_keys)
     return parse_event(body)
 
 
@@ -31,7 +52,7 @@ async def verified_event(request: Request, settings: CurrentSettings) -> Event:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/webhook+json": {"schema": {"type": "object"}}},
+            "content": {"application/webhook+json": {"schema": LIVEKIT_EVENT}},
         }
     },
 )

@@ -1,0 +1,116 @@
+"""The OpenAPI document, finished: what FastAPI can't know or says otherwise than the service does.
+
+Everything here goes over the whole document, so that a new call is treated like the others.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+
+from app.api.examples import example_of
+from app.api.problems import MEDIA_TYPE
+from app.api.told import example_of_event
+
+Json = dict[str, Any]
+
+COMPONENTS = "#/components/schemas/"
+SERVERS = [{"url": "/", "description": "The service that this document came from"}]
+TAGS = [
+    {"name": "candidate", "description": "What a candidate's frontend calls. Who may join is JOIN_POLICY's to say."},
+    {"name": "recruiter", "description": "What recruiters and hiring platforms call, with an API key."},
+    {"name": "agent", "description": "What the AI interviewer calls, with an API key of the scope `agent`."},
+    {"name": "LiveKit", "description": "What the LiveKit server calls, signed with its key."},
+    {"name": "operator", "description": "What an operator's machinery calls."},
+    {"name": "webhooks", "description": "What this service sends, by the Standard Webhooks specification."},
+]
+
+
+def install(app: FastAPI) -> None:
+    """Finish the app's document, once."""
+    made = app.openapi
+    app.openapi = functools.cache(lambda: _finished(made()))  # type: ignore[method-assign] # as FastAPI's manual has it
+
+
+def _finished(page: Json) -> Json:
+    schemas = page["components"]["schemas"]
+    for operation in _operations(page):
+        _tell_of_problems(operation)
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _without_null(parameter["schema"])
+        for content in _contents(operation):
+            content["schema"] = named(content["schema"], schemas)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for name, methods in page["webhooks"].items():
+        methods["post"]["requestBody"]["content"]["application/json"]["example"] = example_of_event(name)
+    for operation in _operations(page):
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+        for answer in operation["responses"].values():
+            if answer["description"] == "Successful Response":  # FastAPI's words
+                answer["description"] = operation["summary"]
+        for content in _contents(operation):
+            if "examples" not in content and content["schema"]:
+                content.setdefault("example", example_of(content["schema"], schemas))
+    return page
+
+
+def _operations(page: Json) -> Iterator[Json]:
+    for section in ("paths", "webhooks"):
+        for methods in page.get(section, {}).values():
+            yield from methods.values()
+
+
+def _contents(operation: Json) -> Iterator[Json]:
+    """Each JSON body that the operation takes or gives."""
+    for holder in (operation.get("requestBody", {}), *operation["responses"].values()):
+        yield from (content for kind, content in holder.get("content", {}).items() if kind.endswith("json"))
+
+
+def _tell_of_problems(operation: Json) -> None:
+    """Give errors the media type that they have, and take out the 422 that FastAPI thinks an odd path would get."""
+    for status, answer in list(operation["responses"].items()):
+        content = answer.get("content", {})
+        if MEDIA_TYPE in content:  # FastAPI puts the model under the type that the call's own answer has
+            for kind in content.keys() - {MEDIA_TYPE}:
+                content[MEDIA_TYPE] |= content.pop(kind)
+        elif "HTTPValidationError" in str(content):
+            del operation["responses"][status]
+
+
+def _without_null(schema: Json) -> Json:
+    """Return a parameter's schema as a URL can spell it: left out, or a value, but never null."""
+    others = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    if len(others) != 1:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "anyOf"}, **others[0]}
+
+
+def named(schema: Json, schemas: Json) -> Json:
+    """Return a reference to the inline model, which gets its place among the components; so do those inside it."""
+    if "title" not in schema or schema.get("type") != "object":
+        return schema
+    model = {key: value for key, value in schema.items() if key != "$defs"}
+    for name, definition in {**schema.get("$defs", {}), model["title"]: model}.items():
+        if schemas.setdefault(name, definition := _optional(definition)) != definition:
+            raise ValueError(f"{name} has two shapes in the document: a request's model and an answer's need two names")
+    return {"$ref": COMPONENTS + model["title"]}
+
+
+def _optional(model: Json) -> Json:
+    """Return a request's model with its defaults told in words: generators make a required field of a default."""
+    if "properties" not in model:
+        return model
+    return {**model, "properties": {name: _in_words(each) for name, each in model["properties"].items()}}
+
+
+def _in_words(schema: Json) -> Json:
+    if "default" not in schema:
+        return schema
+    told = {key: value for key, value in schema.items() if key != "default"}
+    if schema["default"] is not None:
+        words = f"by default {orjson.dumps(schema['default']).decode()}"
+        told["description"] = "; ".join(filter(None, [schema.get("description"), words]))
+    return told
