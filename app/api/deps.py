@@ -77,7 +77,8 @@ def parse_body(shape: type[Shape], body: bytes) -> Shape:
     """Return the JSON body in its shape. Raises what FastAPI raises for a body that it reads itself."""
     try:
         # json, not pydantic's own parser: that takes half a character for broken JSON, and can't name its field
-        return shape.model_validate(json.loads(body.strip() or b"{}"))
+        # by alias alone: shapes can be built by their Python names, but what is documented is what callers may send
+        return shape.model_validate(json.loads(body.strip() or b"{}"), by_alias=True, by_name=False)
     except ValidationError as error:
         if error.error_count() > MOST_FAULTS:  # each would take a hundred times the bytes that it took to send
             raise _not_valid(f"has {error.error_count()} faults: too many to name them") from error

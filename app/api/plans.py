@@ -15,7 +15,7 @@ MOST_AT_ONCE = 1000  # interviews
 class NewInterviews(Shape):
     """Interviews to schedule, all of them or none."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     interviews: list[NewInterview] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
@@ -32,7 +32,7 @@ class ScheduledInterviews(Shape):
 class InterviewChanges(Shape):
     """What is to change of an interview (a JSON merge patch, RFC 7396): what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     # The defaults are never looked at: `given` has only what was sent, and null is no value of most.
     candidate_id: OpaqueId = Field(default_factory=str, description="Can't be changed once a token was issued")

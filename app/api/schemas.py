@@ -88,7 +88,7 @@ Context = Annotated[JsonValue, json_within(LARGEST_CONTEXT)]
 class NewInterview(Shape):
     """An interview to schedule. What is left out comes from the organization."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     candidate_id: OpaqueId = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
     application_id: OpaqueId = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])

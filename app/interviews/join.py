@@ -46,9 +46,8 @@ async def join(
         interview = await _try_again(session, interview_id, now, waits)
     refusal = _refusal(interview, now)
     answer = refusal.code if refusal else TOKEN_ISSUED
-    if not await _record(session, interview, now, answer):
+    while not await _record(session, interview, now, answer):
         await session.refresh(interview)
-        return await join(session, interview_id=interview_id, now=now, signer=signer, waits=waits)
     if refusal:
         raise refusal
     token = access_token(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
