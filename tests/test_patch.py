@@ -200,11 +200,21 @@ class TestTimes:
         both = {"opensAt": (closes + hour).isoformat(), "closesAt": (closes + 2 * hour).isoformat()}
         assert (await patched(stage, made, **both))["sequence"] == 2
 
-    async def test_before_the_start_it_closes_in_the_future(self, stage: Stage) -> None:
+    async def test_it_closes_in_the_future(self, stage: Stage) -> None:
+        """Also once it has started: an earlier one could say that the window was over before the candidate came."""
         made = await stage.new()
         assert fields(await patch(stage, made, closesAt=stage.now.isoformat())) == ["closesAt"]
+        assert (await stage.join(made)).status_code == 200
+        stage.later(300)
         await stage.talk(made)
-        assert (await patched(stage, made, closesAt=stage.now.isoformat()))["status"] == "IN_PROGRESS"
+        stage.later(60)
+        earlier = stage.now - timedelta(seconds=200)
+        assert fields(await patch(stage, made, closesAt=earlier.isoformat())) == ["closesAt"]
+        later = stage.now + timedelta(seconds=1)
+        assert (await patched(stage, made, closesAt=later.isoformat()))["status"] == "IN_PROGRESS"
+        stage.later(60)
+        assert (await patched(stage, made, jobTitle="Chef"))["status"] == "IN_PROGRESS"
+        assert (await patched(stage, made, closesAt=None))["status"] == "IN_PROGRESS"
 
     async def test_opening_at_once_is_told_as_the_status_that_is_shown(self, stage: Stage, sessions: Sessions) -> None:
         made = await stage.new(opensAt=(stage.now + timedelta(hours=1)).isoformat())

@@ -83,7 +83,8 @@ async def _check(session: AsyncSession, interview: Interview, changed: Mapping[s
         raise TokenIssued
     opens_at = changed.get("opens_at", interview.opens_at)
     closes_at = changed.get("closes_at", interview.closes_at)
-    if "closes_at" in changed and closes_at and closes_at <= now and interview.started_at is None:
+    # Even once it has started: with a window that was over before the candidate came, the attempt would be undone.
+    if "closes_at" in changed and closes_at and closes_at <= now:
         raise _wrong("closesAt", "must be in the future")
     if opens_at and closes_at and closes_at <= opens_at:
         if "closes_at" in changed:
