@@ -111,7 +111,10 @@ class Interview(Base):
         ),
     )
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    # Made here, and the sentinel: only so does SQLAlchemy insert many in one statement.
+    id: Mapped[uuid.UUID] = mapped_column(
+        primary_key=True, default=uuid.uuid4, insert_sentinel=True, server_default=text("gen_random_uuid()")
+    )
     organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
     candidate_id: Mapped[str]
     application_id: Mapped[str]

@@ -18,6 +18,9 @@ Sessions = async_sessionmaker[AsyncSession]
 SOME_ID = "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 CALLS = {
     ("POST", "/interviews"): Scope.WRITE,
+    ("POST", "/interviews/batch"): Scope.WRITE,
+    ("PATCH", f"/interviews/{SOME_ID}"): Scope.WRITE,
+    ("GET", f"/interviews/{SOME_ID}/context"): Scope.AGENT,
     ("POST", f"/interviews/{SOME_ID}/cancel"): Scope.WRITE,
     ("POST", f"/interviews/{SOME_ID}/reopen"): Scope.WRITE,
     ("GET", "/interviews"): Scope.READ,

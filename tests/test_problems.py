@@ -48,7 +48,7 @@ async def test_every_error_is_a_problem(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", f"/interviews/{ANY_ID}", {"GET"}),
+        ("DELETE", f"/interviews/{ANY_ID}", {"GET", "PATCH"}),
         ("GET", f"/interviews/{ANY_ID}/join", {"POST"}),
         ("PUT", "/health/live", {"GET"}),
         ("GET", "/webhooks/livekit", {"POST"}),
@@ -176,13 +176,16 @@ async def test_what_a_page_may_send_and_read(client: httpx.AsyncClient) -> None:
     origin = {"Origin": "http://localhost:5173"}
     preflight = await client.options("/interviews", headers={**origin, **PREFLIGHT})
     assert preflight.status_code == 200
-    assert {"GET", "POST"} <= set(preflight.headers["Access-Control-Allow-Methods"].replace(" ", "").split(","))
+    assert {"GET", "POST", "PATCH", "DELETE"} <= set(
+        preflight.headers["Access-Control-Allow-Methods"].replace(" ", "").split(",")
+    )
     sendable = preflight.headers["Access-Control-Allow-Headers"].lower()
     assert all(name.strip() in sendable for name in PREFLIGHT["Access-Control-Request-Headers"].split(","))
     refused = await client.get("/interviews", headers=origin)
     assert refused.status_code == 401
     assert refused.headers["Access-Control-Allow-Origin"] == origin["Origin"]
-    assert "X-Request-Id" in refused.headers["Access-Control-Expose-Headers"]
+    readable = {name.strip() for name in refused.headers["Access-Control-Expose-Headers"].split(",")}
+    assert readable == {"X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed"}
 
 
 async def test_a_page_can_read_an_unexpected_error(failing_app: FastAPI) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.deps import AgentCaller, CurrentWaits, InterviewId, Now, Session, Writer, body_documentation, json_body
-from app.api.etags import tagged
+from app.api.etags import tagged, with_etag
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import answers
 from app.api.schemas import CompletionReport, Interview, Reopening
@@ -33,7 +33,7 @@ LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the res
     tags=["recruiter"],
     operation_id="cancelInterview",
     summary="Cancel an interview; whoever is in the room is put out",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewOver, DatabaseUnavailable),
+    responses=with_etag(answers(Unauthorized, MissingScope, InterviewNotFound, InterviewOver, DatabaseUnavailable)),
 )
 async def cancel_interview(
     interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, waits: CurrentWaits
@@ -49,14 +49,16 @@ async def cancel_interview(
     tags=["recruiter"],
     operation_id="reopenInterview",
     summary="Open an interview that is over as a new attempt",
-    responses=answers(
-        Unauthorized,
-        MissingScope,
-        InterviewNotFound,
-        InterviewNotOver,
-        PayloadInvalid,
-        BodyTooLarge,
-        DatabaseUnavailable,
+    responses=with_etag(
+        answers(
+            Unauthorized,
+            MissingScope,
+            InterviewNotFound,
+            InterviewNotOver,
+            PayloadInvalid,
+            BodyTooLarge,
+            DatabaseUnavailable,
+        )
     ),
     openapi_extra=body_documentation(Reopening, required=False),
 )
@@ -80,16 +82,18 @@ async def reopen_interview(
     tags=["agent"],
     operation_id="completeInterview",
     summary="Report how the conversation went",
-    responses=answers(
-        Unauthorized,
-        MissingScope,
-        InterviewNotFound,
-        WrongRoom,
-        NotStarted,
-        InterviewOver,
-        PayloadInvalid,
-        BodyTooLarge,
-        DatabaseUnavailable,
+    responses=with_etag(
+        answers(
+            Unauthorized,
+            MissingScope,
+            InterviewNotFound,
+            WrongRoom,
+            NotStarted,
+            InterviewOver,
+            PayloadInvalid,
+            BodyTooLarge,
+            DatabaseUnavailable,
+        )
     ),
     openapi_extra=body_documentation(CompletionReport),
 )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Set
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,19 @@ from app.interviews.read import views_of
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
 OURS = re.compile(r'(?<!W/)"([0-9]{1,18})"')
+
+
+Responses = dict[int | str, dict[str, Any]]
+
+ETAG: dict[str, Any] = {
+    "description": "The state of the interview, for If-Match",
+    "schema": {"type": "string", "examples": ['"7"']},
+}
+
+
+def with_etag(errors: Responses, *, status: int = 200) -> Responses:
+    """Return FastAPI's `responses` for a call that gives these errors, or an interview with its ETag."""
+    return {status: {"headers": {"ETag": ETAG}}, **errors}
 
 
 def etag_of(interview: models.Interview) -> str:

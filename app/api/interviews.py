@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.api.deps import InterviewId, Now, Reader, Session
-from app.api.etags import etag_of
+from app.api.etags import etag_of, with_etag
 from app.api.problems import answers
 from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
 from app.errors import (
@@ -26,7 +26,7 @@ router = APIRouter(tags=["recruiter"])
     "/interviews/{interview_id}",
     operation_id="getInterview",
     summary="Read an interview and its status",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+    responses=with_etag(answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable)),
 )
 async def read_interview(
     interview_id: InterviewId, caller: Reader, response: Response, session: Session, now: Now

@@ -15,7 +15,7 @@ from app.api.deps import (
     body_documentation,
     json_body,
 )
-from app.api.etags import Expected, tagged
+from app.api.etags import Expected, tagged, with_etag
 from app.api.idempotency import IdempotentRoute
 from app.api.plans import InterviewChanges, InterviewContext, NewInterviews, ScheduledInterviews
 from app.api.problems import answers
@@ -49,7 +49,10 @@ LARGEST_BATCH = 16 * 1024 * 1024  # bytes
     tags=["recruiter"],
     operation_id="scheduleInterview",
     summary="Schedule an interview",
-    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+    responses=with_etag(
+        answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+        status=201,
+    ),
     openapi_extra=body_documentation(NewInterview),
 )
 async def schedule_interview(
@@ -94,17 +97,19 @@ async def schedule_interviews(
     tags=["recruiter"],
     operation_id="editInterview",
     summary="Change the details of an interview that is not over",
-    responses=answers(
-        Unauthorized,
-        MissingScope,
-        InterviewNotFound,
-        InterviewOver,
-        TokenIssued,
-        PreconditionFailed,
-        PayloadInvalid,
-        TokenTooLarge,
-        BodyTooLarge,
-        DatabaseUnavailable,
+    responses=with_etag(
+        answers(
+            Unauthorized,
+            MissingScope,
+            InterviewNotFound,
+            InterviewOver,
+            TokenIssued,
+            PreconditionFailed,
+            PayloadInvalid,
+            TokenTooLarge,
+            BodyTooLarge,
+            DatabaseUnavailable,
+        )
     ),
     openapi_extra=body_documentation(InterviewChanges),
 )

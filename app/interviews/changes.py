@@ -88,6 +88,7 @@ async def record_changes(
     """Count the change on the locked interviews, and tell all who listen. `previous` is the status shown before."""
     for interview in interviews:
         interview.sequence += 1
+    await session.flush()  # a change refers to its interview, which may be new
     await session.execute(RECORD, {"rows": [_row(interview, type_, previous, now) for interview in interviews]})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import flag_modified
 
 from app.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
 from app.interviews.facts import TOKEN_ISSUED
@@ -44,18 +45,23 @@ async def edit(
     await _check(session, interview, changed, now)
     before = shown_status(interview.status, opens_at=interview.opens_at, now=now)
     organization = await session.get_one(Organization, interview.organization_id)
-    is_rendered = interview.instructions == rendered_instructions(interview, organization)
-    for name, value in changed.items():
-        setattr(interview, name, value)
-    if is_rendered and "instructions" not in changed:
-        interview.instructions = rendered_instructions(interview, organization)
-    if "max_duration" in changed:
-        interview.told = None  # the people in the room were told of another end
+    follows = "instructions" not in given and interview.instructions == rendered_instructions(interview, organization)
+    _apply(interview, changed)
+    if follows and interview.instructions != (again := rendered_instructions(interview, organization)):
+        changed["instructions"] = interview.instructions = again
     check_tokens({"instructions": interview}, signer=signer, now=now)
     # The names only: the values may be names and numbers of people.
     detail = {"fields": sorted(map(to_camel, changed))}
     session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
     await settle(session, interview=interview, now=now, waits=waits, edited_from=before)
+
+
+def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:
+    for name, value in changed.items():
+        setattr(interview, name, value)
+        flag_modified(interview, name)  # to SQLAlchemy, too, true is 1
+    if "max_duration" in changed:
+        interview.told = None  # the people in the room were told of another end
 
 
 async def _changed(session: AsyncSession, interview: Interview, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +83,8 @@ async def _check(session: AsyncSession, interview: Interview, changed: Mapping[s
         raise TokenIssued
     opens_at = changed.get("opens_at", interview.opens_at)
     closes_at = changed.get("closes_at", interview.closes_at)
-    if "closes_at" in changed and closes_at and closes_at <= now and interview.started_at is None:
+    # Even once it has started: with a window that was over before the candidate came, the attempt would be undone.
+    if "closes_at" in changed and closes_at and closes_at <= now:
         raise _wrong("closesAt", "must be in the future")
     if opens_at and closes_at and closes_at <= opens_at:
         if "closes_at" in changed:
@@ -91,5 +98,7 @@ def _wrong(field: str, message: str) -> PayloadInvalid:
 
 
 async def _token_was_issued(session: AsyncSession, interview: Interview) -> bool:
+    """Tell whether a token was issued, now that no join is under way, and none gets further until this is committed."""
+    await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
     issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
     return bool(await session.scalar(select(issued)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert
+from sqlalchemy import DateTime, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
@@ -55,15 +55,28 @@ async def join(
         interview = await _try_again(session, interview_id, now, waits)
     refusal = _refusal(interview, now)
     answer = refusal.code if refusal else TOKEN_ISSUED
-    await session.execute(
-        insert(JoinRequest).values(interview_id=interview.id, attempt=interview.attempt, at=now, answer=answer)
-    )
+    while not await _record(session, interview, now, answer):
+        await session.refresh(interview)
     if refusal:
         raise refusal
     claims = _claims(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
     if wishes:
         check_wishes(wishes, claims)
     return Ticket(interview, signer.sign(claims), now.replace(microsecond=0) + TOKEN_LIFE)
+
+
+async def _record(session: AsyncSession, interview: Interview, now: datetime, answer: str) -> bool:
+    """Append the call; return False if the interview has another candidate by now: its identity is in the token.
+
+    FOR KEY SHARE waits for who edits the candidate, and makes them wait; the row that refers to it takes it anyway.
+    """
+    found = select(
+        literal(interview.id), literal(interview.attempt), literal(now, DateTime(timezone=True)), literal(answer)
+    ).where(Interview.id == interview.id, Interview.candidate_id == interview.candidate_id)
+    columns = ["interview_id", "attempt", "at", "answer"]
+    shared = found.with_for_update(read=True, key_share=True, of=Interview)
+    added = insert(JoinRequest).from_select(columns, shared).returning(JoinRequest.id)
+    return await session.scalar(added) is not None
 
 
 async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: datetime, waits: Waits) -> Interview:

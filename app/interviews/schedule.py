@@ -67,9 +67,8 @@ async def schedule(
         {plan.field: interview for plan, interview in zip(plans, interviews, strict=True)}, signer=signer, now=now
     )
     session.add_all(interviews)
-    await session.flush()
-    session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await record_changes(session, interviews=interviews, type_=ChangeType.SCHEDULED, previous=None, now=now)
+    session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await session.flush()
     return interviews
 

@@ -43,13 +43,13 @@ async def settle(
     is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
         session.add(_change(interview, derived))
+    interview.settled_at = now
+    interview.next_deadline_at = derived.next_deadline_at
     if _store(interview, derived) or edited_from:
         interview.updated_at = now
         is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
         type_ = _type_of(derived) if is_told else ChangeType.UPDATED
         await record_changes(session, interviews=[interview], type_=type_, previous=previous, now=now)
-    interview.settled_at = now
-    interview.next_deadline_at = derived.next_deadline_at
     return derived
 
 
