@@ -68,11 +68,12 @@ def parse_search(typed: str) -> list[tuple[Spelling, ...]]:
 
 def _spellings(words: Spelling) -> Iterator[Spelling]:
     yield words  # a job title has numbers too
-    digits = "".join(map(_digits, words))
+    digits = _digits(" ".join(words))
     if digits:
         yield (digits.lstrip("0") or digits,)
 
 
 def _digits(number: str) -> str:
     """Return the digits, but for the (0) of +966 (0) 50, which nobody dials from abroad."""
-    return "".join(letter for letter in number.replace("(0)", "") if letter.isdecimal())
+    dialled = [letter for letter in number.replace("(0)", "") if letter.isdecimal()]
+    return "".join(dialled or filter(str.isdecimal, number))

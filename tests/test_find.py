@@ -263,8 +263,10 @@ class Others:
             self.rounds += 1
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("sort", Sort)
+LARGE = [pytest.param(sort, 100_000, marks=pytest.mark.slow) for sort in (Sort.NEWEST, Sort.UPDATED_FIRST)]
+
+
+@pytest.mark.parametrize(("sort", "count"), [*((sort, 2_000) for sort in Sort), *LARGE])
 async def test_a_long_walk_while_others_insert_and_update(
     own_engine: AsyncEngine, settings: Settings, sort: Sort, count: int
 ) -> None:
