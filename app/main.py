@@ -72,7 +72,6 @@ def create_app(
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
-    # stream and find have addresses that would be taken for an interview's id
     for module in (join, token, stream, find, schedule, interviews, calls, webhook_endpoints, webhooks, health, pages):
         app.include_router(module.router)
     problems.install(app)

@@ -69,7 +69,7 @@ async def reopen_interview(
     session: Session,
     now: Now,
     waits: CurrentWaits,
-    body: Annotated[Reopening, Depends(json_body(Reopening))],
+    body: Annotated[Reopening, Depends(json_body(Reopening, required=False))],
 ) -> Interview:
     """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import Convertor, register_url_convertor
 
 from app.auth import Caller, Scope, authenticate
 from app.config import Settings
@@ -84,7 +85,7 @@ def parse_body(shape: type[Shape], body: bytes) -> Shape:
     try:
         # json, not pydantic's own parser: that takes half a character for broken JSON, and can't name its field
         # by alias alone: shapes can be built by their Python names, but what is documented is what callers may send
-        return shape.model_validate(json.loads(body.strip() or b"{}"), by_alias=True, by_name=False)
+        return shape.model_validate(json.loads(body), by_alias=True, by_name=False)
     except ValidationError as error:
         if error.error_count() > MOST_FAULTS:  # each would take a hundred times the bytes that it took to send
             raise _not_valid(f"has {error.error_count()} faults: too many to name them") from error
@@ -101,19 +102,21 @@ def _not_valid(message: str) -> RequestValidationError:
 class JsonBody(Generic[Shape]):
     """A dependency: the request's JSON body, of whatever content type, as fetch() says text/plain.
 
-    `largest` is in bytes: no more is read.
+    `largest` is in bytes: no more is read. One that is not required may be missing, as if it were {}.
     """
 
     shape: type[Shape]
     largest: int
+    required: bool
 
     async def __call__(self, request: Request) -> Shape:
-        return parse_body(self.shape, await read_body(request, largest=self.largest))
+        body = await read_body(request, largest=self.largest)
+        return parse_body(self.shape, body if self.required else body.strip() or b"{}")
 
 
-def json_body(shape: type[Shape], *, largest: int = LARGEST_BODY) -> JsonBody[Shape]:
+def json_body(shape: type[Shape], *, largest: int = LARGEST_BODY, required: bool = True) -> JsonBody[Shape]:
     """Return a dependency that gives the JSON body. Declare it after the caller: without a key nothing is read."""
-    return JsonBody(shape, largest)
+    return JsonBody(shape, largest, required)
 
 
 def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -162,4 +165,19 @@ Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
+
+
+class InterviewSegment(Convertor[str]):
+    """What may be an interview's id in `/interviews/{interview_id:interview}`: the names of calls are none."""
+
+    regex = "(?!(?:batch|stream|summary)$)[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("interview", InterviewSegment())
 InterviewId = Annotated[uuid.UUID, Path(examples=["c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])]

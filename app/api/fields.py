@@ -65,6 +65,15 @@ def _within_name_limit(value: str) -> str:
     return value
 
 
+def _written_out(value: object) -> object:
+    """Numbers are no instants here: nobody could tell whether they are seconds or milliseconds."""
+    if isinstance(value, str) and "T" in value.upper():
+        return value
+    if isinstance(value, datetime):
+        return value
+    raise ValueError("must be an RFC 3339 instant, such as 2026-11-22T09:00:00Z")
+
+
 def _not_far_away(value: datetime) -> datetime:
     now = datetime.now(UTC)
     if not now - FURTHEST < value < now + FURTHEST:
@@ -113,8 +122,8 @@ Instant = Annotated[
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-AnyInstant = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
-GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away)]
+AnyInstant = Annotated[AwareDatetime, AfterValidator(_in_the_calendar), BeforeValidator(_written_out)]
+GivenInstant = Annotated[AwareDatetime, AfterValidator(_not_far_away), BeforeValidator(_written_out)]
 
 
 class Shape(BaseModel):

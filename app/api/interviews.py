@@ -23,7 +23,7 @@ router = APIRouter(tags=["recruiter"])
 
 
 @router.get(
-    "/interviews/{interview_id}",
+    "/interviews/{interview_id:interview}",
     operation_id="getInterview",
     summary="Read an interview and its status",
     responses=with_etag(answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable)),

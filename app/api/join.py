@@ -37,7 +37,7 @@ async def join_interview(
     signer: CurrentSigner,
     waits: CurrentWaits,
     settings: CurrentSettings,
-    _: Annotated[JoinRequest, Depends(json_body(JoinRequest))],
+    _: Annotated[JoinRequest, Depends(json_body(JoinRequest, required=False))],
 ) -> JoinResponse:
     """Return all that the frontend needs to connect to LiveKit. Call it again whenever the connection is lost for good.
 

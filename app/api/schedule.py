@@ -93,7 +93,7 @@ async def schedule_interviews(
 
 
 @router.patch(
-    "/interviews/{interview_id}",
+    "/interviews/{interview_id:interview}",
     tags=["recruiter"],
     operation_id="editInterview",
     summary="Change the details of an interview that is not over",

@@ -110,7 +110,7 @@ async def create_token(
     signer: CurrentSigner,
     waits: CurrentWaits,
     settings: CurrentSettings,
-    body: Annotated[TokenRequest, Depends(json_body(TokenRequest))],
+    body: Annotated[TokenRequest, Depends(json_body(TokenRequest, required=False))],
 ) -> TokenResponse:
     """Join, for `TokenSource.endpoint(url)` of LiveKit's clients. Asking moves nothing: clients fetch ahead."""
     response.headers["Cache-Control"] = "no-store"

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AnyHttpUrl, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AnyHttpUrl, ConfigDict, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
 from pydantic.alias_generators import to_camel
 
 from app.api.fields import GivenInstant, Instant, Shape, Text
@@ -30,8 +30,8 @@ EventTypes = Annotated[
 ]
 Url = Annotated[
     AnyHttpUrl,
+    UrlConstraints(max_length=LONGEST_URL),  # of what is given: it may get a slash, which does not count
     Field(
-        max_length=LONGEST_URL,
         description="https, with a host whose addresses are public; private ones and http where the operator allows it",
         examples=["https://hiring.example.com/webhooks/interviews"],
     ),

@@ -18,11 +18,14 @@ CODES = {
     "cursor_invalid",  # a cursor is what the page before gave
     "token_too_large",  # of all texts together
     "token_field_not_allowed",  # depends on the interview
+    "precondition_failed",  # depends on what the interview's ETag is
 }
 MESSAGES = {
     "must be within ten years from now",
     "must be in the future",
     "must be after opensAt",
+    "must be after from",
+    'must be * or entity tags in double quotes, separated by commas, such as "7"',
     "must be at most 256 bytes of UTF-8",
     "must be at most 262144 bytes as JSON",
     "must be JSON: no NaN, no Infinity, no lone surrogates",

@@ -21,8 +21,9 @@ NOT_HERE = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["fixed", "fresh"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("fixed", marks=pytest.mark.slow), pytest.param("fresh", marks=pytest.mark.soak)]
+)
 def test_the_service_is_what_its_document_says(own_database: str, tmp_path: Path, kind: str) -> None:
     """The fixed seed fails for a change of ours alone; the fresh one goes on searching, and says which it was."""
     seed = 5 if kind == "fixed" else secrets.randbelow(2**32)
