@@ -58,7 +58,7 @@ async def test_a_run_that_was_stopped_is_taken_up_again(before: AsyncEngine) -> 
     made = await inspected(before)
     async with before.begin() as connection:
         for statement in (
-            "UPDATE alembic_version SET version_num = '20261122_changes'",
+            "UPDATE alembic_version SET version_num = '20261122_webhooks'",
             "UPDATE interviews SET search_text = '' WHERE id < '80000000-0000-0000-0000-000000000000'",
             "DROP INDEX ix_interviews_organization_id_candidate_id",
             # as an index is that was not finished

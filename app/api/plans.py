@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from app.api.fields import GivenInstant, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
+from app.api.fields import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
 from app.api.schemas import Context, Interview, NewInterview
 from app.interviews.schedule import Plan
 
@@ -49,7 +49,7 @@ class InterviewChanges(Shape):
         min_length=1,
         description="Those that came from the organization's template follow the other texts by themselves",
     )
-    max_duration: int = Field(default_factory=int, strict=True, ge=60, le=14_400, description="seconds")
+    max_duration: MaxDuration = Field(default_factory=int)
     opens_at: GivenInstant | None = Field(default=None, description="null: it is open")
     closes_at: GivenInstant | None = Field(default=None, description="null: it stays open")
     context: Context = Field(default=None, description="Any JSON, 64 KB at most; null takes it away")

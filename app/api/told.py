@@ -1,8 +1,9 @@
 """What this service sends to webhook endpoints, for the OpenAPI document: the payload of app.interviews.changes."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header
 from pydantic import ConfigDict, Field
@@ -14,6 +15,7 @@ from app.interviews.changes import ChangeType
 from app.interviews.demo import DEMO_ID
 from app.interviews.shown import ShownStatus
 from app.lifecycle import EndReason
+from app.outgoing.message import TEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,42 @@ class InterviewEvent(Shape):
     data: InterviewChange
 
 
+class TestedEndpoint(Shape):
+    """Which endpoint the test was asked for."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    endpoint_id: uuid.UUID
+
+
+class TestEvent(Shape):
+    """What `POST /webhook-endpoints/{endpoint_id}/test` has sent: of no interview."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    type: Literal["webhook.test"]
+    timestamp: Instant
+    data: TestedEndpoint
+
+
+MessageId = Annotated[str, Header(alias="webhook-id", description="The same for each repetition: act on it once")]
+SentAt = Annotated[
+    str, Header(alias="webhook-timestamp", description="When this delivery was sent, in seconds since 1970")
+]
+Signature = Annotated[
+    str,
+    Header(
+        alias="webhook-signature",
+        description="`v1,` and the base64 of the HMAC-SHA256; several, separated by spaces, while keys are rotated",
+    ),
+]
+
+
 def tell(
     event: Annotated[InterviewEvent, Body()],
-    webhook_id: Annotated[str, Header(alias="webhook-id", description="The same for each repetition: act on it once")],
-    webhook_timestamp: Annotated[
-        str, Header(alias="webhook-timestamp", description="When this delivery was sent, in seconds since 1970")
-    ],
-    webhook_signature: Annotated[
-        str,
-        Header(
-            alias="webhook-signature",
-            description="`v1,` and the base64 of the HMAC-SHA256; several, separated by spaces, while keys are rotated",
-        ),
-    ],
+    webhook_id: MessageId,
+    webhook_timestamp: SentAt,
+    webhook_signature: Signature,
 ) -> None:
     """Verify the raw body with a library of Standard Webhooks and the endpoint's secret, and answer 2xx at once.
 
@@ -84,26 +109,42 @@ def tell(
     """
 
 
+def tell_of_test(
+    event: Annotated[TestEvent, Body()],
+    webhook_id: MessageId,
+    webhook_timestamp: SentAt,
+    webhook_signature: Signature,
+) -> None:
+    """Signed and sent as all others are, so that an endpoint can be tried before anything happens."""
+
+
 def webhooks() -> APIRouter:
     """Return the document's section of what is sent, one entry a type."""
     router = APIRouter(tags=["webhooks"])
     for type_, told in TYPES.items():
-        _, name = type_.split(".")
-        router.add_api_route(
-            type_,
-            tell,
-            methods=["POST"],
-            status_code=204,
-            operation_id=f"receiveInterview{name.title().replace('_', '')}",
-            summary=told.summary,
-            response_description="Any 2xx: the delivery is taken",
-            responses={410: {"description": "The endpoint is gone: it is disabled"}},
-        )
+        _add(router, type_, tell, told.summary)
+    _add(router, TEST, tell_of_test, "An endpoint is tried")
     return router
+
+
+def _add(router: APIRouter, type_: str, handler: Callable[..., None], summary: str) -> None:
+    name = type_.title().replace("_", "").replace(".", "")
+    router.add_api_route(
+        type_,
+        handler,
+        methods=["POST"],
+        status_code=204,
+        operation_id=f"receive{name}",
+        summary=summary,
+        response_description="Any 2xx: the delivery is taken",
+        responses={410: {"description": "The endpoint is gone: it is disabled"}},
+    )
 
 
 def example_of_event(type_: str) -> dict[str, object]:
     """Return an event of the type, about the seed's interview."""
+    if type_ == TEST:
+        return {"type": type_, "timestamp": AT, "data": {"endpointId": "5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"}}
     previous, status, end_reason = TYPES[ChangeType(type_)].example
     return {
         "type": type_,

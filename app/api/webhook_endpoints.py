@@ -60,6 +60,10 @@ router = APIRouter(prefix="/webhook-endpoints", tags=["webhooks"], route_class=I
 
 EndpointId = Annotated[uuid.UUID, Path(examples=["5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"])]
 DeliveryId = Annotated[uuid.UUID, Path(examples=["0b0f5f3e-52a1-4c52-8a4c-0f0a5f0f6d21"])]
+REPLAY = {
+    "operationId": "replayDelivery",
+    "parameters": {"endpoint_id": "$request.path.endpoint_id", "delivery_id": "$response.body#/deliveryId"},
+}
 Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")]
 
 
@@ -193,9 +197,10 @@ async def rotate(
     status_code=202,
     operation_id="testWebhookEndpoint",
     summary="Send a test message",
-    responses=answers(
-        Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable
-    ),
+    responses={
+        202: {"links": {"replay": REPLAY}},
+        **answers(Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable),
+    },
 )
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
     """Its type is `webhook.test`. It goes the way of all others: look for it in the endpoint's deliveries."""
