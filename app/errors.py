@@ -80,6 +80,11 @@ class TokenTooLarge(AppError):
     detail = "Shorten the instructions or the other texts: all of them travel inside the LiveKit access token."
 
 
+class TokenFieldNotAllowed(AppError):
+    code, status, title = "token_field_not_allowed", 422, "The client may not say what the token holds"
+    detail = "Leave out the fields named in 'errors': the interview decides room, identity, name, metadata and agent."
+
+
 class WebhookNotSigned(AppError):
     code, status, title = "webhook_not_signed", 401, "Not signed by a known LiveKit key"
     detail = "Configure LiveKit's webhook.api_key to be LIVEKIT_API_KEY of this service, and compare the two secrets."

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.interviews.schedule import render
 from app.models import Interview, Organization
+from tests.calls import problem_of
 from tests.conftest import AUTHORIZED
 
 NEW: dict[str, Any] = {
@@ -235,3 +236,11 @@ async def test_shortened_by_what_it_says_the_texts_fit(client: httpx.AsyncClient
     interview = await made(client, instructions="x" * (8000 - excess))
     ticket = (await client.post(f"/interviews/{interview['interviewId']}/join")).json()
     assert len(ticket["participantToken"]) <= 8000
+
+
+async def test_what_is_not_documented_is_not_taken(client: httpx.AsyncClient) -> None:
+    """Our shapes are built by their Python names, too; callers have the documented ones alone."""
+    body = {name: value for name, value in NEW.items() if name != "jobTitle"} | {"job_title": "Developer"}
+    answer = await client.post("/interviews", headers=AUTHORIZED, json=body)
+    problem = problem_of(answer, 422, "payload_invalid")
+    assert {each["field"] for each in problem["errors"]} == {"jobTitle", "job_title"}

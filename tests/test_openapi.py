@@ -10,6 +10,7 @@ from app import errors
 from app.api.problems import MEDIA_TYPE, Problem
 from app.errors import AppError
 
+LIVEKITS_OWN = {"TokenRequest", "TokenResponse"}  # the format of its standard token endpoint
 WITHOUT_DATABASE = {"isLive", "getMetrics"}
 
 
@@ -93,7 +94,7 @@ def test_guarded_calls_tell_of_401_and_403(operations: dict[str, dict[str, Any]]
 def test_every_property_of_the_wire_is_camel_case(app: FastAPI) -> None:
     for name, schema in app.openapi()["components"]["schemas"].items():
         for field in schema.get("properties", {}):
-            assert "_" not in field, (name, field)
+            assert name in LIVEKITS_OWN or "_" not in field, (name, field)
 
 
 def test_each_code_is_used_once() -> None:

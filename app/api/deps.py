@@ -67,7 +67,8 @@ def parse_body(shape: type[Shape], body: bytes) -> Shape:
     """Return the JSON body in its shape. Raises what FastAPI raises for a body that it reads itself."""
     try:
         # json, not pydantic's own parser: that takes half a character for broken JSON, and can't name its field
-        return shape.model_validate(json.loads(body.strip() or b"{}"))
+        # by alias alone: shapes can be built by their Python names, but what is documented is what callers may send
+        return shape.model_validate(json.loads(body.strip() or b"{}"), by_alias=True, by_name=False)
     except ValidationError as error:
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     except (ValueError, RecursionError) as error:
@@ -87,8 +88,9 @@ def json_body(shape: type[Shape], *, largest: int = 64 * 1024) -> Callable[..., 
 
 
 def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """Return what the OpenAPI page says of a body that FastAPI does not read itself."""
-    content = {"application/json": {"schema": shape.model_json_schema(by_alias=True)}}
+    """Return what the document says of a body that FastAPI does not read itself; app.api.openapi gives it a name."""
+    schema = shape.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema}}
     return {"requestBody": {"required": required, "content": content}}
 
 

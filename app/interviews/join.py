@@ -4,6 +4,7 @@ One read, one append, no lock, unless the interview is over.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
 from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.settle import lock, settle
+from app.interviews.wishes import Wishes, check_wishes
 from app.lifecycle import Status, Waits
 from app.livekit import TOKEN_LIFE, Signer
 from app.models import Interview, JoinRequest, room_name
@@ -32,12 +34,19 @@ class Ticket:
 
 
 async def join(
-    session: AsyncSession, *, interview_id: uuid.UUID, now: datetime, signer: Signer, waits: Waits
+    session: AsyncSession,
+    *,
+    interview_id: uuid.UUID,
+    now: datetime,
+    signer: Signer,
+    waits: Waits,
+    wishes: Wishes | None = None,
 ) -> Ticket:
     """Let the candidate in. Raises InterviewNotFound, TooEarly or InterviewOver; the latter two are recorded too.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
-    After a fault of the platform (FAILED) the next attempt opens by itself.
+    After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
+    wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
     interview = await session.get(Interview, interview_id)
     if interview is None:
@@ -51,8 +60,10 @@ async def join(
     )
     if refusal:
         raise refusal
-    token = access_token(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
-    return Ticket(interview, token, now.replace(microsecond=0) + TOKEN_LIFE)
+    claims = _claims(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
+    if wishes:
+        check_wishes(wishes, claims)
+    return Ticket(interview, signer.sign(claims), now.replace(microsecond=0) + TOKEN_LIFE)
 
 
 async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: datetime, waits: Waits) -> Interview:
@@ -80,7 +91,13 @@ def _refusal(interview: Interview, now: datetime) -> AppError | None:
 
 def access_token(interview: Interview, *, attempt: int, status: Status, signer: Signer, now: datetime) -> str:
     """Return the candidate's token for the room of an attempt."""
-    return signer.access_token(
+    return signer.sign(_claims(interview, attempt=attempt, status=status, signer=signer, now=now))
+
+
+def _claims(
+    interview: Interview, *, attempt: int, status: Status, signer: Signer, now: datetime
+) -> Mapping[str, object]:
+    return signer.claims(
         identity=interview.candidate_identity,
         name=interview.participant_name,
         room=room_name(interview.id, attempt),

@@ -139,6 +139,12 @@ class InterviewPage:
         """Runs the seed's startInterview to its end with a joinResponse at hand."""
         await self.tab.evaluate("args => window.start(args[0], args[1])", [dict(join_response), phone_number])
 
+    async def join_by_token_source(self, service_url: str, interview_id: str, **options: str) -> None:
+        """Joins through POST .../token with livekit-client's TokenSource.endpoint; an error is in the state."""
+        await self.tab.evaluate(
+            "args => window.joinByTokenSource(args[0], args[1], args[2])", [service_url, interview_id, options]
+        )
+
     async def state(self) -> PageState:
         state: PageState = await self.tab.evaluate("window.state")
         return state

@@ -101,6 +101,21 @@ window.join = async (serviceUrl, interviewId, phone) => {
   return { status: response.status, body };
 };
 
+// As LiveKit's own components do it: credentials from the standard token endpoint, fetched ahead.
+window.joinByTokenSource = async (serviceUrl, interviewId, options) => {
+  const source = LivekitClient.TokenSource.endpoint(`${serviceUrl}/interviews/${interviewId}/token`, {
+    headers: { "X-Session": "from-the-page" },
+  });
+  try {
+    await source.fetch(options);
+    const { serverUrl, participantToken } = await source.fetch(options);
+    await room.connect(serverUrl, participantToken);
+    await room.localParticipant.setMicrophoneEnabled(true);
+  } catch (err) {
+    setError(err.message);
+  }
+};
+
 window.leave = () => room.disconnect();
 
 document.getElementById("join").addEventListener("submit", (event) => {

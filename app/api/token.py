@@ -1,0 +1,118 @@
+"""LiveKit's standard token endpoint: what `TokenSource.endpoint(url)` of its clients calls.
+
+The format is LiveKit's: snake_case, 201, each field of the request optional.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
+
+from app.api.deps import (
+    CurrentSettings,
+    CurrentSigner,
+    CurrentWaits,
+    InterviewId,
+    Now,
+    Session,
+    body_documentation,
+    json_body,
+)
+from app.api.problems import answers
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewNotFound,
+    InterviewOver,
+    PayloadInvalid,
+    TokenFieldNotAllowed,
+    TooEarly,
+)
+from app.interviews.join import join
+from app.interviews.wishes import Wishes
+
+router = APIRouter(tags=["candidate"])
+
+DEEPEST = 8  # levels of a room_config; LiveKit's own needs five
+
+
+def _shallow(value: JsonValue, levels: int = DEEPEST) -> bool:
+    if isinstance(value, dict):
+        return levels > 0 and all(_shallow(inner, levels - 1) for inner in value.values())
+    if isinstance(value, list):
+        return levels > 0 and all(_shallow(inner, levels - 1) for inner in value)
+    return True
+
+
+def _not_deep(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if not _shallow(value):
+        raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+    return value
+
+
+def _either(name: str, spelling: str) -> AliasChoices:
+    """JavaScript's client sends the names of the protocol, others those of JSON."""
+    return AliasChoices(name, spelling)
+
+
+class TokenRequest(BaseModel):
+    """LiveKit's TokenSourceRequest. The interview decides all of it: what is sent must be empty or equal to ours."""
+
+    room_name: str | None = Field(None, validation_alias=_either("room_name", "roomName"))
+    participant_name: str | None = Field(None, validation_alias=_either("participant_name", "participantName"))
+    participant_identity: str | None = Field(
+        None, validation_alias=_either("participant_identity", "participantIdentity")
+    )
+    participant_metadata: str | None = Field(
+        None, validation_alias=_either("participant_metadata", "participantMetadata")
+    )
+    participant_attributes: dict[str, str] | None = Field(
+        None, validation_alias=_either("participant_attributes", "participantAttributes")
+    )
+    room_config: Annotated[dict[str, JsonValue], AfterValidator(_not_deep)] | None = Field(
+        None,
+        validation_alias=_either("room_config", "roomConfig"),
+        description="LiveKit's RoomConfiguration: `agents` may name the agent that this service dispatches anyway",
+    )
+
+    def wishes(self) -> Wishes:
+        return Wishes(**self.model_dump())
+
+
+class TokenResponse(BaseModel):
+    """LiveKit's TokenSourceResponse."""
+
+    server_url: str = Field(examples=["ws://127.0.0.1:7880"])
+    participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
+
+
+@router.post(
+    "/interviews/{interview_id}/token",
+    status_code=201,
+    operation_id="createToken",
+    summary="Get an access token in the form of LiveKit's standard token endpoint",
+    responses=answers(
+        InterviewNotFound,
+        TooEarly,
+        InterviewOver,
+        PayloadInvalid,
+        TokenFieldNotAllowed,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(TokenRequest, required=False),
+)
+async def create_token(
+    interview_id: InterviewId,
+    response: Response,
+    session: Session,
+    now: Now,
+    signer: CurrentSigner,
+    waits: CurrentWaits,
+    settings: CurrentSettings,
+    body: Annotated[TokenRequest, Depends(json_body(TokenRequest))],
+) -> TokenResponse:
+    """Join, for `TokenSource.endpoint(url)` of LiveKit's clients. Asking moves nothing: clients fetch ahead."""
+    response.headers["Cache-Control"] = "no-store"
+    ticket = await join(session, interview_id=interview_id, now=now, signer=signer, waits=waits, wishes=body.wishes())
+    return TokenResponse(server_url=settings.livekit_url, participant_token=ticket.token)
