@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.api import calls, health, interviews, join, problems, token, webhooks
+from app.api import calls, health, interviews, invites, join, organization, problems, token, webhooks
 from app.api.request_log import RequestLog
 from app.config import Settings
 from app.lifecycle import Waits
@@ -41,7 +41,7 @@ def create_app(
     app.state.sessions = sessions
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
-    for module in (join, token, interviews, calls, webhooks, health):
+    for module in (join, token, interviews, calls, invites, organization, webhooks, health):
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(RequestLog)

@@ -18,6 +18,7 @@ from app.db import transaction
 from app.errors import BodyTooLarge, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
+from app.policy import JoinPolicy
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -110,11 +111,18 @@ def caller_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
     return caller
 
 
+def get_policy(request: Request) -> JoinPolicy:
+    """Return the deployment's join policy: an organization's may be stricter."""
+    return get_settings(request).deployment_policy
+
+
 Now = Annotated[datetime, Depends(get_now)]
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 CurrentSigner = Annotated[Signer, Depends(get_signer)]
+CurrentPolicy = Annotated[JoinPolicy, Depends(get_policy)]
 CurrentWaits = Annotated[Waits, Depends(get_waits)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
+Admin = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
 InterviewId = Annotated[uuid.UUID, Path(examples=["c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])]

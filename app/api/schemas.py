@@ -35,7 +35,16 @@ class JoinRequest(Shape):
 
     model_config = ConfigDict(alias_generator=to_camel, coerce_numbers_to_str=True)
 
-    phone_number: str | None = Field(default=None, description="Not looked at under the join policy 'open'.")
+    phone_number: str | None = Field(
+        default=None,
+        description="The candidate's, in any spelling: asked for by the join policy 'phone'",
+        examples=["+966 50 987 6543"],
+    )
+    invite: str | None = Field(
+        default=None,
+        description="The secret of the invitation link: asked for by the join policy 'invite', and taken by 'phone'",
+        examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"],
+    )
 
 
 class JoinResponse(Shape):

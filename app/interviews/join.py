@@ -1,6 +1,6 @@
 """Joining: from an interview's id to an access token with its eleven metadata fields.
 
-One read, one append, no lock, unless the interview is over.
+One read, one append, and no wait for anybody, unless the interview is over or somebody guesses.
 """
 
 import uuid
@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
+from app.interviews.admission import Knock, admit, is_locked_out, record_answer
 from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.settle import lock, settle
 from app.interviews.wishes import Wishes, check_wishes
 from app.lifecycle import Status, Waits
 from app.livekit import TOKEN_LIFE, Signer
-from app.models import Interview, JoinRequest, room_name
+from app.models import Interview, room_name
+from app.policy import JoinPolicy
 
 ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
@@ -37,27 +38,31 @@ async def join(
     session: AsyncSession,
     *,
     interview_id: uuid.UUID,
+    knock: Knock,
+    policy: JoinPolicy,
     now: datetime,
     signer: Signer,
     waits: Waits,
     wishes: Wishes | None = None,
 ) -> Ticket:
-    """Let the candidate in. Raises InterviewNotFound, TooEarly or InterviewOver; the latter two are recorded too.
+    """Let the candidate in. `policy` is the deployment's.
+
+    Raises InterviewNotFound or a refusal, which is recorded: what the join policy says, and only then TooEarly and
+    InterviewOver, so that whoever may not join learns nothing of the interview.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
     wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
-    interview = await session.get(Interview, interview_id)
-    if interview is None:
-        raise InterviewNotFound
-    if interview.status.is_terminal:
-        interview = await _try_again(session, interview_id, now, waits)
-    refusal = _refusal(interview, now)
-    answer = refusal.code if refusal else TOKEN_ISSUED
-    await session.execute(
-        insert(JoinRequest).values(interview_id=interview.id, attempt=interview.attempt, at=now, answer=answer)
-    )
+    admission = await admit(session, interview_id=interview_id, knock=knock, deployment=policy, now=now)
+    interview, refusal = admission.interview, admission.refusal
+    # asked for wrong tries as well: the time that an answer takes is not to tell them from right ones
+    is_over = interview.status.is_terminal and not await is_locked_out(session, admission, now=now)
+    if refusal is None:
+        if is_over:
+            await _try_again(session, interview, now, waits)
+        refusal = _refusal(interview, now)
+    await record_answer(session, admission, answer=refusal.code if refusal else TOKEN_ISSUED, now=now)
     if refusal:
         raise refusal
     claims = _claims(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
@@ -66,10 +71,9 @@ async def join(
     return Ticket(interview, signer.sign(claims), now.replace(microsecond=0) + TOKEN_LIFE)
 
 
-async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: datetime, waits: Waits) -> Interview:
-    """Return the interview, settled; in its next attempt, if the last one FAILED and it has not been tried enough."""
-    interview = await lock(session, interview_id)
-    if interview is None:
+async def _try_again(session: AsyncSession, interview: Interview, now: datetime, waits: Waits) -> None:
+    """Settle the interview, and open its next attempt if the last one FAILED and it has not been tried enough."""
+    if await lock(session, interview.id) is None:
         raise InterviewNotFound
     await settle(session, interview=interview, now=now, waits=waits)
     too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
@@ -77,7 +81,6 @@ async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: dateti
         interview.opened_by_join += 1
         await open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
         await session.flush()
-    return interview
 
 
 def _refusal(interview: Interview, now: datetime) -> AppError | None:

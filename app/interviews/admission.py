@@ -1,0 +1,195 @@
+"""Admission: whether the join policy lets somebody in, and how often they may be wrong.
+
+A right invite is let in whatever happened before: it can't be guessed. A phone number can, so that each try, right or
+wrong, is told apart from the others by a lock of the interview's tries, and the limits hold for the right one as well.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from sqlalchemy import ColumnElement, case, delete, exists, false, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import (
+    AppError,
+    InterviewNotFound,
+    InviteInvalid,
+    InviteRequired,
+    PhoneNumberRequired,
+    PhoneNumberUnusable,
+    TooManyTries,
+    WrongPhoneNumber,
+)
+from app.interviews.facts import TOKEN_ISSUED
+from app.interviews.invites import is_invited
+from app.models import Interview, JoinRequest, Organization, WrongTry
+from app.phones import is_same_number, parse_international
+from app.policy import JoinPolicy, stricter
+
+TRIES = 5  # of one address, within
+TRIES_WITHIN = timedelta(minutes=10)
+TRIES_IN_ALL = 50  # of all addresses, within
+TRIES_IN_ALL_WITHIN = timedelta(hours=1)
+REMEMBERED = timedelta(hours=24)  # an address that was let in is not kept out by what others try
+
+NETWORK = 64  # bits of an IPv6 address: whoever has one has all that share them
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What somebody who wants to join shows. `address` is as hash_address gives it."""
+
+    address: bytes
+    phone_number: str | None = None
+    invite: str | None = None
+
+    def saying(self, *, phone_number: str | None, invite: str | None) -> Self:
+        """Return the knock with what the body says; an invite in the body comes before that of the header."""
+        return replace(self, phone_number=phone_number or None, invite=invite or self.invite)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The interview, and what the policy says of who knocks; refusal None: let in, if not too much was tried."""
+
+    interview: Interview
+    knock: Knock
+    policy: JoinPolicy
+    refusal: AppError | None
+    is_limited: bool
+    """Whether it was a try of what can be guessed, or a wrong one: then the limits decide."""
+    is_alone: bool
+    """Whether this transaction holds the lock of the interview's tries."""
+
+
+def hash_address(address: str, *, interview_id: uuid.UUID, key: bytes) -> bytes:
+    """Return what is stored of a client's address: nobody without the key can tell it, or find it elsewhere again."""
+    said = f"join from {_network(address)} to {interview_id}"
+    return hmac.digest(key, said.encode("utf-8", "surrogateescape"), "sha256")[:16]
+
+
+def _network(address: str) -> str:
+    """Return the address, without what a person could change at will; what is none, as it is."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), NETWORK), strict=False))
+
+
+async def admit(
+    session: AsyncSession, *, interview_id: uuid.UUID, knock: Knock, deployment: JoinPolicy, now: datetime
+) -> Admission:
+    """Look the interview up, and judge by the stricter of the deployment's and the organization's policies.
+
+    One statement. Raises InterviewNotFound; a refusal is returned, as it is to be recorded.
+    """
+    query = (
+        select(Interview, Organization.join_policy, _try_lock(interview_id, knock, deployment))
+        .join(Organization, Organization.id == Interview.organization_id)
+        .where(Interview.id == interview_id)
+    )
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise InterviewNotFound
+    interview, own, is_alone = row
+    policy = stricter(deployment, own)
+    if policy is JoinPolicy.OPEN or (knock.invite and is_invited(interview, invite=knock.invite, now=now)):
+        return Admission(interview, knock, policy, None, is_limited=False, is_alone=False)
+    refusal, is_limited = _judge_phone(interview, knock) if policy is JoinPolicy.PHONE else _judge_invite(knock)
+    return Admission(interview, knock, policy, refusal, is_limited, is_alone)
+
+
+def _judge_phone(interview: Interview, knock: Knock) -> tuple[AppError | None, bool]:
+    """Return the refusal, and whether it was a try."""
+    if knock.phone_number is None:
+        return (InviteInvalid(), True) if knock.invite else (PhoneNumberRequired(), False)
+    on_file = parse_international(interview.phone_number)
+    if on_file is None:
+        return PhoneNumberUnusable(), False
+    return None if is_same_number(on_file, knock.phone_number) else WrongPhoneNumber(), True
+
+
+def _judge_invite(knock: Knock) -> tuple[AppError, bool]:
+    return (InviteInvalid(), True) if knock.invite else (InviteRequired(), False)
+
+
+def _lock_key(interview_id: uuid.UUID) -> int:
+    return int.from_bytes(hashlib.sha256(b"tries" + interview_id.bytes).digest()[:8], signed=True)
+
+
+def _try_lock(interview_id: uuid.UUID, knock: Knock, deployment: JoinPolicy) -> ColumnElement[bool]:
+    """Return what takes the lock along, where a phone number is to be compared and nobody else holds it."""
+    by_phone = [each for each in JoinPolicy if stricter(deployment, each) is JoinPolicy.PHONE]
+    if knock.phone_number is None or not by_phone:
+        return false()
+    own = func.coalesce(Organization.join_policy, deployment.value)
+    return case((own.in_(by_phone), func.pg_try_advisory_xact_lock(_lock_key(interview_id))), else_=false())
+
+
+async def is_locked_out(session: AsyncSession, admission: Admission, *, now: datetime) -> bool:
+    """Tell whether too much was tried before. Waits for tries under way; none comes in between until the commit."""
+    if not admission.is_limited:
+        return False
+    await _be_alone(session, admission)
+    return bool(await session.scalar(select(func.coalesce(_locked_until(admission, now) > now, false()))))
+
+
+async def _be_alone(session: AsyncSession, admission: Admission) -> None:
+    if not admission.is_alone:
+        await session.execute(select(func.pg_advisory_xact_lock(_lock_key(admission.interview.id))))
+
+
+async def record_answer(session: AsyncSession, admission: Admission, *, answer: str, now: datetime) -> None:
+    """Append how the call is answered. Raises TooManyTries, appended instead, if the limits say so.
+
+    The limits are looked at by the appending statement itself, which sees each try that ended before: the one that
+    took the lock along may not.
+    """
+    interview = admission.interview
+    values = {"interview_id": interview.id, "attempt": interview.attempt, "at": now}
+    if admission.policy is not JoinPolicy.OPEN:
+        values["address"] = admission.knock.address
+    if not admission.is_limited:
+        await session.execute(insert(JoinRequest).values(values | {"answer": answer}))
+        return
+    await _be_alone(session, admission)
+    locked_until = _locked_until(admission, now)
+    given = case((locked_until > now, TooManyTries.code), else_=answer)
+    appended = insert(JoinRequest).values(values | {"answer": given}).returning(JoinRequest.answer, locked_until)
+    told, until = (await session.execute(appended)).one()
+    if told == TooManyTries.code:
+        raise TooManyTries(headers={"Retry-After": str(int((until - now).total_seconds()) + 1)})
+    if admission.refusal:
+        await _count_wrong_try(session, admission, now)
+
+
+async def _count_wrong_try(session: AsyncSession, admission: Admission, now: datetime) -> None:
+    interview_id = admission.interview.id
+    of_old = (WrongTry.interview_id == interview_id) & (WrongTry.at <= now - TRIES_IN_ALL_WITHIN)
+    await session.execute(delete(WrongTry).where(of_old))
+    await session.execute(insert(WrongTry).values(interview_id=interview_id, at=now, address=admission.knock.address))
+
+
+def _locked_until(admission: Admission, now: datetime) -> ColumnElement[datetime]:
+    """Return when the next try may be made: NULL or an instant that is over for at once."""
+    tries = select(WrongTry.at).where(WrongTry.interview_id == admission.interview.id).order_by(WrongTry.at.desc())
+    own = tries.where(WrongTry.address == admission.knock.address)
+    last_own = own.offset(TRIES - 1).limit(1).scalar_subquery()
+    last = tries.offset(TRIES_IN_ALL - 1).limit(1).scalar_subquery()
+    was_let_in = exists().where(
+        JoinRequest.interview_id == admission.interview.id,
+        JoinRequest.at > now - REMEMBERED,
+        JoinRequest.answer == TOKEN_ISSUED,
+        JoinRequest.address == admission.knock.address,
+    )
+    return func.greatest(last_own + TRIES_WITHIN, case((~was_let_in, last + TRIES_IN_ALL_WITHIN)))
