@@ -17,6 +17,10 @@ CALLS = {
     ("POST", "/interviews"): Scope.WRITE,
     ("POST", f"/interviews/{SOME_ID}/cancel"): Scope.WRITE,
     ("POST", f"/interviews/{SOME_ID}/reopen"): Scope.WRITE,
+    ("POST", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
+    ("DELETE", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
+    ("GET", "/organization"): Scope.ADMIN,
+    ("PATCH", "/organization"): Scope.ADMIN,
     ("GET", "/interviews"): Scope.READ,
     ("GET", f"/interviews/{SOME_ID}"): Scope.READ,
     ("GET", f"/interviews/{SOME_ID}/timeline"): Scope.READ,
@@ -57,7 +61,7 @@ async def test_the_scheme_is_case_insensitive(client: httpx.AsyncClient, scheme:
     assert (await call(client, "GET", "/interviews", f"{scheme} {API_KEY}")).status_code == 200
 
 
-@pytest.mark.parametrize("missing", [Scope.READ, Scope.WRITE, Scope.AGENT])
+@pytest.mark.parametrize("missing", list(Scope))
 async def test_each_call_needs_its_scope(client: httpx.AsyncClient, sessions: Sessions, missing: Scope) -> None:
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)

@@ -4,7 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from app.api.deps import CurrentSigner, InterviewId, Now, Reader, Session, Writer, body_documentation, json_body
+from app.api.deps import (
+    CurrentPolicy,
+    CurrentSigner,
+    InterviewId,
+    Now,
+    Reader,
+    Session,
+    Writer,
+    body_documentation,
+    json_body,
+)
 from app.api.problems import answers
 from app.api.schemas import (
     Interview,
@@ -47,9 +57,10 @@ async def schedule_interview(
     session: Session,
     now: Now,
     signer: CurrentSigner,
+    policy: CurrentPolicy,
 ) -> Interview:
     interview = await schedule(
-        session, organization_id=caller.organization_id, plan=body.plan(), now=now, signer=signer
+        session, organization_id=caller.organization_id, plan=body.plan(), now=now, signer=signer, policy=policy
     )
     response.headers["Location"] = f"/interviews/{interview.id}"
     return Interview.of((await views_of(session, interviews=[interview], now=now))[0])

@@ -20,6 +20,7 @@ from app.errors import (
     InterviewNotFound,
     InviteInvalid,
     InviteRequired,
+    PayloadInvalid,
     PhoneNumberRequired,
     PhoneNumberUnusable,
     TooManyTries,
@@ -86,6 +87,13 @@ def _network(address: str) -> str:
     return str(ipaddress.IPv6Network((int(found), NETWORK), strict=False))
 
 
+def check_phone_number(written: str, *, policy: JoinPolicy, field: str = "phoneNumber") -> None:
+    """Raise PayloadInvalid if the policy compares numbers, and this one can't be compared."""
+    if policy is JoinPolicy.PHONE and parse_international(written) is None:
+        message = "must be a whole number with its country code: candidates join by it"
+        raise PayloadInvalid(errors=[{"field": field, "message": message}])
+
+
 async def admit(
     session: AsyncSession, *, interview_id: uuid.UUID, knock: Knock, deployment: JoinPolicy, now: datetime
 ) -> Admission:
@@ -123,7 +131,8 @@ def _judge_invite(knock: Knock) -> tuple[AppError, bool]:
     return (InviteInvalid(), True) if knock.invite else (InviteRequired(), False)
 
 
-def _lock_key(interview_id: uuid.UUID) -> int:
+def tries_lock(interview_id: uuid.UUID) -> int:
+    """Return the key of the advisory lock that tries of what can be guessed take, one after the other."""
     return int.from_bytes(hashlib.sha256(b"tries" + interview_id.bytes).digest()[:8], signed=True)
 
 
@@ -133,7 +142,7 @@ def _try_lock(interview_id: uuid.UUID, knock: Knock, deployment: JoinPolicy) -> 
     if knock.phone_number is None or not by_phone:
         return false()
     own = func.coalesce(Organization.join_policy, deployment.value)
-    return case((own.in_(by_phone), func.pg_try_advisory_xact_lock(_lock_key(interview_id))), else_=false())
+    return case((own.in_(by_phone), func.pg_try_advisory_xact_lock(tries_lock(interview_id))), else_=false())
 
 
 async def is_locked_out(session: AsyncSession, admission: Admission, *, now: datetime) -> bool:
@@ -146,7 +155,7 @@ async def is_locked_out(session: AsyncSession, admission: Admission, *, now: dat
 
 async def _be_alone(session: AsyncSession, admission: Admission) -> None:
     if not admission.is_alone:
-        await session.execute(select(func.pg_advisory_xact_lock(_lock_key(admission.interview.id))))
+        await session.execute(select(func.pg_advisory_xact_lock(tries_lock(admission.interview.id))))
 
 
 async def record_answer(session: AsyncSession, admission: Admission, *, answer: str, now: datetime) -> None:

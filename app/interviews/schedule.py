@@ -10,11 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import TokenTooLarge
+from app.interviews.admission import check_phone_number
 from app.interviews.changes import ChangeType, record_change
 from app.interviews.join import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
 from app.models import Interview, Organization, TimelineEntry
+from app.policy import JoinPolicy, stricter
 
 DEFAULT_ORGANIZATION = "default"
 DEFAULT_PARTICIPANT_NAME = "Candidate"
@@ -49,10 +51,21 @@ class Plan:
 
 
 async def schedule(
-    session: AsyncSession, *, organization_id: uuid.UUID, plan: Plan, now: datetime, signer: Signer
+    session: AsyncSession,
+    *,
+    organization_id: uuid.UUID,
+    plan: Plan,
+    now: datetime,
+    signer: Signer,
+    policy: JoinPolicy = JoinPolicy.OPEN,
 ) -> Interview:
-    """Make an interview. Raises TokenTooLarge if its texts do not fit into an access token."""
+    """Make an interview. `policy` is the deployment's.
+
+    Raises TokenTooLarge if its texts do not fit into an access token, PayloadInvalid for a phone number that the join
+    policy could not compare.
+    """
     organization = await session.get_one(Organization, organization_id)
+    check_phone_number(plan.phone_number, policy=stricter(policy, organization.join_policy))
     company_name = plan.company_name or organization.company_name
     texts = {
         "jobTitle": plan.job_title,

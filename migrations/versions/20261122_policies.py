@@ -10,10 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("organizations", sa.Column("join_policy", sa.String(), nullable=True))
-    op.create_check_constraint(
-        "join_policy", "organizations", "join_policy IN ('open', 'phone', 'invite')", postgresql_not_valid=True
-    )  # nothing to validate: the column is new
+    op.execute(  # with its check at once: it is a table of few rows
+        "ALTER TABLE organizations ADD COLUMN join_policy varchar"
+        " CONSTRAINT ck_organizations_join_policy CHECK (join_policy IN ('open', 'phone', 'invite'))"
+    )
     op.add_column("interviews", sa.Column("invite_hash", sa.LargeBinary(), nullable=True))
     op.add_column("interviews", sa.Column("invite_expires_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("join_requests", sa.Column("address", sa.LargeBinary(), nullable=True))
