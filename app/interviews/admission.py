@@ -1,7 +1,7 @@
 """Admission: whether the join policy lets somebody in, and how often they may be wrong.
 
-A right invite is let in whatever happened before: it can't be guessed. A phone number can, so that each try, right or
-wrong, is told apart from the others by a lock of the interview's tries, and the limits hold for the right one as well.
+A right invite is let in whatever happened before: it can't be guessed. A phone number can: so the tries of an interview
+are put in an order, by a lock, and the limits hold for the right number as for the wrong ones (docs/decisions/0005).
 """
 
 import hashlib
@@ -146,16 +146,18 @@ def _try_lock(interview_id: uuid.UUID, knock: Knock, deployment: JoinPolicy) -> 
 
 
 async def is_locked_out(session: AsyncSession, admission: Admission, *, now: datetime) -> bool:
-    """Tell whether too much was tried before. Waits for tries under way; none comes in between until the commit."""
+    """Tell whether too much was tried before; if not, no try comes in between until the commit.
+
+    Waits for tries under way, but not in the name of somebody who is locked out already.
+    """
     if not admission.is_limited:
         return False
-    await _be_alone(session, admission)
-    return bool(await session.scalar(select(func.coalesce(_locked_until(admission, now) > now, false()))))
-
-
-async def _be_alone(session: AsyncSession, admission: Admission) -> None:
+    locked_out = select(func.coalesce(_locked_until(admission, now) > now, false()))
     if not admission.is_alone:
+        if await session.scalar(locked_out):
+            return True
         await session.execute(select(func.pg_advisory_xact_lock(tries_lock(admission.interview.id))))
+    return bool(await session.scalar(locked_out))
 
 
 async def record_answer(session: AsyncSession, admission: Admission, *, answer: str, now: datetime) -> None:
@@ -171,7 +173,8 @@ async def record_answer(session: AsyncSession, admission: Admission, *, answer: 
     if not admission.is_limited:
         await session.execute(insert(JoinRequest).values(values | {"answer": answer}))
         return
-    await _be_alone(session, admission)
+    if not admission.is_alone:
+        await is_locked_out(session, admission, now=now)
     locked_until = _locked_until(admission, now)
     given = case((locked_until > now, TooManyTries.code), else_=answer)
     appended = insert(JoinRequest).values(values | {"answer": given}).returning(JoinRequest.answer, locked_until)

@@ -57,9 +57,9 @@ async def join(
     admission = await admit(session, interview_id=interview_id, knock=knock, deployment=policy, now=now)
     interview, refusal = admission.interview, admission.refusal
     # asked for wrong tries as well: the time that an answer takes is not to tell them from right ones
-    is_over = interview.status.is_terminal and not await is_locked_out(session, admission, now=now)
+    is_finished = interview.status.is_terminal and not await is_locked_out(session, admission, now=now)
     if refusal is None:
-        if is_over:
+        if is_finished:
             await _try_again(session, interview, now, waits)
         refusal = _refusal(interview, now)
     await record_answer(session, admission, answer=refusal.code if refusal else TOKEN_ISSUED, now=now)
