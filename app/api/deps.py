@@ -111,7 +111,7 @@ def caller_with(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
     return caller
 
 
-def get_policy(request: Request) -> JoinPolicy:
+async def get_policy(request: Request) -> JoinPolicy:
     """Return the deployment's join policy: an organization's may be stricter."""
     return get_settings(request).deployment_policy
 

@@ -26,12 +26,12 @@ POLICY_ERRORS = (
 )
 
 
-def client_address(request: Request) -> str:
+async def client_address(request: Request) -> str:
     """Return the IP address of whoever calls."""
     return request.client.host if request.client else ""
 
 
-def current_knock(
+async def current_knock(
     interview_id: InterviewId,
     request: Request,
     settings: CurrentSettings,
