@@ -8,10 +8,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.policy import JoinPolicy
+
 # What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
 LOCAL_LIVEKIT_KEY = "devkey"
 LOCAL_LIVEKIT_SECRET = "secret"  # noqa: S105 - known to everybody, and refused outside a laptop
 LOCAL_API_KEY = "ik_local"
+LOCAL_INVITE_URL = "http://localhost:3000/interview/{interviewId}#invite={secret}"
 
 SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
 
@@ -37,7 +40,8 @@ class Settings(BaseSettings):
     livekit_api_secret: SecretStr = SecretStr(LOCAL_LIVEKIT_SECRET)
     livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
     agent_name: str = ""
-    join_policy: Literal["open", "phone", "invite"] | None = None
+    join_policy: JoinPolicy | None = None
+    invite_url: str = ""
     client_metadata_updates: bool = False
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
@@ -73,23 +77,25 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         faults = [
-            *self._not_built_yet(),
             *self._contradictions(),
+            *self._leaking_links(),
             *([] if self.is_local else self._unsafe_outside_a_laptop()),
         ]
         if faults:
             raise ValueError("\n".join(faults))
         return self
 
-    def _not_built_yet(self) -> list[str]:
-        if self.join_policy in ("phone", "invite"):
-            return [f"JOIN_POLICY={self.join_policy} is not built yet: set JOIN_POLICY=open, or wait for its release"]
-        return []
-
     def _contradictions(self) -> list[str]:
         if self.agent_name and self.dispatch_after >= self.agent_wait:
             return ["DISPATCH_AFTER: set less than AGENT_WAIT, or no agent is ever dispatched"]
         return []
+
+    def _leaking_links(self) -> list[str]:
+        """An invitation's secret stands in the link's fragment: browsers send that to no server, so none logs it."""
+        before, _, fragment = self.invite_url.partition("#")
+        if not self.invite_url or ("{secret}" in fragment and "{secret}" not in before and "{interviewId}" in before):
+            return []
+        return ["INVITE_URL: write it as https://jobs.example/interview/{interviewId}#invite={secret}"]
 
     def _unsafe_outside_a_laptop(self) -> list[str]:
         """Return a line for each built-in that must not leave a loopback address."""
@@ -112,7 +118,8 @@ class Settings(BaseSettings):
             )
         if self.join_policy is None:
             faults.append(
-                f"JOIN_POLICY: say 'open' in so many words, if whoever knows an interview's id may join it ({why})"
+                "JOIN_POLICY: set 'invite' or 'phone', or say 'open' in so many words, "
+                f"if whoever knows an interview's id may join it ({why})"
             )
         return faults
 
@@ -125,6 +132,16 @@ class Settings(BaseSettings):
     def webhooks_to_private(self) -> bool:
         """Whether webhooks may go to private addresses, and by http: on a laptop, or where the operator says so."""
         return self.is_local if self.webhook_allow_private is None else self.webhook_allow_private
+
+    @property
+    def deployment_policy(self) -> JoinPolicy:
+        """The join policy that no organization can fall short of; open only where nobody said otherwise on a laptop."""
+        return self.join_policy or JoinPolicy.OPEN
+
+    @property
+    def invite_link(self) -> str | None:
+        """The template of invitation links; without one on a laptop a page of this machine, elsewhere none."""
+        return self.invite_url or (LOCAL_INVITE_URL if self.is_local else None)
 
     @cached_property
     def livekit_keys(self) -> dict[str, str]:

@@ -53,6 +53,42 @@ class InterviewOver(Refused):
     detail = "The interview has ended and can't be joined any more. Ask the recruiter to schedule another one."
 
 
+class PhoneNumberRequired(Refused):
+    code, status, title = "phone_number_required", 401, "A phone number is needed to join"
+    detail = "Ask the candidate for the phone number of the application, and send it as 'phoneNumber'."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})  # an invite opens this door too
+
+
+class WrongPhoneNumber(Refused):
+    code, status, title = "wrong_phone_number", 403, "Not the phone number of the application"
+    detail = "Let the candidate correct the number, or ask the recruiter for an invitation link. Tries are limited."
+
+
+class PhoneNumberUnusable(Refused):
+    code, status, title = "phone_number_unusable", 403, "The phone number on file can't be compared"
+    detail = "Ask the recruiter to correct the interview's phone number, country code included, or for an invitation."
+
+
+class InviteRequired(Refused):
+    code, status, title = "invite_required", 401, "An invitation is needed to join"
+    detail = "Send the secret of the invitation link as 'invite', or as 'Authorization: Bearer inv_...'."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+
+
+class InviteInvalid(Refused):
+    code, status, title = "invite_invalid", 403, "The invitation is not valid"
+    detail = "Open the newest invitation link, or ask the recruiter for another one. Tries are limited."
+
+
+class TooManyTries(Refused):
+    code, status, title = "too_many_tries", 429, "Too many wrong tries to join"
+    detail = "Try again after Retry-After seconds, or ask the recruiter for an invitation link: that is let in at once."
+
+
 class InterviewNotOver(AppError):
     code, status, title = "interview_not_over", 409, "The interview is not over"
     detail = "Only an interview that is over can be opened again. Cancel it first, if it is to begin anew."

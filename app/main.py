@@ -13,8 +13,10 @@ from app.api import (
     find,
     health,
     interviews,
+    invites,
     join,
     openapi,
+    organization,
     pages,
     problems,
     schedule,
@@ -72,7 +74,21 @@ def create_app(
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
-    for module in (join, token, stream, find, schedule, interviews, calls, webhook_endpoints, webhooks, health, pages):
+    for module in (
+        join,
+        token,
+        stream,
+        find,
+        schedule,
+        interviews,
+        calls,
+        invites,
+        organization,
+        webhook_endpoints,
+        webhooks,
+        health,
+        pages,
+    ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

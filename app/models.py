@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Mapper, mapped_column, validates
 
 from app.db import Base
 from app.lifecycle import EndReason, Outcome, Role, Status
+from app.policy import JoinPolicy
 from app.search_text import searchable
 
 
@@ -27,12 +28,14 @@ class Organization(Base):
     """A tenant: the owner of API keys and interviews, with the defaults of its interviews."""
 
     __tablename__ = "organizations"
+    __table_args__ = (CheckConstraint(_one_of("join_policy", JoinPolicy), name="join_policy"),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     name: Mapped[str] = mapped_column(unique=True)
     company_name: Mapped[str]
     instructions_template: Mapped[str]
     max_duration: Mapped[int]
+    join_policy: Mapped[JoinPolicy | None]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
@@ -127,6 +130,9 @@ class Interview(Base):
     max_duration: Mapped[int]
     opens_at: Mapped[datetime | None]
     closes_at: Mapped[datetime | None]
+
+    invite_hash: Mapped[bytes | None]
+    invite_expires_at: Mapped[datetime | None]
 
     context: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True), deferred=True)
 
@@ -231,7 +237,10 @@ class Room(Base):
 
 
 class JoinRequest(Base):
-    """A call of join and how it was answered: TOKEN_ISSUED or the error's code. Append only."""
+    """A call of join and how it was answered: TOKEN_ISSUED or the error's code. Append only.
+
+    `address` is a keyed hash, made for this interview alone, and kept only where the join policy asks for something.
+    """
 
     __tablename__ = "join_requests"
     __table_args__ = (Index("ix_join_requests_interview_id_at", "interview_id", "at"),)
@@ -241,7 +250,20 @@ class JoinRequest(Base):
     attempt: Mapped[int]
     at: Mapped[datetime]
     answer: Mapped[str]
+    address: Mapped[bytes | None]
     recorded_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class WrongTry(Base):
+    """A wrong phone number or invite of the last hour. What is older is deleted with the next one."""
+
+    __tablename__ = "wrong_tries"
+    __table_args__ = (Index("ix_wrong_tries_interview_id_at", "interview_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
+    at: Mapped[datetime]
+    address: Mapped[bytes]
 
 
 class TimelineEntry(Base):

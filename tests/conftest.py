@@ -138,6 +138,7 @@ def make_settings(**changed: Any) -> Settings:
         "livekit_previous_keys": {},
         "agent_name": "",
         "join_policy": "open",
+        "invite_url": "",
         "client_metadata_updates": False,
         "allowed_origins": (),
         "bootstrap_api_key": API_KEY,

@@ -92,12 +92,36 @@ def test_no_secret_is_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert secret not in shown
 
 
-@pytest.mark.parametrize("policy", ["phone", "invite"])
-def test_a_policy_that_is_not_built_is_refused_on_a_laptop_too(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
-    assert f"JOIN_POLICY={policy} is not built yet" in refusal(monkeypatch, JOIN_POLICY=policy)
-    message = refusal(monkeypatch, JOIN_POLICY=policy, ENVIRONMENT="production")
-    assert "is not built yet" in message
-    assert "LIVEKIT_API_SECRET: " in message
+@pytest.mark.parametrize("policy", ["open", "phone", "invite"])
+def test_a_join_policy_that_was_said_holds(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    assert read(monkeypatch, **SAFE | {"JOIN_POLICY": policy}).deployment_policy == policy
+
+
+def test_without_a_word_joins_are_open_on_a_laptop_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch).deployment_policy == "open"
+    refused = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != "JOIN_POLICY"})
+    assert "JOIN_POLICY: set 'invite' or 'phone', or say 'open'" in refused
+
+
+def test_links_of_invitations(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "https://jobs.example/i/{interviewId}#invite={secret}"
+    assert "#invite={secret}" in (read(monkeypatch).invite_link or "")  # a laptop has one
+    assert read(monkeypatch, **SAFE).invite_link is None
+    assert read(monkeypatch, INVITE_URL=template).invite_link == template
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "https://jobs.example/i/{interviewId}?invite={secret}",
+        "https://jobs.example/i/{interviewId}/{secret}#",
+        "https://jobs.example/i/{interviewId}?s={secret}#{secret}",
+        "https://jobs.example/i#{secret}",
+        "https://jobs.example/i/{interviewId}",
+    ],
+)
+def test_a_link_whose_secret_would_be_logged_is_refused(monkeypatch: pytest.MonkeyPatch, template: str) -> None:
+    assert "INVITE_URL: write it as https://" in refusal(monkeypatch, INVITE_URL=template)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.config import Settings
 from app.db import create_sessionmaker
+from app.interviews.admission import Knock
 from app.interviews.join import join
 from app.main import create_app, signer_of, waits_of
 from app.models import Change, Interview, Organization, TimelineEntry
+from app.policy import JoinPolicy
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED, client_of
 from tests.stage import Stage
@@ -400,6 +402,8 @@ async def _join(session: AsyncSession, made: dict[str, Any], settings: Settings)
     await join(
         session,
         interview_id=uuid.UUID(made["interviewId"]),
+        knock=Knock(b""),
+        policy=JoinPolicy.OPEN,
         now=datetime.now(UTC),
         signer=signer_of(settings),
         waits=waits_of(settings),

@@ -156,7 +156,10 @@ ASKED = {"present": ["candidate-c"], "joined": [], "gone": ["agent-AJ_1"], "room
     [
         *(("livekit", name, ASKED if name == "asked" else WHO) for name in EVENTS),
         *(("service", name, {"why": "it does not answer", "secondsLeft": 300, "loss": 1}) for name in DEEDS),
-        *(("call", name, {"outcome": "completed", "fields": ["jobTitle"]}) for name in CALLS),
+        *(
+            ("call", name, {"outcome": "completed", "fields": ["jobTitle"], "expiresAt": "2026-11-22T09:00:00Z"})
+            for name in CALLS
+        ),
         *(("call", name, {}) for name in ("too_early", "interview_over")),
         *(
             ("status", name, {"from": Status.IN_PROGRESS, "to": Status.FAILED, "endReason": EndReason.AGENT_LEFT})

@@ -20,6 +20,7 @@ from app.db import transaction
 from app.errors import BodyTooLarge, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
+from app.policy import JoinPolicy
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -157,12 +158,19 @@ def caller_with(scope: Scope) -> CallerWith:
     return CallerWith(scope)
 
 
+async def get_policy(request: Request) -> JoinPolicy:
+    """Return the deployment's join policy: an organization's may be stricter."""
+    return get_settings(request).deployment_policy
+
+
 Now = Annotated[datetime, Depends(get_now)]
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 CurrentSigner = Annotated[Signer, Depends(get_signer)]
+CurrentPolicy = Annotated[JoinPolicy, Depends(get_policy)]
 CurrentWaits = Annotated[Waits, Depends(get_waits)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
+Admin = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from app.api.deps import (
     AgentCaller,
+    CurrentPolicy,
     CurrentSigner,
     CurrentWaits,
     InterviewId,
@@ -62,9 +63,12 @@ async def schedule_interview(
     session: Session,
     now: Now,
     signer: CurrentSigner,
+    policy: CurrentPolicy,
 ) -> Interview:
     organization_id, plans = caller.organization_id, [body.plan()]
-    (interview,) = await schedule(session, organization_id=organization_id, plans=plans, now=now, signer=signer)
+    (interview,) = await schedule(
+        session, organization_id=organization_id, plans=plans, now=now, signer=signer, policy=policy
+    )
     response.headers["Location"] = f"/interviews/{interview.id}"
     return await tagged(response, session, interview=interview, now=now)
 
@@ -84,10 +88,13 @@ async def schedule_interviews(
     session: Session,
     now: Now,
     signer: CurrentSigner,
+    policy: CurrentPolicy,
 ) -> ScheduledInterviews:
     """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
     organization_id, plans = caller.organization_id, body.plans()
-    interviews = await schedule(session, organization_id=organization_id, plans=plans, now=now, signer=signer)
+    interviews = await schedule(
+        session, organization_id=organization_id, plans=plans, now=now, signer=signer, policy=policy
+    )
     views = await views_of(session, interviews=interviews, now=now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
 
@@ -123,11 +130,21 @@ async def edit_interview(
     now: Now,
     waits: CurrentWaits,
     signer: CurrentSigner,
+    policy: CurrentPolicy,
 ) -> Interview:
     """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     given = body.given()
-    await edit(session, interview=interview, given=given, expected=expected, now=now, waits=waits, signer=signer)
+    await edit(
+        session,
+        interview=interview,
+        given=given,
+        expected=expected,
+        now=now,
+        waits=waits,
+        signer=signer,
+        policy=policy,
+    )
     return await tagged(response, session, interview=interview, now=now)
 
 

@@ -39,8 +39,14 @@ class JoinRequest(Shape):
 
     phone_number: str | None = Field(
         default=None,
-        description="Not looked at under the join policy 'open'. A number is taken as its digits.",
+        description="The candidate's, in any spelling: asked for by the join policy 'phone'. A number is its digits.",
         json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]},
+        examples=["+966 50 987 6543"],
+    )
+    invite: str | None = Field(
+        default=None,
+        description="The secret of the invitation link: asked for by the join policy 'invite', and taken by 'phone'",
+        examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"],
     )
 
 

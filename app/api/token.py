@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
 from app.api.deps import (
+    CurrentPolicy,
     CurrentSettings,
     CurrentSigner,
     CurrentWaits,
@@ -18,6 +19,7 @@ from app.api.deps import (
     body_documentation,
     json_body,
 )
+from app.api.knocks import POLICY_ERRORS, CurrentKnock
 from app.api.problems import answers
 from app.errors import (
     BodyTooLarge,
@@ -56,7 +58,10 @@ def _either(name: str, spelling: str) -> AliasChoices:
 
 
 class TokenRequest(BaseModel):
-    """LiveKit's TokenSourceRequest. The interview decides all of it: what is sent must be empty or equal to ours."""
+    """LiveKit's TokenSourceRequest. The interview decides all of it: what is sent must be empty or equal to ours.
+
+    `phone_number` and `invite` are this service's own, for the join policies.
+    """
 
     room_name: str | None = Field(None, validation_alias=_either("room_name", "roomName"))
     participant_name: str | None = Field(None, validation_alias=_either("participant_name", "participantName"))
@@ -75,8 +80,13 @@ class TokenRequest(BaseModel):
         description="LiveKit's RoomConfiguration: `agents` may name the agent that this service dispatches anyway",
     )
 
+    phone_number: str | None = Field(
+        None, validation_alias=_either("phone_number", "phoneNumber"), coerce_numbers_to_str=True
+    )
+    invite: str | None = None
+
     def wishes(self) -> Wishes:
-        return Wishes(**self.model_dump())
+        return Wishes(**self.model_dump(exclude={"phone_number", "invite"}))
 
 
 class TokenResponse(BaseModel):
@@ -95,6 +105,7 @@ class TokenResponse(BaseModel):
         InterviewNotFound,
         TooEarly,
         InterviewOver,
+        *POLICY_ERRORS,
         PayloadInvalid,
         TokenFieldNotAllowed,
         BodyTooLarge,
@@ -105,6 +116,8 @@ class TokenResponse(BaseModel):
 async def create_token(
     interview_id: InterviewId,
     response: Response,
+    knock: CurrentKnock,
+    policy: CurrentPolicy,
     session: Session,
     now: Now,
     signer: CurrentSigner,
@@ -112,7 +125,19 @@ async def create_token(
     settings: CurrentSettings,
     body: Annotated[TokenRequest, Depends(json_body(TokenRequest, required=False))],
 ) -> TokenResponse:
-    """Join, for `TokenSource.endpoint(url)` of LiveKit's clients. Asking moves nothing: clients fetch ahead."""
+    """Join, for `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Asking moves nothing: clients fetch ahead.
+
+    They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
+    """
     response.headers["Cache-Control"] = "no-store"
-    ticket = await join(session, interview_id=interview_id, now=now, signer=signer, waits=waits, wishes=body.wishes())
+    ticket = await join(
+        session,
+        interview_id=interview_id,
+        knock=knock.saying(phone_number=body.phone_number, invite=body.invite),
+        policy=policy,
+        now=now,
+        signer=signer,
+        waits=waits,
+        wishes=body.wishes(),
+    )
     return TokenResponse(server_url=settings.livekit_url, participant_token=ticket.token)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
 from app.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
+from app.interviews.admission import check_phone_number
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.schedule import check_tokens, rendered_instructions
 from app.interviews.settle import settle
@@ -18,6 +19,7 @@ from app.interviews.shown import shown_status
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.models import Interview, JoinRequest, Organization, TimelineEntry
+from app.policy import JoinPolicy, stricter
 
 
 async def edit(
@@ -29,10 +31,11 @@ async def edit(
     now: datetime,
     waits: Waits,
     signer: Signer,
+    policy: JoinPolicy,
 ) -> None:
     """Change the locked interview's columns to what is given; what changes nothing writes nothing.
 
-    `expected` are the sequences that the caller has seen it with; None: whichever it is.
+    `expected` are the sequences that the caller has seen it with; None: whichever it is. `policy` is the deployment's.
     Raises InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge, and PayloadInvalid for its times.
     """
     if interview.status.is_terminal:
@@ -45,6 +48,8 @@ async def edit(
     await _check(session, interview, changed, now)
     before = shown_status(interview.status, opens_at=interview.opens_at, now=now)
     organization = await session.get_one(Organization, interview.organization_id)
+    if "phone_number" in changed:
+        check_phone_number(changed["phone_number"], policy=stricter(policy, organization.join_policy))
     follows = "instructions" not in given and interview.instructions == rendered_instructions(interview, organization)
     _apply(interview, changed)
     if follows and interview.instructions != (again := rendered_instructions(interview, organization)):

@@ -1,6 +1,6 @@
 """Joining: from an interview's id to an access token with its eleven metadata fields.
 
-One read, one append, no lock, unless the interview is over.
+One read, one append, and no wait for anybody, unless the interview is over or somebody guesses.
 """
 
 import uuid
@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import DateTime, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
+from app.interviews.admission import Admission, Knock, admit, is_locked_out, record_answer
 from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.settle import lock, settle
 from app.interviews.wishes import Wishes, check_wishes
 from app.lifecycle import Status, Waits
 from app.livekit import TOKEN_LIFE, Signer
-from app.models import Interview, JoinRequest, room_name
+from app.models import Interview, room_name
+from app.policy import JoinPolicy
 
 ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
@@ -37,26 +38,26 @@ async def join(
     session: AsyncSession,
     *,
     interview_id: uuid.UUID,
+    knock: Knock,
+    policy: JoinPolicy,
     now: datetime,
     signer: Signer,
     waits: Waits,
     wishes: Wishes | None = None,
 ) -> Ticket:
-    """Let the candidate in. Raises InterviewNotFound, TooEarly or InterviewOver; the latter two are recorded too.
+    """Let the candidate in. `policy` is the deployment's.
+
+    Raises InterviewNotFound or a refusal, which is recorded: what the join policy says, and only then TooEarly and
+    InterviewOver, so that whoever may not join learns nothing of the interview.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
     wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
-    interview = await session.get(Interview, interview_id)
-    if interview is None:
-        raise InterviewNotFound
-    if interview.status.is_terminal:
-        interview = await _try_again(session, interview_id, now, waits)
-    refusal = _refusal(interview, now)
-    answer = refusal.code if refusal else TOKEN_ISSUED
-    while not await _record(session, interview, now, answer):
-        await session.refresh(interview)
+    admission, refusal = await _judge(session, interview_id, knock, policy, now, waits)
+    while not await record_answer(session, admission, answer=refusal.code if refusal else TOKEN_ISSUED, now=now):
+        admission, refusal = await _judge(session, interview_id, knock, policy, now, waits)
+    interview = admission.interview
     if refusal:
         raise refusal
     claims = _claims(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
@@ -65,24 +66,24 @@ async def join(
     return Ticket(interview, signer.sign(claims), now.replace(microsecond=0) + TOKEN_LIFE)
 
 
-async def _record(session: AsyncSession, interview: Interview, now: datetime, answer: str) -> bool:
-    """Append the call; return False if the interview has another candidate by now: its identity is in the token.
+async def _judge(
+    session: AsyncSession, interview_id: uuid.UUID, knock: Knock, policy: JoinPolicy, now: datetime, waits: Waits
+) -> tuple[Admission, AppError | None]:
+    """Return what the policy says, and the refusal if there is one; a failed attempt has made way for the next then."""
+    admission = await admit(session, interview_id=interview_id, knock=knock, deployment=policy, now=now)
+    interview = admission.interview
+    # asked for wrong tries as well: the time that an answer takes is not to tell them from right ones
+    is_finished = interview.status.is_terminal and not await is_locked_out(session, admission, now=now)
+    if admission.refusal:
+        return admission, admission.refusal
+    if is_finished:
+        await _try_again(session, interview, now, waits)
+    return admission, _refusal(interview, now)
 
-    FOR KEY SHARE waits for who edits the candidate, and makes them wait; the row that refers to it takes it anyway.
-    """
-    found = select(
-        literal(interview.id), literal(interview.attempt), literal(now, DateTime(timezone=True)), literal(answer)
-    ).where(Interview.id == interview.id, Interview.candidate_id == interview.candidate_id)
-    columns = ["interview_id", "attempt", "at", "answer"]
-    shared = found.with_for_update(read=True, key_share=True, of=Interview)
-    added = insert(JoinRequest).from_select(columns, shared).returning(JoinRequest.id)
-    return await session.scalar(added) is not None
 
-
-async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: datetime, waits: Waits) -> Interview:
-    """Return the interview, settled; in its next attempt, if the last one FAILED and it has not been tried enough."""
-    interview = await lock(session, interview_id)
-    if interview is None:
+async def _try_again(session: AsyncSession, interview: Interview, now: datetime, waits: Waits) -> None:
+    """Settle the interview, and open its next attempt if the last one FAILED and it has not been tried enough."""
+    if await lock(session, interview.id) is None:
         raise InterviewNotFound
     await settle(session, interview=interview, now=now, waits=waits)
     too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
@@ -90,7 +91,6 @@ async def _try_again(session: AsyncSession, interview_id: uuid.UUID, now: dateti
         interview.opened_by_join += 1
         await open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
         await session.flush()
-    return interview
 
 
 def _refusal(interview: Interview, now: datetime) -> AppError | None:

@@ -12,11 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import TokenTooLarge
+from app.interviews.admission import check_phone_number
 from app.interviews.changes import ChangeType, record_changes
 from app.interviews.join import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
 from app.models import Interview, Organization, TimelineEntry
+from app.policy import JoinPolicy, stricter
 
 DEFAULT_ORGANIZATION = "default"
 DEFAULT_PARTICIPANT_NAME = "Candidate"
@@ -55,13 +57,23 @@ class Plan:
 
 
 async def schedule(
-    session: AsyncSession, *, organization_id: uuid.UUID, plans: Sequence[Plan], now: datetime, signer: Signer
+    session: AsyncSession,
+    *,
+    organization_id: uuid.UUID,
+    plans: Sequence[Plan],
+    now: datetime,
+    signer: Signer,
+    policy: JoinPolicy = JoinPolicy.OPEN,
 ) -> list[Interview]:
-    """Make interviews, in the order given: all of them, or none.
+    """Make interviews, in the order given: all of them, or none. `policy` is the deployment's.
 
-    Raises TokenTooLarge, which names each whose texts do not fit into an access token.
+    Raises TokenTooLarge, which names each whose texts do not fit into an access token, and PayloadInvalid for a phone
+    number that the join policy could not compare.
     """
     organization = await session.get_one(Organization, organization_id)
+    held = stricter(policy, organization.join_policy)
+    for plan in plans:
+        check_phone_number(plan.phone_number, policy=held, field=plan.field.replace("instructions", "phoneNumber"))
     interviews = [_planned(plan, organization, now) for plan in plans]
     check_tokens(
         {plan.field: interview for plan, interview in zip(plans, interviews, strict=True)}, signer=signer, now=now

@@ -51,6 +51,16 @@ CALLS = {
     "edited": "The interview was edited: {fields}",
     "cancelled": "The interview was cancelled",
     "reported": "The agent reported: {outcome}",
+    "invited": "An invitation was made, valid until {expiresAt}; one made before is revoked",
+    "invite_revoked": "The invitation was revoked",
+    "too_early": "The candidate asked to join before it was open",
+    "interview_over": "The candidate asked to join after it was over",
+    "phone_number_required": "Somebody asked to join without a phone number",
+    "wrong_phone_number": "Somebody asked to join with a wrong phone number, and was refused",
+    "phone_number_unusable": "Somebody asked to join, but the phone number on file can't be compared: correct it",
+    "invite_required": "Somebody asked to join without an invitation",
+    "invite_invalid": "Somebody asked to join with an invitation that is not valid, and was refused",
+    "too_many_tries": "Somebody asked to join after too many wrong tries, and was put off",
     TOKEN_ISSUED: "The candidate asked to join and got an access token",
 }
 

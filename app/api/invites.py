@@ -1,0 +1,101 @@
+"""Invites: what a platform sends its candidates."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+from app.api.deps import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
+from app.api.fields import GivenInstant, Instant, Shape, in_the_future
+from app.api.problems import answers
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewNotFound,
+    InterviewOver,
+    MissingScope,
+    PayloadInvalid,
+    Unauthorized,
+)
+from app.interviews.calls import lock_owned
+from app.interviews.invites import invite, revoke_invite
+
+router = APIRouter(tags=["recruiter"])
+
+
+class NewInvite(Shape):
+    """How long the invitation is to hold."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    expires_at: GivenInstant | None = Field(
+        default=None, description="By default half an hour after closesAt; without closesAt in 30 days"
+    )
+
+    @field_validator("expires_at")
+    @classmethod
+    def _expires_in_the_future(cls, value: datetime | None) -> datetime | None:
+        return in_the_future(value)
+
+
+class Invite(Shape):
+    """An invitation. Its secret is told here and never again: only a hash is stored."""
+
+    interview_id: uuid.UUID
+    invite: str = Field(
+        description="The secret: what join takes as `invite`", examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"]
+    )
+    url: str | None = Field(
+        description="The link to send to the candidate, made by INVITE_URL; null where the operator has not set it",
+        examples=["https://jobs.example/interview/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9#invite=inv_0f9c..."],
+    )
+    expires_at: Instant
+
+
+@router.post(
+    "/interviews/{interview_id}/invite",
+    status_code=201,
+    operation_id="inviteCandidate",
+    summary="Make the invitation link; the one before is revoked",
+    responses=answers(
+        Unauthorized,
+        MissingScope,
+        InterviewNotFound,
+        InterviewOver,
+        PayloadInvalid,
+        BodyTooLarge,
+        DatabaseUnavailable,
+    ),
+    openapi_extra=body_documentation(NewInvite, required=False),
+)
+async def invite_candidate(
+    interview_id: InterviewId,
+    caller: Writer,
+    response: Response,
+    session: Session,
+    now: Now,
+    settings: CurrentSettings,
+    body: Annotated[NewInvite, Depends(json_body(NewInvite))],
+) -> Invite:
+    """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
+    response.headers["Cache-Control"] = "no-store"
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    made = invite(session, interview=interview, expires_at=body.expires_at, now=now)
+    url = made.link(interview, template=settings.invite_link)
+    return Invite(interview_id=interview.id, invite=made.secret, url=url, expires_at=made.expires_at)
+
+
+@router.delete(
+    "/interviews/{interview_id}/invite",
+    status_code=204,
+    operation_id="revokeInvite",
+    summary="Revoke the invitation link",
+    responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+)
+async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
+    """Who is in the room stays there. Revoking again changes nothing."""
+    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
+    revoke_invite(session, interview=interview)

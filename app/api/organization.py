@@ -1,0 +1,67 @@
+"""What an organization's admin sees and sets of it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from app import models
+from app.api.deps import Admin, CurrentPolicy, Session, body_documentation, json_body
+from app.api.fields import Shape
+from app.api.problems import answers
+from app.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
+from app.policy import JoinPolicy, stricter
+
+router = APIRouter(tags=["operator"])
+
+
+class Organization(Shape):
+    """The organization of the API key."""
+
+    name: str = Field(examples=["default"])
+    join_policy: JoinPolicy | None = Field(description="What it asks for itself; null: nothing beyond the deployment's")
+    effective_join_policy: JoinPolicy = Field(description="What holds: the stricter of its own and the deployment's")
+
+    @classmethod
+    def of(cls, organization: models.Organization, *, deployment: JoinPolicy) -> "Organization":
+        own = organization.join_policy
+        return cls(name=organization.name, join_policy=own, effective_join_policy=stricter(deployment, own))
+
+
+class OrganizationChange(Shape):
+    """What is to be another; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    join_policy: JoinPolicy | None = None
+
+
+@router.get(
+    "/organization",
+    operation_id="getOrganization",
+    summary="Read the API key's organization",
+    responses=answers(Unauthorized, MissingScope, DatabaseUnavailable),
+)
+async def get_organization(caller: Admin, session: Session, policy: CurrentPolicy) -> Organization:
+    return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
+
+
+@router.patch(
+    "/organization",
+    operation_id="changeOrganization",
+    summary="Set the organization's join policy",
+    responses=answers(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
+    openapi_extra=body_documentation(OrganizationChange),
+)
+async def change_organization(
+    caller: Admin,
+    session: Session,
+    policy: CurrentPolicy,
+    body: Annotated[OrganizationChange, Depends(json_body(OrganizationChange))],
+) -> Organization:
+    """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
+    organization = await session.get_one(models.Organization, caller.organization_id)
+    if "join_policy" in body.model_fields_set:
+        organization.join_policy = body.join_policy
+    return Organization.of(organization, deployment=policy)
