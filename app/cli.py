@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth import ensure_bootstrap_key
-from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
+from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings, faults_of
 from app.db import create_engine, create_sessionmaker, masked, transaction
 from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
 from app.errors import DatabaseUnavailable, SchemaBehind
@@ -179,13 +179,7 @@ def _read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [_fault(each["loc"], each["msg"]) for each in error.errors(include_input=False, include_url=False)]
-        _fail("The settings are not complete:\n" + "\n".join(faults))
-
-
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]).upper() + ": " if location else ""
-    return name + message.removeprefix("Value error, ")
+        _fail("The settings are not complete:\n" + "\n".join(faults_of(error)))
 
 
 def _greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
