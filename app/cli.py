@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.api.protocol import BoundedProtocol
 from app.auth import ensure_bootstrap_key
 from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings, faults_of
 from app.db import create_engine, create_sessionmaker, masked, transaction
@@ -87,6 +88,8 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=BoundedProtocol,
+        ws="none",
         access_log=False,  # ours names the request
         log_config=None,
         server_header=False,

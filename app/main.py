@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.api import calls, health, interviews, join, problems, webhooks
 from app.api.request_log import RequestLog
+from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.lifecycle import Waits
 from app.livekit import Signer
@@ -45,7 +46,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(RequestLog)
-    app.add_middleware(  # the outer one: a page may read an unexpected error's requestId too
+    app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
@@ -53,6 +54,7 @@ def create_app(
         allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
+    app.add_middleware(SecureHeaders, https_only=settings.environment == "production")
     return app
 
 

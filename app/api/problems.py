@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import AppError, InterviewNotFound, PayloadInvalid
+from app.errors import AppError, BodyTooLarge, InterviewNotFound, PayloadInvalid, RequestTooSlow
 from app.instants import rfc3339
 from app.logs import request_id
 
@@ -53,7 +53,10 @@ def problem(
 def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
     found: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
+    late: list[type[AppError]] = (
+        [RequestTooSlow] if BodyTooLarge in errors else []
+    )  # whatever has a body may get it too slowly
+    for error in (*errors, *late):
         entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
         entry["description"] = "; ".join(filter(None, [entry["description"], error.title]))
         examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
