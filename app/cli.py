@@ -1,11 +1,13 @@
-"""interviews serve | worker | migrate | audit | simulate."""
+"""interviews serve | worker | migrate | audit | doctor | simulate."""
 
 import argparse
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -20,6 +22,7 @@ from app.api.protocol import BoundedProtocol
 from app.auth import ensure_bootstrap_key
 from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings, faults_of
 from app.db import create_engine, create_sessionmaker, masked, transaction
+from app.doctor import Finding, State, examine, table
 from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
 from app.errors import DatabaseUnavailable, SchemaBehind
 from app.interviews.demo import DEMO_ID, ensure_demo
@@ -47,6 +50,9 @@ def main() -> None:
     audit = commands.add_parser("audit", help="derive every status again from its facts and compare")
     audit.add_argument("--since", type=_instant, help="only those changed since, as 2026-11-22T09:00:00Z")
     audit.set_defaults(run=audit_all)
+    checked = commands.add_parser("doctor", help="check a running set-up: database, LiveKit, clocks, keys, webhooks")
+    checked.add_argument("--json", action="store_true", help="for scripts: {ok, findings: [{what, state, seen, todo}]}")
+    checked.set_defaults(run=doctor)
     simulate = commands.add_parser("simulate", help="try a deployment with interviews whose truth is known")
     simulation.add_arguments(simulate)
     simulate.set_defaults(simulate=True)
@@ -122,6 +128,27 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
     found = _with_engine(url, find)
     print(f"{found} differences")
     if found:
+        sys.exit(1)
+
+
+def doctor(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Print what is found; exit 1 on a fault. A database that is away is one of its findings."""
+
+    async def look() -> list[Finding]:
+        engine = create_engine(url)
+        try:
+            found = examine(settings, create_sessionmaker(engine), signer=signer_of(settings), now=datetime.now(UTC))
+            return await found
+        finally:
+            await engine.dispose()
+
+    findings = asyncio.run(look())
+    is_ok = all(finding.state is not State.FAULT for finding in findings)
+    if arguments.json:
+        print(json.dumps({"ok": is_ok, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        print(table(findings))
+    if not is_ok:
         sys.exit(1)
 
 
