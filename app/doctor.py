@@ -98,10 +98,8 @@ def table(findings: Sequence[Finding]) -> str:
 def _kind_of_database(settings: Settings) -> Finding:
     if settings.database_url:
         return Finding("kind of database", State.OK, "external, by DATABASE_URL")
-    seen = f"the embedded one, in {settings.data_dir / 'postgres'}"
-    return Finding(
-        "kind of database", State.WARN, seen, "Fine on a laptop. Set DATABASE_URL for anything that matters."
-    )
+    folder = settings.data_dir / "postgres"
+    return Finding("kind of database", State.OK, f"the embedded one, in {folder}: good for a laptop alone")
 
 
 async def _database(sessions: Sessions) -> list[Finding]:

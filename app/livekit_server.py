@@ -162,7 +162,7 @@ async def _answering() -> AsyncIterator[None]:
         if error.code == NOT_FOUND:
             raise _NotFound from error
         if error.status == HTTPStatus.UNAUTHORIZED:
-            raise LiveKitKeysRefused(str(error)) from error
+            raise LiveKitKeysRefused("LiveKit answered 401") from error
         raise LiveKitUnavailable(str(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
         raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error
