@@ -7,7 +7,7 @@ by one of its own: it makes a room, and waits until the service has noted LiveKi
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,13 +72,14 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
     findings = [_kind_of_database(settings), *database]
     usable = all(finding.state is not State.FAULT for finding in database)
     if usable:
-        findings += [await _bootstrap_key(settings, sessions), await _largest_token(sessions, signer, now)]
+        findings.append(await _asked("bootstrap key", _bootstrap_key(settings, sessions)))
+        findings.append(await _asked("token size", _largest_token(sessions, signer, now)))
     url = settings.livekit_api_url or settings.livekit_url
     async with LiveKitServer(url, settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()) as livekit:
         answering = [await _livekit_clock(url), await _keys(livekit)]
         findings += answering
         if usable and all(finding.state is not State.FAULT for finding in answering):
-            findings.append(await _webhook(sessions, livekit))
+            findings.append(await _asked("webhook", _webhook(sessions, livekit)))
         else:
             findings.append(Finding("webhook", State.FAULT, "not tried", "Mend the faults above first."))
     return findings
@@ -111,10 +112,22 @@ async def _database(sessions: Sessions) -> list[Finding]:
             findings = [_version(version), judge_clock("clock of the database", clock, asked_at)]
             return [*findings, await _migrations(session)]
     except (DatabaseUnavailable, SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        return [
-            Finding("database", State.FAULT, f"{type(cause).__name__}: {cause}", "Start it, or correct DATABASE_URL.")
-        ]
+        return [_unanswered("database", error)]
+
+
+async def _asked(what: str, finding: Awaitable[Finding]) -> Finding:
+    """Return the finding; a fault if the database did not answer after all."""
+    try:
+        return await finding
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        return _unanswered(what, error)
+
+
+def _unanswered(what: str, error: Exception) -> Finding:
+    cause = error.__cause__ or error
+    return Finding(
+        what, State.FAULT, f"{type(cause).__name__}: {cause}", "Start the database, or correct DATABASE_URL."
+    )
 
 
 def _version(version: str) -> Finding:
@@ -198,7 +211,7 @@ async def _webhook(sessions: Sessions, livekit: LiveKitServer) -> Finding:
     try:
         async with _probe(sessions, livekit) as (room, made_at):
             arrived_at = await _arrival(sessions, room)
-    except (LiveKitUnavailable, DatabaseUnavailable) as error:
+    except LiveKitUnavailable as error:
         return Finding("webhook", State.FAULT, f"could not be tried: {error}", "Call the doctor again.")
     if arrived_at is None:
         todo = (

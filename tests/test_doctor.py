@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.doctor import Finding, State, judge_clock, table
+from app.db import create_engine, create_sessionmaker
+from app.doctor import Finding, State, examine, judge_clock, table
 from app.events import Recorded, record
 from app.livekit import Event
 from app.livekit_server import clock_of
-from app.main import waits_of
+from app.main import signer_of, waits_of
 from app.models import PROBE_ROOM, Probe
 from tests.conftest import make_settings
 
@@ -73,6 +75,26 @@ async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_s
         assert await record(session, event=event, now=now + timedelta(1), waits=waits) is Recorded.IGNORED
         probe = await session.get_one(Probe, room, populate_existing=True)
         assert probe.arrived_at == now
+
+
+async def test_a_database_that_fails_is_a_finding(own_database: str) -> None:
+    """Whatever is wrong with it, the doctor goes on to LiveKit, and nothing is raised."""
+    settings = make_settings(livekit_url="ws://127.0.0.1:9", database_url=own_database)
+    for statement in ("DROP TABLE api_keys CASCADE", "DROP TABLE interviews CASCADE", "DROP TABLE alembic_version"):
+        engine = create_engine(own_database)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+        sessions = create_sessionmaker(engine)
+        findings = await examine(settings, sessions, signer=signer_of(settings), now=datetime.now(UTC))
+        await engine.dispose()
+        states = {finding.what: finding.state for finding in findings}
+        assert states["database"] is State.OK
+        assert states["LiveKit and its keys"] is states["webhook"] is State.FAULT
+        assert all(finding.todo for finding in findings if finding.state is not State.OK)
+        if "alembic" in statement:
+            assert states["migrations"] is State.FAULT
+        else:
+            assert states["bootstrap key"] is State.FAULT
 
 
 def test_the_table_says_what_to_do() -> None:
