@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from tests import webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET
-from tests.serving import line, serving
+from tests.sockets import line, serving
 from tests.stage import RealTime
 from tests.test_livekit_webhooks import claims, hand_made
 

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app.api import deps, protocol
-from tests.serving import line, serving
+from tests.sockets import line, serving
 
 SHORT = 0.3  # seconds
 POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
@@ -136,7 +136,7 @@ async def test_a_client_that_does_not_read_is_given_up(app: FastAPI, monkeypatch
             super().connection_lost(exc)
             ended.set()
 
-    monkeypatch.setattr("tests.serving.BoundedProtocol", Watched)
+    monkeypatch.setattr("tests.sockets.BoundedProtocol", Watched)
     app.add_api_route("/large", large)
     async with serving(app) as port, line(port) as client:
         await client.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -11,7 +11,7 @@ import pytest
 
 from app.interviews.demo import DEMO_ID
 from tests.e2e.conditions import eventually
-from tests.serving import Line, line
+from tests.sockets import Line, line
 from tests.test_cli import Service
 
 CLIENTS = 200  # of each kind
