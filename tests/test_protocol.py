@@ -1,13 +1,16 @@
 """What the server takes from a connection, and for how long: real sockets, with limits that a test can wait for."""
 
 import asyncio
+import importlib
 import json
+import pkgutil
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from app import api
 from app.api import deps, protocol
 from tests.sockets import line, serving
 
@@ -35,6 +38,11 @@ def problem(answer: bytes) -> tuple[int, str]:
     return found["status"], found["code"]
 
 
+def assert_too_slow(answer: bytes) -> None:
+    """Who sends on after the server has closed may lose the answer to the reset that this brings."""
+    assert not answer or problem(answer) == (408, "request_too_slow")
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [
@@ -54,16 +62,12 @@ async def test_what_is_no_request_is_answered_and_closed(app: FastAPI, sent: byt
         assert problem(await client.rest()) == (status, code)
 
 
-@pytest.mark.parametrize(
-    ("begun", "status"),
-    [(GET + b"X-A: ", b"408"), (POST + b"Content-Length: 100000\r\n\r\n", b"408")],
-    ids=["head", "body"],
-)
-async def test_who_trickles_is_cut_off(app: FastAPI, begun: bytes, status: bytes) -> None:
+@pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
+async def test_who_trickles_is_cut_off(app: FastAPI, begun: bytes) -> None:
     async with serving(app) as port, line(port) as client:
         await client.say(begun)
         _, answer = await asyncio.gather(client.trickle(), client.rest())
-        assert answer.split()[1] == status
+        assert_too_slow(answer)
 
 
 async def test_a_body_that_nobody_reads_ends_too(app: FastAPI) -> None:
@@ -88,7 +92,7 @@ async def test_the_second_request_of_a_connection_has_the_same_limits(app: FastA
         assert b"200 OK" in await client.reader.readuntil(b"}")
         await client.say(GET)
         _, answer = await asyncio.gather(client.trickle(), client.rest())
-        assert problem(answer) == (408, "request_too_slow")
+        assert_too_slow(answer)
 
 
 async def test_an_announced_body_that_is_too_large_is_refused_before_it_comes(app: FastAPI) -> None:
@@ -143,8 +147,10 @@ async def test_a_client_that_does_not_read_is_given_up(app: FastAPI, monkeypatch
         await asyncio.wait_for(ended.wait(), 30)
 
 
-async def test_every_body_is_read_where_its_limits_are(app: FastAPI) -> None:
+def test_every_body_is_read_where_its_limits_are() -> None:
     """FastAPI's own reading knows no limit."""
-    routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    assert routes
+    modules = [importlib.import_module(f"app.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+    routers = [module.router for module in modules if isinstance(getattr(module, "router", None), APIRouter)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    assert "/webhooks/livekit" in [route.path for route in routes]
     assert [route.path for route in routes if route.body_field is not None] == []
