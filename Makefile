@@ -7,7 +7,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: run test test-slow soak test-repeat lint format coverage lock
+.PHONY: run test test-slow soak test-repeat lint format coverage lock audit-dependencies
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
@@ -38,6 +38,9 @@ format: .venv/made
 coverage: .venv/made ## branches that no quick test takes
 	$(BIN)/coverage run -m pytest -m "not slow and not soak"
 	$(BIN)/coverage report
+
+audit-dependencies: $(UV) ## known vulnerabilities of what requirements.lock pins
+	@UV=$(UV) .ci/audit-dependencies
 
 lock: $(UV) ## resolve requirements.lock anew
 	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-header --quiet --upgrade \

@@ -3,9 +3,10 @@
 import ipaddress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.policy import JoinPolicy
@@ -19,6 +20,11 @@ LOCAL_INVITE_URL = "http://localhost:3000/interview/{interviewId}#invite={secret
 SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
 
 SHORTEST_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
+
+# Names that no public DNS can have: a container's, a cluster's, a LAN's. What goes there does not cross the internet.
+PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Seconds = Annotated[int, Field(gt=0)]
 
@@ -79,6 +85,7 @@ class Settings(BaseSettings):
         faults = [
             *self._contradictions(),
             *self._leaking_links(),
+            *self._inexact_origins(),
             *([] if self.is_local else self._unsafe_outside_a_laptop()),
         ]
         if faults:
@@ -96,6 +103,14 @@ class Settings(BaseSettings):
         if not self.invite_url or ("{secret}" in fragment and "{secret}" not in before and "{interviewId}" in before):
             return []
         return ["INVITE_URL: write it as https://jobs.example/interview/{interviewId}#invite={secret}"]
+
+    def _inexact_origins(self) -> list[str]:
+        return [
+            f"ALLOWED_ORIGINS: number {number} is no origin as browsers send it: write https://host or "
+            "https://host:port, in lower case, without a path, a default port or *"
+            for number, origin in enumerate(self.allowed_origins, 1)
+            if not is_exact_origin(origin)
+        ]
 
     def _unsafe_outside_a_laptop(self) -> list[str]:
         """Return a line for each built-in that must not leave a loopback address."""
@@ -120,6 +135,24 @@ class Settings(BaseSettings):
             faults.append(
                 "JOIN_POLICY: set 'invite' or 'phone', or say 'open' in so many words, "
                 f"if whoever knows an interview's id may join it ({why})"
+            )
+        if not self.allowed_origins:
+            faults.append(f"ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages ({why})")
+        if self.database_url is None:
+            faults.append(f"DATABASE_URL: set the URL of a Postgres, the embedded one is for a laptop ({why})")
+        return faults + self._unsafe_ways_to_livekit(why)
+
+    def _unsafe_ways_to_livekit(self, why: str) -> list[str]:
+        faults = []
+        url = _split(self.livekit_url)
+        if not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
+            faults.append(f"LIVEKIT_URL: set a wss:// address; ws:// is for a loopback address only ({why})")
+        url = _split(self.livekit_api_url or self.livekit_url)
+        plain = url.scheme in ("http", "ws") and is_private(url.hostname or "")
+        if self.livekit_api_url is not None and not (url.hostname and (url.scheme in ("https", "wss") or plain)):
+            faults.append(
+                "LIVEKIT_API_URL: set an https:// or wss:// address; http:// and ws:// are for a private network "
+                f"only: a loopback or private address, or a name without a dot ({why})"
             )
         return faults
 
@@ -158,3 +191,60 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is on this machine or a private network, as far as its name or address says so."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(PRIVATE_SUFFIXES))
+
+
+def is_exact_origin(origin: str) -> bool:
+    """Tell whether a browser could send just this as Origin: any other would never be found equal to one."""
+    url = _split(origin)
+    try:
+        port = url.port
+    except ValueError:
+        return False
+    host = url.hostname or ""
+    if url.scheme not in DEFAULT_PORTS or not host or not host.isascii() or not set("*\\ ").isdisjoint(host):
+        return False
+    shown = f"[{host}]" if ":" in host else host
+    ending = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
+    return origin == f"{url.scheme}://{shown}{ending}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """Return a line for each fault of the settings, none of which echoes a value.
+
+    Where single values could not be read, pydantic has not come to the rules: they are tried with what was read.
+    """
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    unreadable = {str(fault["loc"][0]): fault["msg"] for fault in found if fault["loc"]}
+    lines = [f"{name.upper()}: {message.removeprefix('Value error, ')}" for name, message in unreadable.items()]
+    rules = [line for fault in found if not fault["loc"] for line in _lines(fault["msg"])]
+    if unreadable:
+        try:
+            Settings(**{name: _stand_in(name) for name in unreadable})
+        except ValidationError as further:
+            rules = faults_of(further)
+    return lines + [line for line in rules if line.partition(":")[0].lower() not in unreadable]
+
+
+def _lines(message: str) -> list[str]:
+    return message.removeprefix("Value error, ").splitlines()
+
+
+def _stand_in(name: str) -> Any:
+    """Return the default; but an ENVIRONMENT that can't be read is not taken for a laptop."""
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    return "production" if name == "environment" else default

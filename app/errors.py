@@ -185,6 +185,14 @@ class BodyTooLarge(AppError):
     detail = "Send a smaller body."
 
 
+class RequestTooSlow(AppError):
+    code, status, title = "request_too_slow", 408, "The request's body did not arrive in time"
+    detail = "Send the body faster, or over a better connection."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Connection": "close"})
+
+
 class WebhookInvalid(AppError):
     code, status, title = "webhook_invalid", 400, "The webhook's body is not a LiveKit event"
     detail = "Send the event as a JSON object, as LiveKit does."

@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import func
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +12,7 @@ from app.interviews.participants import OUTCOME, outcome_of, role_of
 from app.interviews.settle import lock, settle
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
 from app.livekit import Event, Participant
-from app.models import Connection, Interview, Room, TimelineEntry, parse_room_name
+from app.models import PROBE_ROOM, Connection, Interview, Probe, Room, TimelineEntry, parse_room_name
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ async def record(session: AsyncSession, *, event: Event, now: datetime, waits: W
     """Store the event's evidence and settle its interview. The same event again changes nothing."""
     if event.name in WITHOUT_EVIDENCE:
         return Recorded.IGNORED
+    if event.room_name.startswith(PROBE_ROOM):
+        return await _tell_doctor(session, event, now)
     room = parse_room_name(event.room_name)
     if event.name not in RECORDED or room is None:
         log.info("webhook ignored: event %r, room %r", event.name, event.room_name)
@@ -59,6 +61,17 @@ async def record(session: AsyncSession, *, event: Event, now: datetime, waits: W
         await _record_participant(session, interview, room.attempt, event, event.participant, order, now)
     await settle(session, interview=interview, now=now, waits=waits)
     return Recorded.RECORDED
+
+
+async def _tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Recorded:
+    """Note that a webhook about a doctor's room has arrived. Only rooms that it waits for have a row."""
+    waiting = (
+        update(Probe)
+        .where(Probe.room == event.room_name, Probe.arrived_at.is_(None))
+        .values(arrived_at=now)
+        .returning(Probe.room)
+    )
+    return Recorded.RECORDED if await session.scalar(waiting) else Recorded.IGNORED
 
 
 async def _append(session: AsyncSession, interview: Interview, attempt: int, event: Event) -> int | None:

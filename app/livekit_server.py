@@ -5,7 +5,9 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +25,10 @@ NOT_FOUND = "not_found"
 
 class LiveKitUnavailable(Exception):
     """LiveKit did not answer, or refused: ask again later."""
+
+
+class LiveKitKeysRefused(LiveKitUnavailable):
+    """LiveKit takes our key pair for wrong; or our clock is so far off that the token looks expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,12 @@ class LiveKitServer:
         arriving = [one for one in answer.participants if one.state in early]
         return Occupancy(asked_at, room, [*map(_participant, there)], [*map(_participant, arriving)])
 
+    async def create_room(self, room: str, *, empty_timeout: timedelta) -> None:
+        """Make a room that LiveKit closes by itself if nobody joins in time."""
+        request = api.CreateRoomRequest(name=room, empty_timeout=int(empty_timeout.total_seconds()))
+        async with _answering():
+            await self._api.room.create_room(request)
+
     async def delete_room(self, room: str) -> bool:
         """Delete a room and put everybody out; tell whether it was there."""
         try:
@@ -119,6 +131,23 @@ class LiveKitServer:
         return True
 
 
+async def clock_of(url: str) -> datetime | None:
+    """Return what the server at LiveKit's address takes for now, in whole seconds; None if it does not say.
+
+    Raises LiveKitUnavailable. Behind a proxy the clock is the proxy's.
+    """
+    async with _answering(), aiohttp.ClientSession() as http, http.get(_http(url)) as answer:
+        date = answer.headers.get("Date")
+    try:
+        return parsedate_to_datetime(date) if date else None
+    except ValueError:
+        return None
+
+
+def _http(url: str) -> str:
+    return f"http{url[2:]}" if url.startswith("ws") else url
+
+
 class _NotFound(LiveKitUnavailable):
     """LiveKit has no such room."""
 
@@ -132,6 +161,8 @@ async def _answering() -> AsyncIterator[None]:
     except api.TwirpError as error:
         if error.code == NOT_FOUND:
             raise _NotFound from error
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise LiveKitKeysRefused("LiveKit answered 401") from error
         raise LiveKitUnavailable(str(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
         raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error

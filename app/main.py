@@ -27,6 +27,7 @@ from app.api import (
     webhooks,
 )
 from app.api.request_log import RequestLog
+from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.lifecycle import Waits
 from app.livekit import Signer
@@ -93,7 +94,7 @@ def create_app(
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RequestLog)
-    app.add_middleware(  # the outer one: a page may read an unexpected error's requestId too
+    app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
@@ -101,6 +102,7 @@ def create_app(
         allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed"],
     )
+    app.add_middleware(SecureHeaders, https_only=settings.environment == "production")
     return app
 
 

@@ -434,6 +434,18 @@ class Tick(Base):
     last_run: Mapped[datetime] = mapped_column(server_default=text("to_timestamp(0)"))
 
 
+class Probe(Base):
+    """A room that `interviews doctor` made to see whether LiveKit's webhook about it arrives."""
+
+    __tablename__ = "probes"
+
+    room: Mapped[str] = mapped_column(primary_key=True)
+    made_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    arrived_at: Mapped[datetime | None]
+
+
+PROBE_ROOM = "interviews-doctor-"  # and random digits
+
 ROOM_NAME = re.compile(
     r"interview-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]{1,8}))?"
 )

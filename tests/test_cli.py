@@ -159,6 +159,7 @@ def test_no_demo_interview_among_others(service: Callable[..., Service], own_dat
 def test_elsewhere_there_is_no_demo_and_no_known_key(service: Callable[..., Service], own_database: str) -> None:
     secrets = {"LIVEKIT_API_SECRET": "s" * 32, "BOOTSTRAP_API_KEY": "ik_" + "k" * 32}
     given = {"ENVIRONMENT": "production", "LIVEKIT_API_KEY": "APIkey", "JOIN_POLICY": "open"} | secrets
+    given["ALLOWED_ORIGINS"] = "https://hire.example"
     ours = service(DATABASE_URL=own_database, **given)
     ours.start_and_wait()
     for hidden in (str(DEMO_ID), "ik_local", *secrets.values()):
@@ -219,10 +220,10 @@ def test_a_database_url_that_is_none(tmp_path: Path) -> None:
 
 
 def test_unsafe_settings(tmp_path: Path) -> None:
-    given = {"HOST": "0.0.0.0", "LIVEKIT_API_SECRET": "shortsecret", "BOOTSTRAP_API_KEY": "ik_short", "PORT": "8000"}  # noqa: S104 - refused
+    given = {"HOST": "0.0.0.0", "LIVEKIT_API_SECRET": "shortsecret", "BOOTSTRAP_API_KEY": "ik_short", "PORT": "port"}  # noqa: S104 - refused
     ended = run(tmp_path, "serve", **given)
     told = ("LIVEKIT_API_KEY: ", "LIVEKIT_API_SECRET: ", "BOOTSTRAP_API_KEY: ", "JOIN_POLICY: ", "HOST=0.0.0.0")
-    assert_refused(ended, *told, hidden=("shortsecret", "ik_short"))
+    assert_refused(ended, *told, "ALLOWED_ORIGINS: ", "DATABASE_URL: ", "PORT: ", hidden=("shortsecret", "ik_short"))
     assert not (tmp_path / ".data").exists()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.config import Settings, is_loopback
+from app.config import Settings, faults_of, is_loopback, is_private
 from app.db import masked
 from tests.conftest import make_settings
 
@@ -16,8 +16,11 @@ SAFE: dict[str, str] = {
     "LIVEKIT_API_SECRET": "s" * 32,
     "BOOTSTRAP_API_KEY": "ik_" + "k" * 29,
     "JOIN_POLICY": "open",
+    "ALLOWED_ORIGINS": "https://hire.example",
+    "LIVEKIT_URL": "wss://livekit.example",
+    "DATABASE_URL": "postgresql://u@h/d",
 }
-RULES = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "BOOTSTRAP_API_KEY", "JOIN_POLICY")
+RULES = tuple(name for name in SAFE if name not in ("ENVIRONMENT", "LIVEKIT_URL"))
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +154,77 @@ def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, ALLOWED_ORIGINS="https://a.example/, https://b.example:8443 ,")
     assert settings.allowed_origins == ("https://a.example", "https://b.example:8443")
     assert read(monkeypatch, ALLOWED_ORIGINS="").allowed_origins == ()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*", "null", "https://*.a.example", "https://a.example/x", "https://a.example?x", "https://a.example#x",
+        "https://A.example", "https://a.example:443", "http://a.example:80", "https://a.example:x", "a.example",
+        "https://", "wss://a.example", "https://user@a.example", "https://é.example", "https://a.example:", "https://[::1",
+        "https://a.example\\.b", "HTTPS://a.example", "https://a.example:08443",
+    ],
+)  # fmt: skip
+def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    message = refusal(monkeypatch, ALLOWED_ORIGINS=f"https://b.example,{origin}")
+    assert "ALLOWED_ORIGINS: number 2 is no origin" in message
+
+
+def test_origins_of_all_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("http://localhost:5173", "http://[::1]:8080", "https://xn--bcher-kva.example", "http://10.0.0.1")
+    assert read(monkeypatch, ALLOWED_ORIGINS=",".join(given)).allowed_origins == given
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "allowed"),
+    [
+        ("LIVEKIT_URL", "wss://livekit.example", True),
+        ("LIVEKIT_URL", "ws://127.0.0.1:7880", True),
+        ("LIVEKIT_URL", "ws://[::1]:7880", True),
+        ("LIVEKIT_URL", "ws://localhost:7880", True),
+        ("LIVEKIT_URL", "ws://livekit.example", False),
+        ("LIVEKIT_URL", "ws://10.0.0.1", False),
+        ("LIVEKIT_URL", "ws://127.0.0.1.nip.io", False),
+        ("LIVEKIT_URL", "ws://127.0.0.1@livekit.example", False),
+        ("LIVEKIT_URL", "https://livekit.example", False),
+        ("LIVEKIT_URL", "livekit.example", False),
+        ("LIVEKIT_URL", "wss://", False),
+        ("LIVEKIT_URL", "wss://[", False),
+        ("LIVEKIT_API_URL", "https://livekit.example", True),
+        ("LIVEKIT_API_URL", "wss://livekit.example", True),
+        ("LIVEKIT_API_URL", "http://livekit:7880", True),
+        ("LIVEKIT_API_URL", "http://livekit.default.svc:7880", True),
+        ("LIVEKIT_API_URL", "http://livekit.default.svc.cluster.local", True),
+        ("LIVEKIT_API_URL", "http://10.1.2.3:7880", True),
+        ("LIVEKIT_API_URL", "ws://[fd00::1]:7880", True),
+        ("LIVEKIT_API_URL", "http://livekit.example", False),
+        ("LIVEKIT_API_URL", "http://8.8.8.8", False),
+        ("LIVEKIT_API_URL", "http://", False),
+        ("LIVEKIT_API_URL", "livekit:7880", False),
+    ],
+)
+def test_the_ways_to_livekit(monkeypatch: pytest.MonkeyPatch, name: str, url: str, allowed: bool) -> None:
+    if allowed:
+        assert not read(monkeypatch, **SAFE | {name: url}).is_local
+    else:
+        assert f"{name}: " in refusal(monkeypatch, **SAFE | {name: url})
+
+
+def test_a_private_host_is_told_by_its_name_alone() -> None:
+    assert not is_private("")
+    assert is_private("169.254.1.1")
+    assert not is_private("local.example")
+
+
+def test_one_message_has_the_faults_of_single_values_and_of_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"PORT": "eightthousand", "ENVIRONMENT": "staging", "LIVEKIT_PREVIOUS_KEYS": "oldsecret"}
+    with pytest.raises(ValidationError) as refused:
+        read(monkeypatch, **given, ALLOWED_ORIGINS="https://user:hush@a.example")
+    lines = faults_of(refused.value)
+    names = [line.partition(":")[0] for line in lines]
+    assert set(names) == {*given, *RULES}
+    assert len(names) == len(set(names))
+    assert not [each for each in ("eightthousand", "staging", "oldsecret", "hush") if each in str(lines)]
 
 
 def test_env_file_of_the_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ async def test_the_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptu
 
 
 def production(**changed: object) -> Settings:
-    return make_settings(environment="production", bootstrap_api_key="ik_" + "x" * 32, **changed)
+    given = {"allowed_origins": PAGE, "database_url": "postgresql://u@h/d", "bootstrap_api_key": "ik_" + "x" * 32}
+    return make_settings(environment="production", **given | changed)
 
 
 async def allowed(app: FastAPI, origin: str) -> str | None:

@@ -1,5 +1,6 @@
 """What handlers ask for: a session with its transaction, the time, the settings' parts, and who calls."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -17,10 +18,12 @@ from starlette.convertors import Convertor, register_url_convertor
 from app.auth import Caller, Scope, authenticate
 from app.config import Settings
 from app.db import transaction
-from app.errors import BodyTooLarge, Unauthorized
+from app.errors import BodyTooLarge, RequestTooSlow, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.policy import JoinPolicy
+
+BODY_WITHIN = 20.0  # seconds in all, however steadily it trickles
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -72,12 +75,19 @@ def get_waits(request: Request) -> Waits:
 
 
 async def read_body(request: Request, *, largest: int) -> bytes:
-    """Return the body, without reading more of it than `largest` bytes. Raises BodyTooLarge."""
+    """Return the body, without reading more of it than `largest` bytes. Raises BodyTooLarge or RequestTooSlow."""
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > largest):
+        raise BodyTooLarge
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > largest:
-            raise BodyTooLarge
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > largest:
+                    raise BodyTooLarge
+    except TimeoutError as error:
+        raise RequestTooSlow from error
     return bytes(body)
 
 

@@ -14,10 +14,12 @@ from starlette.routing import Match
 
 from app.errors import (
     AppError,
+    BodyTooLarge,
     DeliveryNotFound,
     InternalError,
     InterviewNotFound,
     PayloadInvalid,
+    RequestTooSlow,
     WebhookEndpointNotFound,
 )
 from app.instants import rfc3339
@@ -67,7 +69,8 @@ def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
 
 def add_answers(found: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
     """Add errors to what `answers` returned; those that are there already stay once."""
-    for error in errors:
+    late = (RequestTooSlow,) if BodyTooLarge in errors else ()  # whatever has a body may get it too slowly
+    for error in (*errors, *late):
         entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
         examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
         examples[error.code] = {"summary": error.title, "value": _example(error)}

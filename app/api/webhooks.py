@@ -39,6 +39,8 @@ async def verified_event(
     request: Request, settings: CurrentSettings, signature: Annotated[str | None, Depends(signed)]
 ) -> Event:
     """Return the event, once its raw bytes are known to be signed by one of our keys."""
+    if len(request.headers.getlist("Authorization")) > 1:  # a proxy before us may have judged the other one
+        raise WebhookNotSigned
     body = await read_body(request, largest=LARGEST_WEBHOOK)
     verify_webhook(body, signature, settings.livekit_keys)
     return parse_event(body)

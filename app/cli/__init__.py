@@ -1,4 +1,4 @@
-"""interviews serve | worker | migrate | audit | keys | list | show | watch | simulate."""
+"""interviews serve | worker | migrate | audit | doctor | keys | list | show | watch | simulate."""
 
 import argparse
 import signal
@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from app.cli import auditing, finding, keys, serving, watching
+from app.cli import auditing, examining, finding, keys, serving, watching
 from app.cli.progress import progress
 from app.cli.running import database, fail, read_settings
 from app.embedded_postgres import EmbeddedPostgresError
@@ -19,7 +19,7 @@ def main() -> None:
     """Run the command that the arguments name."""
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (serving, auditing, keys, finding, watching):
+    for group in (serving, auditing, examining, keys, finding, watching):
         group.add_commands(commands)
     simulate = commands.add_parser("simulate", help="try a deployment with interviews whose truth is known")
     simulation.add_arguments(simulate)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
+from app.config import Settings, faults_of
 from app.db import create_engine, create_sessionmaker, masked, transaction
 from app.embedded_postgres import embedded_postgres
 from app.errors import DatabaseUnavailable, SchemaBehind
@@ -75,13 +75,7 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [_fault(each["loc"], each["msg"]) for each in error.errors(include_input=False, include_url=False)]
-        fail("The settings are not complete:\n" + "\n".join(faults))
-
-
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]).upper() + ": " if location else ""
-    return name + message.removeprefix("Value error, ")
+        fail("The settings are not complete:\n" + "\n".join(faults_of(error)))
 
 
 def instant(given: str) -> datetime:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.api.protocol import BoundedProtocol
 from app.auth import ensure_bootstrap_key
 from app.cli.running import Commands, database_name, with_engine, with_sessions
 from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
@@ -55,6 +56,8 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=BoundedProtocol,
+        ws="none",
         access_log=False,  # ours names the request
         log_config=None,
         server_header=False,

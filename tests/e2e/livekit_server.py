@@ -83,6 +83,8 @@ class LiveKitServer:
     def __init__(self, binary: Path, folder: Path, *, webhook_urls: Sequence[str]) -> None:
         self.webhook_urls = list(webhook_urls)
         self.api_secret = secrets.token_hex(24)
+        self.more_keys: dict[str, str] = {}  # pairs that it takes besides
+        self.webhook_key = ""  # that signs the webhooks; by default api_key
         self.log = folder / "livekit-server.log"
         self._config = folder / "livekit-server.json"
         self._ports: tuple[int, int, int] | None = None
@@ -144,8 +146,8 @@ class LiveKitServer:
         config = {
             "port": port,
             "bind_addresses": ["127.0.0.1"],
-            "keys": {self.api_key: self.api_secret},
-            "webhook": {"api_key": self.api_key, "urls": self.webhook_urls},
+            "keys": {**self.more_keys, self.api_key: self.api_secret},
+            "webhook": {"api_key": self.webhook_key or self.api_key, "urls": self.webhook_urls},
             "rtc": {
                 "tcp_port": tcp_port,
                 "udp_port": udp_port,

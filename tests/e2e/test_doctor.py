@@ -1,0 +1,101 @@
+"""`interviews doctor` beside a real service and a real LiveKit server, both well and ill."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.outages import OwnStack, fetch
+from tests.e2e.platform import Platform
+from tests.e2e.processes import free_port
+from tests.e2e.service import Service
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+WRONG = "wrong-secret-that-is-long-enough-for-livekit"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What `interviews doctor --json` printed, and its exit code."""
+
+    code: int
+    ok: bool
+    states: dict[str, str]
+    findings: list[dict[str, Any]]
+
+    def of(self, what: str) -> dict[str, Any]:
+        return next(each for each in self.findings if each["what"] == what)
+
+
+def run(service: Service, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "app.cli", "doctor", *arguments],
+        env={**service.env, **changed},
+        cwd=service.log.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def doctor(service: Service, **changed: str) -> Told:
+    done = run(service, "--json", **changed)
+    assert "Traceback" not in done.stderr, done.stderr
+    told = json.loads(done.stdout)
+    states = {each["what"]: each["state"] for each in told["findings"]}
+    return Told(done.returncode, told["ok"], states, told["findings"])
+
+
+async def test_all_is_well(stack: Stack, platform: Platform) -> None:
+    await platform.schedule(instructions="x" * 5000)
+    told = doctor(stack.service)
+    assert (told.code, told.ok) == (0, True), told
+    assert set(told.states) == {
+        "kind of database", "database", "clock of the database", "migrations", "bootstrap key", "token size",
+        "clock of LiveKit", "LiveKit and its keys", "webhook",
+    }  # fmt: skip
+    assert told.of("token size")["state"] == "warn"
+    assert {state for what, state in told.states.items() if what != "token size"} == {"ok"}
+    assert await fetch(stack, "SELECT count(*) FROM probes") == 0
+    assert await fetch(stack, "SELECT count(*) FROM timeline WHERE detail::text LIKE '%doctor%'") == 0
+    shown = run(stack.service)
+    assert shown.returncode == 0
+    assert "ok     webhook                it arrived and was verified" in shown.stdout
+
+
+def test_each_fault_is_told(stack: Stack) -> None:
+    service = stack.service
+    elsewhere = f"127.0.0.1:{free_port()}"
+
+    told = doctor(service, LIVEKIT_API_SECRET=WRONG)
+    assert (told.code, told.ok) == (1, False)
+    assert "Compare LIVEKIT_API_KEY" in told.of("LiveKit and its keys")["todo"]
+    assert told.states["webhook"] == "fault"
+
+    told = doctor(service, LIVEKIT_API_URL=f"http://{elsewhere}")
+    assert (told.states["clock of LiveKit"], told.states["LiveKit and its keys"]) == ("fault", "fault")
+
+    told = doctor(service, DATABASE_URL=f"postgresql://u:hush@{elsewhere}/d")
+    assert (told.code, told.states["database"], told.states["LiveKit and its keys"]) == (1, "fault", "ok")
+    assert "hush" not in str(told)
+
+    told = doctor(service, BOOTSTRAP_API_KEY="ik_another")
+    assert (told.code, told.states["bootstrap key"]) == (0, "warn")
+
+
+@pytest.mark.slow
+async def test_a_webhook_that_does_not_arrive(own_stack: OwnStack) -> None:
+    with own_stack() as stack:
+        stack.service.stop()
+        told = doctor(stack.service)
+        stack.service.start()
+        assert (told.code, told.states["webhook"]) == (1, "fault")
+        assert "webhook.urls" in told.of("webhook")["todo"]
+        assert {state for what, state in told.states.items() if what != "webhook"} == {"ok"}
+        assert await fetch(stack, "SELECT count(*) FROM probes") == 0

@@ -1,0 +1,106 @@
+"""The doctor's judgements; what it sees of a real set-up is in tests/e2e/test_doctor.py."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.db import create_engine, create_sessionmaker
+from app.doctor import Finding, State, examine, judge_clock, table
+from app.events import Recorded, record
+from app.livekit import Event
+from app.livekit_server import clock_of
+from app.main import signer_of, waits_of
+from app.models import PROBE_ROOM, Probe
+from tests.conftest import make_settings
+
+
+@pytest.mark.parametrize(
+    ("off", "state", "seen"),
+    [
+        (0, State.OK, ""),
+        (4, State.OK, ""),
+        (-4, State.OK, ""),
+        (6, State.WARN, "ahead of ours"),
+        (-6, State.WARN, "behind ours"),
+        (61, State.FAULT, "ahead of ours"),
+        (-60, State.FAULT, "behind ours"),
+    ],
+)
+def test_a_clock_is_judged_by_livekits_leeway(off: int, state: State, seen: str) -> None:
+    now = datetime.now(UTC)
+    finding = judge_clock("clock", now + timedelta(seconds=off), now)
+    assert finding.state is state
+    assert seen in finding.seen
+    assert bool(finding.todo) is (state is not State.OK)
+
+
+def test_a_server_that_does_not_tell_the_time_is_no_fault() -> None:
+    assert judge_clock("clock", None, datetime.now(UTC)).state is State.WARN
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"Date: Sun, 22 Nov 2026 21:00:00 GMT\r\n", datetime(2026, 11, 22, 21, tzinfo=UTC)),
+        (b"Date: soon\r\n", None),
+        (b"", None),
+    ],
+)
+async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime | None) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n" + header + b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        for scheme in ("http", "ws"):
+            assert await clock_of(f"{scheme}://127.0.0.1:{port}") == told
+
+
+async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:
+    room, now = PROBE_ROOM + uuid4().hex, datetime.now(UTC)
+    event = Event("EV_1", "room_started", now, room, "RM_1", now, None)
+    waits = waits_of(make_settings())
+    async with sessions.begin() as session:
+        assert await record(session, event=event, now=now, waits=waits) is Recorded.IGNORED
+        session.add(Probe(room=room))
+        await session.flush()
+        assert await record(session, event=event, now=now, waits=waits) is Recorded.RECORDED
+        assert await record(session, event=event, now=now + timedelta(1), waits=waits) is Recorded.IGNORED
+        probe = await session.get_one(Probe, room, populate_existing=True)
+        assert probe.arrived_at == now
+
+
+async def test_a_database_that_fails_is_a_finding(own_database: str) -> None:
+    """Whatever is wrong with it, the doctor goes on to LiveKit, and nothing is raised."""
+    settings = make_settings(livekit_url="ws://127.0.0.1:9", database_url=own_database)
+    for statement in ("DROP TABLE api_keys CASCADE", "DROP TABLE interviews CASCADE", "DROP TABLE alembic_version"):
+        engine = create_engine(own_database)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+        sessions = create_sessionmaker(engine)
+        findings = await examine(settings, sessions, signer=signer_of(settings), now=datetime.now(UTC))
+        await engine.dispose()
+        states = {finding.what: finding.state for finding in findings}
+        assert states["database"] is State.OK
+        assert states["LiveKit and its keys"] is states["webhook"] is State.FAULT
+        assert all(finding.todo for finding in findings if finding.state is not State.OK)
+        if "alembic" in statement:
+            assert states["migrations"] is State.FAULT
+        else:
+            assert states["bootstrap key"] is State.FAULT
+
+
+def test_the_table_says_what_to_do() -> None:
+    shown = table([Finding("database", State.OK, "Postgres 18"), Finding("webhook", State.FAULT, "none", "Look.")])
+    assert shown.splitlines() == [
+        "ok     database  Postgres 18",
+        "fault  webhook   none",
+        "                 -> Look.",
+    ]

@@ -1,0 +1,156 @@
+"""What the server takes from a connection, and for how long: real sockets, with limits that a test can wait for."""
+
+import asyncio
+import importlib
+import json
+import pkgutil
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from app import api
+from app.api import deps, protocol
+from tests.sockets import line, serving
+
+SHORT = 0.3  # seconds
+POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_WITHIN", SHORT)
+    monkeypatch.setattr(protocol, "BODY_WITHIN", 3 * SHORT)
+    monkeypatch.setattr(deps, "BODY_WITHIN", SHORT)
+
+
+def problem(answer: bytes) -> tuple[int, str]:
+    """Return the status and the code of an answer that every browser takes as safe."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    assert b"content-type: application/problem+json" in lines
+    assert b"x-content-type-options: nosniff" in lines
+    found = json.loads(body)
+    assert found["status"] == int(head.split()[1])
+    return found["status"], found["code"]
+
+
+def assert_too_slow(answer: bytes) -> None:
+    """Who sends on after the server has closed may lose the answer to the reset that this brings."""
+    assert not answer or problem(answer) == (408, "request_too_slow")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"no http\r\n\r\n", 400, "request_invalid"),
+        (GET + b"Content-Length: x\r\n\r\n", 400, "request_invalid"),
+        (GET + b"X-A: " + b"a" * 40_000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (GET + b"X-A: " + b"a" * 40_000, 431, "headers_too_large"),
+        (GET + b"X-A: a\r\n" * 5_000, 431, "headers_too_large"),
+        (b"GET /" + b"a" * 40_000, 431, "headers_too_large"),
+        (GET + b"X-A: ", 408, "request_too_slow"),
+        (POST + b"Content-Length: 100\r\n\r\nab", 408, "request_too_slow"),
+    ],
+)
+async def test_what_is_no_request_is_answered_and_closed(app: FastAPI, sent: bytes, status: int, code: str) -> None:
+    async with serving(app) as port, line(port) as client:
+        await client.say(sent)
+        assert problem(await client.rest()) == (status, code)
+
+
+@pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
+async def test_who_trickles_is_cut_off(app: FastAPI, begun: bytes) -> None:
+    async with serving(app) as port, line(port) as client:
+        await client.say(begun)
+        _, answer = await asyncio.gather(client.trickle(), client.rest())
+        assert_too_slow(answer)
+
+
+async def test_a_body_that_nobody_reads_ends_too(app: FastAPI) -> None:
+    """The handler has answered; uvicorn alone would listen to what trickles after it for ever."""
+    async with serving(app) as port, line(port) as client:
+        await client.say(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        _, answer = await asyncio.gather(client.trickle(), client.rest())
+        assert problem(answer) == (404, "not_found")
+
+
+async def test_a_silent_connection_is_closed_without_a_word(app: FastAPI) -> None:
+    """A browser opens connections that it may never use."""
+    async with serving(app) as port, line(port) as client:
+        assert await client.rest() == b""
+
+
+async def test_the_second_request_of_a_connection_has_the_same_limits(app: FastAPI) -> None:
+    async with serving(app) as port, line(port) as client:
+        await client.say(GET + b"\r\n")
+        assert b"200 OK" in await client.reader.readuntil(b"}")
+        await client.say(GET + b"\r\n")
+        assert b"200 OK" in await client.reader.readuntil(b"}")
+        await client.say(GET)
+        _, answer = await asyncio.gather(client.trickle(), client.rest())
+        assert_too_slow(answer)
+
+
+async def test_an_announced_body_that_is_too_large_is_refused_before_it_comes(app: FastAPI) -> None:
+    async with serving(app) as port, line(port) as client:
+        await client.say(POST + b"Content-Length: 99999999999999999999\r\n\r\n")
+        assert problem(await client.rest())[0] in (400, 413)
+        async with line(port) as other:
+            await other.say(POST + b"Content-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
+            assert problem(await other.rest()) == (413, "body_too_large")
+
+
+async def test_a_hundred_megabytes_in_chunks_are_cut_off(app: FastAPI) -> None:
+    async with serving(app) as port, line(port) as client:
+        await client.say(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        while sent < 100 and not client.reader.at_eof():
+            await client.say(b"%x\r\n%s\r\n" % (MEGABYTE, b"x" * MEGABYTE))
+            sent += 1
+            if client.writer.is_closing() or client.reader.exception():
+                break
+        assert sent < 20  # two are read, one is dropped, the rest is what fits into the buffers on the way
+
+
+async def test_a_slow_handler_is_not_taken_for_a_slow_client(app: FastAPI) -> None:
+    async def slow() -> Response:
+        await asyncio.sleep(4 * SHORT)
+        return Response("done")
+
+    app.add_api_route("/slow", slow, methods=["POST"])
+    async with serving(app) as port, line(port) as client:
+        await client.say(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" * 2)  # the second has to wait
+        assert await client.reader.readuntil(b"done")
+        assert await client.reader.readuntil(b"done")
+
+
+async def test_a_client_that_does_not_read_is_given_up(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_WITHIN", 500)
+    ended = asyncio.Event()
+
+    async def large() -> Response:
+        return Response(b"x" * 64 * MEGABYTE)
+
+    class Watched(protocol.BoundedProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            ended.set()
+
+    monkeypatch.setattr("tests.sockets.BoundedProtocol", Watched)
+    app.add_api_route("/large", large)
+    async with serving(app) as port, line(port) as client:
+        await client.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(ended.wait(), 30)
+
+
+def test_every_body_is_read_where_its_limits_are() -> None:
+    """FastAPI's own reading knows no limit."""
+    modules = [importlib.import_module(f"app.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+    routers = [module.router for module in modules if isinstance(getattr(module, "router", None), APIRouter)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    assert "/webhooks/livekit" in [route.path for route in routes]
+    assert [route.path for route in routes if route.body_field is not None] == []
