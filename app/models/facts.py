@@ -1,0 +1,101 @@
+"""The facts about an interview."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+from app.lifecycle import Outcome, Role
+from app.models.checks import one_of
+
+
+class Connection(Base):
+    """One LiveKit participant sid. The orders are the timeline ids of the webhooks that told of it."""
+
+    __tablename__ = "connections"
+    __table_args__ = (
+        CheckConstraint(one_of("role", Role), name="role"),
+        CheckConstraint(one_of("outcome", Outcome), name="outcome"),
+    )
+
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"), primary_key=True)
+    sid: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    room_sid: Mapped[str]
+    identity: Mapped[str]
+    role: Mapped[Role]
+    joined_at: Mapped[datetime]
+    joined_order: Mapped[int]
+    left_at: Mapped[datetime | None]
+    left_order: Mapped[int | None]
+    leave_reason: Mapped[str | None]
+    outcome: Mapped[Outcome | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    seen_at: Mapped[datetime | None]
+    missing_at: Mapped[datetime | None]
+
+
+class Room(Base):
+    """One LiveKit room sid: a room name lives again, under a new sid, when somebody joins after its end."""
+
+    __tablename__ = "rooms"
+    __table_args__ = (
+        Index("ix_rooms_open", "interview_id", postgresql_where=text("ended_at IS NULL AND missing_at IS NULL")),
+    )
+
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"), primary_key=True)
+    sid: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    missing_at: Mapped[datetime | None]
+
+
+class JoinRequest(Base):
+    """A call of join and how it was answered: TOKEN_ISSUED or the error's code. Append only.
+
+    `address` is a keyed hash, made for this interview alone, and kept only where the join policy asks for something.
+    """
+
+    __tablename__ = "join_requests"
+    __table_args__ = (Index("ix_join_requests_interview_id_at", "interview_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
+    attempt: Mapped[int]
+    at: Mapped[datetime]
+    answer: Mapped[str]
+    address: Mapped[bytes | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class WrongTry(Base):
+    """A wrong phone number or invite of the last hour. What is older is deleted with the next one."""
+
+    __tablename__ = "wrong_tries"
+    __table_args__ = (Index("ix_wrong_tries_interview_id_at", "interview_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
+    at: Mapped[datetime]
+    address: Mapped[bytes]
+
+
+class Report(Base):
+    """POST .../complete: what the agent said of an attempt, once for each outcome."""
+
+    __tablename__ = "reports"
+    __table_args__ = (CheckConstraint(one_of("outcome", Outcome), name="outcome"),)
+
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    outcome: Mapped[Outcome] = mapped_column(primary_key=True)
+    said_at: Mapped[datetime]
+    last_said_at: Mapped[datetime]
+    summary: Mapped[str | None]
+    result: Mapped[Any | None] = mapped_column(JSONB)

@@ -1,0 +1,151 @@
+"""The interview: one flat row with all that join needs."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, event, inspect, text
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import Mapped, Mapper, mapped_column, validates
+
+from app.db import Base
+from app.lifecycle import EndReason, Status
+from app.models.checks import one_of
+from app.models.rooms import room_name
+from app.search_text import searchable
+
+SEARCHED = ("participant_name", "job_title", "phone_number")
+
+
+def _search_text(context: DefaultExecutionContext) -> str:
+    """Return the search_text of a row that is inserted, whichever way it is."""
+    row = context.get_current_parameters()  # type: ignore[no-untyped-call] # SQLAlchemy has not annotated it
+    return searchable(**{name: row[name] for name in SEARCHED})
+
+
+class Interview(Base):
+    """An interview: all that join needs, and what its facts say as of settled_at. max_duration is in seconds.
+
+    `context` is the agent's alone: no token carries it, and it is read only where it is asked for. `sequence` counts
+    the changes.
+    """
+
+    __tablename__ = "interviews"
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), name="status"),
+        CheckConstraint(one_of("end_reason", EndReason), name="end_reason"),
+        Index("ix_interviews_organization_id_created_at_id", "organization_id", "created_at", "id"),
+        Index("ix_interviews_organization_id_status_created_at_id", "organization_id", "status", "created_at", "id"),
+        Index(
+            "ix_interviews_live",
+            "id",
+            postgresql_where=text("status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING')"),
+        ),
+        Index(
+            "ix_interviews_next_deadline_at",
+            "next_deadline_at",
+            postgresql_where=text("next_deadline_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_interviews_organization_id_job_post_id_created_at_id",
+            "organization_id",
+            "job_post_id",
+            "created_at",
+            "id",
+        ),
+        Index("ix_interviews_organization_id_application_id", "organization_id", "application_id"),
+        Index("ix_interviews_organization_id_candidate_id", "organization_id", "candidate_id"),
+        Index("ix_interviews_organization_id_updated_at_id", "organization_id", "updated_at", "id"),
+        Index(
+            "ix_interviews_organization_id_opens_at",
+            "organization_id",
+            "opens_at",
+            postgresql_where=text("opens_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_interviews_search_text",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+    )
+
+    # Made here, and the sentinel: only so does SQLAlchemy insert many in one statement.
+    id: Mapped[uuid.UUID] = mapped_column(
+        primary_key=True, default=uuid.uuid4, insert_sentinel=True, server_default=text("gen_random_uuid()")
+    )
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
+    candidate_id: Mapped[str]
+    application_id: Mapped[str]
+    job_post_id: Mapped[str]
+    participant_name: Mapped[str]
+    phone_number: Mapped[str]
+    job_title: Mapped[str]
+    company_name: Mapped[str]
+    instructions: Mapped[str]
+    max_duration: Mapped[int]
+    opens_at: Mapped[datetime | None]
+    closes_at: Mapped[datetime | None]
+
+    invite_hash: Mapped[bytes | None]
+    invite_expires_at: Mapped[datetime | None]
+
+    context: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True), deferred=True)
+
+    # What `q` looks into; it follows name, job title and phone number by itself.
+    search_text: Mapped[str] = mapped_column(default=_search_text, server_default=text("''"), deferred=True)
+
+    sequence: Mapped[int] = mapped_column(server_default=text("0"))
+    attempt: Mapped[int] = mapped_column(server_default=text("1"))
+    status: Mapped[Status] = mapped_column(server_default=text("'READY_TO_JOIN'"))
+    end_reason: Mapped[EndReason | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    talk_time: Mapped[timedelta] = mapped_column(server_default=text("'0'"))
+    talking_since: Mapped[datetime | None]
+
+    # The decision: how the attempt ended, as first stored. A completion report may amend status and end_reason.
+    decided_cause: Mapped[str | None]
+    decided_status: Mapped[Status | None]
+    decided_end_reason: Mapped[EndReason | None]
+
+    # Statements, and what this service itself did, of the current attempt.
+    cancelled_at: Mapped[datetime | None]
+    asked_at: Mapped[datetime | None]
+    room_gone_at: Mapped[datetime | None]
+    dispatches: Mapped[int] = mapped_column(server_default=text("0"))
+    dispatched_at: Mapped[datetime | None]
+    told: Mapped[timedelta | None]
+    revivals: Mapped[int] = mapped_column(server_default=text("0"))
+    opened_by_join: Mapped[int] = mapped_column(server_default=text("0"))
+
+    # The row is the job: due at next_deadline_at, unless somebody has it on lease or it was put off.
+    next_deadline_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    settled_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+    @property
+    def room_name(self) -> str:
+        return room_name(self.id, self.attempt)
+
+    @property
+    def candidate_identity(self) -> str:
+        return f"candidate-{self.candidate_id}"
+
+    @validates("updated_at")
+    def _never_set_back(self, _: str, value: datetime) -> datetime:
+        """Whoever waited for the lock comes with an older instant; a walk by updated_at relies on it only growing."""
+        before: datetime | None = self.__dict__.get("updated_at")
+        return max(before, value) if before else value
+
+
+@event.listens_for(Interview, "before_update")
+def _keep_search_text(_mapper: Mapper[Interview], _connection: DatabaseConnection, interview: Interview) -> None:
+    attributes = inspect(interview).attrs
+    if any(attributes[name].history.has_changes() for name in SEARCHED):
+        interview.search_text = searchable(**{name: getattr(interview, name) for name in SEARCHED})
