@@ -43,7 +43,13 @@ async def test_a_link_is_made(stage: Stage) -> None:
 
 
 async def test_without_a_page_on_file_there_is_the_secret_alone(sessions: Sessions) -> None:
-    outside = {"environment": "production", "livekit_api_key": "APIkey"}
+    outside = {
+        "environment": "production",
+        "livekit_api_key": "APIkey",
+        "livekit_url": "wss://livekit.example",
+        "allowed_origins": ("https://jobs.example",),
+        "database_url": "postgresql://db.example/interviews",
+    }
     async with behind(sessions, "invite", **outside) as stage:
         answer = await stage.call(await stage.new(), "invite")
         assert answer.json()["url"] is None

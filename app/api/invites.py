@@ -78,7 +78,7 @@ async def invite_candidate(
     session: Session,
     now: Now,
     settings: CurrentSettings,
-    body: Annotated[NewInvite, Depends(json_body(NewInvite))],
+    body: Annotated[NewInvite, Depends(json_body(NewInvite, required=False))],
 ) -> Invite:
     """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
     response.headers["Cache-Control"] = "no-store"

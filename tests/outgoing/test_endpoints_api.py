@@ -243,6 +243,9 @@ def test_private_targets_are_for_a_laptop_unless_somebody_says_so() -> None:
         "environment": "production",
         "livekit_api_secret": "s" * 32,
         "bootstrap_api_key": "k" * 32,
+        "livekit_url": "wss://livekit.example",
+        "allowed_origins": ("https://jobs.example",),
+        "database_url": "postgresql://db.example/interviews",
     }
     assert make_settings().webhooks_to_private
     assert not make_settings(webhook_allow_private=False).webhooks_to_private
