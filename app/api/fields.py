@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from app.instants import rfc3339
 
@@ -105,6 +106,8 @@ def _whole(value: object) -> object:
 
 
 MaxDuration = Annotated[int, Strict(), Field(ge=60, le=14_400, description="seconds"), BeforeValidator(_whole)]
+TEXT_OR_NUMBER: JsonDict = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
+"""What the document says of a text for which its digits may come as a JSON number."""
 Text = Annotated[str, AfterValidator(_storable)]
 ParticipantName = Annotated[Text, AfterValidator(_within_name_limit)]
 OpaqueId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$", description="1 to 128 printable ASCII characters")]

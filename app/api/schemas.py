@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validat
 from pydantic.alias_generators import to_camel
 
 from app.api.fields import (
+    TEXT_OR_NUMBER,
     GivenInstant,
     Instant,
     MaxDuration,
@@ -35,12 +36,11 @@ LARGEST_CONTEXT = 64 * 1024  # bytes of UTF-8
 class JoinRequest(Shape):
     """What a candidate's frontend sends; all of it may be missing, and what else it sends is not looked at."""
 
-    model_config = ConfigDict(alias_generator=to_camel, coerce_numbers_to_str=True)
-
     phone_number: str | None = Field(
         default=None,
+        coerce_numbers_to_str=True,
         description="The candidate's, in any spelling: asked for by the join policy 'phone'. A number is its digits.",
-        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]},
+        json_schema_extra=TEXT_OR_NUMBER,
         examples=["+966 50 987 6543"],
     )
     invite: str | None = Field(

@@ -19,6 +19,7 @@ from app.api.deps import (
     body_documentation,
     json_body,
 )
+from app.api.fields import TEXT_OR_NUMBER
 from app.api.knocks import POLICY_ERRORS, CurrentKnock
 from app.api.problems import answers
 from app.errors import (
@@ -81,7 +82,10 @@ class TokenRequest(BaseModel):
     )
 
     phone_number: str | None = Field(
-        None, validation_alias=_either("phone_number", "phoneNumber"), coerce_numbers_to_str=True
+        None,
+        validation_alias=_either("phone_number", "phoneNumber"),
+        coerce_numbers_to_str=True,
+        json_schema_extra=TEXT_OR_NUMBER,
     )
     invite: str | None = None
 
