@@ -1,7 +1,7 @@
 """Admission: whether the join policy lets somebody in, and how often they may be wrong.
 
 A right invite is let in whatever happened before: it can't be guessed. A phone number can: so the tries of an interview
-are put in an order, by a lock, and the limits hold for the right number as for the wrong ones (docs/decisions/0005).
+are put in an order, by a lock, and the limits hold for the right number as for the wrong ones (docs/decisions/0007).
 """
 
 import hashlib
