@@ -13,7 +13,7 @@ from sqlalchemy import case, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import MissingScope, Unauthorized
+from app.errors import BootstrapKeyTaken, MissingScope, Unauthorized
 from app.models import ApiKey, Organization
 
 
@@ -60,8 +60,11 @@ async def authenticate(session: AsyncSession, *, key: str) -> Caller:
 async def ensure_bootstrap_key(session: AsyncSession, *, organization_id: uuid.UUID, key: str) -> None:
     """Make BOOTSTRAP_API_KEY the organization's first key, with all scopes; another value replaces the one before.
 
-    One that was revoked stays so.
+    One that was revoked stays so. Raises BootstrapKeyTaken for a key that goes by another name already.
     """
+    taken = select(ApiKey.name).where(ApiKey.key_hash == hash_key(key), ApiKey.name != BOOTSTRAP_KEY_NAME)
+    if name := await session.scalar(taken):
+        raise BootstrapKeyTaken(f"BOOTSTRAP_API_KEY is the key '{name}' already. Set another one.")
     fresh = insert(ApiKey).values(
         organization_id=organization_id,
         name=BOOTSTRAP_KEY_NAME,

@@ -32,7 +32,13 @@ Seconds = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """The settings of one process. The README lists all of them."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,  # a variable that compose or a chart sets to nothing is not set
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     environment: Literal["local", "production"] = "local"
     host: str = "127.0.0.1"
@@ -50,6 +56,7 @@ class Settings(BaseSettings):
     invite_url: str = ""
     client_metadata_updates: bool = False
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
     run_worker: bool = True
     candidate_grace: Seconds = 120
@@ -79,6 +86,17 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _parse_proxies(cls, value: object) -> object:
+        """Read `10.0.0.0/8,192.0.2.7`."""
+        if not isinstance(value, str):
+            return value
+        found = tuple(each.strip() for each in value.split(",") if each.strip())
+        for each in found:
+            ipaddress.ip_network(each, strict=False)
+        return found
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:

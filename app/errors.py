@@ -206,6 +206,10 @@ class DatabaseUnavailable(AppError):
         super().__init__(headers={"Retry-After": "2"})
 
 
+class BootstrapKeyTaken(Exception):
+    """BOOTSTRAP_API_KEY goes by another name already: for the operator, at the start."""
+
+
 class SchemaBehind(AppError):
     code, status, title = "schema_behind", 503, "The database's schema is older than the code"
     detail = "Run 'interviews migrate' against the same DATABASE_URL."

@@ -56,14 +56,18 @@ def fingerprint_of(*, method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
 
 
-async def kept_answer(session: AsyncSession, *, call: Call, now: datetime) -> Answer | None:
-    """Return what the call was answered before, once no other one under its key is under way; None: it is the first.
+async def take_turn(session: AsyncSession, *, call: Call) -> bool:
+    """Tell whether no other call under the key is under way; then none is until the transaction ends.
 
-    Others under the key then wait until the transaction ends. Raises IdempotencyKeyReused.
+    Never waits: whoever waited in the database would hold a connection, and many of them all that joins need.
     """
     # A lock, not an early insert: a transaction that has its id before it locks an interview disorders the changes.
     turn = func.hashtextextended(f"{call.organization_id} {call.key}", 0)
-    await session.execute(select(func.pg_advisory_xact_lock(turn)))
+    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(turn))))
+
+
+async def kept_answer(session: AsyncSession, *, call: Call, now: datetime) -> Answer | None:
+    """Return what the call was answered before; None: it is the first. Raises IdempotencyKeyReused."""
     row = await session.scalar(
         select(IdempotencyKey).where(
             IdempotencyKey.organization_id == call.organization_id,

@@ -6,6 +6,7 @@ at another Postgres server, as a role that may create databases.
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,7 @@ def make_settings(**changed: Any) -> Settings:
         "invite_url": "",
         "client_metadata_updates": False,
         "allowed_origins": (),
+        "trusted_proxies": (),
         "bootstrap_api_key": API_KEY,
         "livekit_api_url": None,
         "run_worker": True,
@@ -198,6 +200,12 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as on a terminal: where a shell runs the tests in its background, their processes would ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, ensure_bootstrap_key, hash_key, revoke_key
+from app.errors import BootstrapKeyTaken
 from app.interviews.schedule import ensure_default_organization
 from app.models import ApiKey
 from tests.conftest import API_KEY, AUTHORIZED
@@ -188,3 +189,13 @@ async def test_the_name_of_a_key_is_its_own(sessions: Sessions) -> None:
         for is_made in (True, False):
             made = await create_key(session, organization_id=organization_id, name="k", scopes=[Scope.READ], now=now)
             assert bool(made) == is_made
+
+
+async def test_the_bootstrap_key_is_no_other_key(sessions: Sessions) -> None:
+    async with sessions.begin() as session:
+        organization_id = await ensure_default_organization(session)
+        now = datetime.now(UTC)
+        made = await create_key(session, organization_id=organization_id, name="platform", scopes=[Scope.READ], now=now)
+        assert made
+        with pytest.raises(BootstrapKeyTaken, match="'platform'"):
+            await ensure_bootstrap_key(session, organization_id=organization_id, key=made[1])

@@ -297,3 +297,19 @@ def test_a_value_out_of_range_names_its_setting(monkeypatch: pytest.MonkeyPatch,
 )
 def test_a_database_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    assert f"{rule}: " in refusal(monkeypatch, **SAFE | {rule: ""})
+
+
+@pytest.mark.parametrize("given", ["10.0.0.0/8", " 192.0.2.7 , ::1", ""])
+def test_proxies_that_are_trusted(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    expected = tuple(each.strip() for each in given.split(",") if each.strip())
+    assert read(monkeypatch, TRUSTED_PROXIES=given).trusted_proxies == expected
+
+
+@pytest.mark.parametrize("given", ["*", "proxy.example", "10.0.0.0/40", "10.0.0.1;10.0.0.2"])
+def test_what_is_no_proxys_address_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    assert "trusted_proxies" in refusal(monkeypatch, TRUSTED_PROXIES=given)

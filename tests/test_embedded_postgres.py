@@ -28,13 +28,11 @@ PATIENCE = 60  # seconds; a bound for what hangs, nothing is measured by it
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
 
-# Says where the server is, stays until it gets a line, says so when it has left. Where the tests run in the background
-# of a shell Ctrl-C is ignored, and this would inherit it.
+# Says where the server is, stays until it gets a line, says so when it has left.
 SHARE = """
-import signal, sys
+import sys
 from pathlib import Path
 from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
     print(server.url(), flush=True)
     sys.stdin.readline()
@@ -47,7 +45,6 @@ import fcntl, signal, sys, termios
 from pathlib import Path
 from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
     try:
         print(server.url(), flush=True)
@@ -556,7 +553,7 @@ async def test_ctrl_c_in_the_terminal_leaves_the_server_to_the_service(folder: P
 
 def test_interrupt_of_the_process_group_leaves_the_server_to_the_service(folder: Path) -> None:
     data = folder / "pg"
-    ignoring = SHARE.replace("signal.default_int_handler", "signal.SIG_IGN")
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + SHARE
     with python(ignoring, data, start_new_session=True) as process:
         url = read_line(process)
         server = postmaster_pid(data)

@@ -16,12 +16,12 @@ from fastapi.routing import APIRoute
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.api import calls, schedule
+from app.api import calls, idempotency, schedule
 from app.api.idempotency import IdempotentRoute
 from app.auth import Scope, hash_key
 from app.config import Settings
 from app.db import create_engine, create_sessionmaker, transaction
-from app.idempotency import Call, forget_answers, kept_answer
+from app.idempotency import Call, forget_answers, kept_answer, take_turn
 from app.main import create_app
 from app.models import ApiKey, Change, IdempotencyKey, Interview, Organization, TimelineEntry
 from tests.calls import NEW, problem_of
@@ -214,7 +214,9 @@ async def test_what_has_expired_is_forgotten(client: httpx.AsyncClient, sessions
 async def test_waiting_for_a_turn_takes_no_transaction_id(own_engine: AsyncEngine) -> None:
     """With one that is older than an interview's lock the feed of changes would be out of order."""
     async with transaction(create_sessionmaker(own_engine)) as session:
-        assert await kept_answer(session, call=Call(uuid.UUID(int=1), KEY, b""), now=datetime.now(UTC)) is None
+        call = Call(uuid.UUID(int=1), KEY, b"")
+        assert await take_turn(session, call=call)
+        assert await kept_answer(session, call=call, now=datetime.now(UTC)) is None
         assert await session.scalar(ASSIGNED) is None
 
 
@@ -235,8 +237,17 @@ async def test_of_two_different_calls_at_once_one_is_refused(own_engine: AsyncEn
     assert await count(sessions) == 1
 
 
-async def test_while_one_fails_the_one_that_waits_acts(own_engine: AsyncEngine, settings: Settings) -> None:
+async def test_while_one_fails_the_one_that_waits_acts(
+    own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first is ended from outside in the middle of it: nothing of it stays, and its key is free."""
+    turns: list[bool] = []
+
+    async def counted(session: AsyncSession, *, call: Call) -> bool:
+        turns.append(await take_turn(session, call=call))
+        return turns[-1]
+
+    monkeypatch.setattr(idempotency, "take_turn", counted)
     sessions = create_sessionmaker(own_engine)
     async with client_of(create_app(settings, sessions)) as client, sessions() as blocking:
         await blocking.execute(text("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE"))
@@ -244,7 +255,8 @@ async def test_while_one_fails_the_one_that_waits_acts(own_engine: AsyncEngine, 
         waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = :kind"
         pid = await seen(sessions, waiting, kind="relation")  # it has scheduled, and can't store the answer
         second = asyncio.create_task(post(client))
-        await seen(sessions, waiting, kind="advisory")
+        while turns[:2] != [True, False]:  # noqa: ASYNC110 - what is waited for is the other task's
+            await asyncio.sleep(0.01)
         async with sessions.begin() as session:
             await session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         problem_of(await first, 503, "database_unavailable")

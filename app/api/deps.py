@@ -180,7 +180,6 @@ CurrentPolicy = Annotated[JoinPolicy, Depends(get_policy)]
 CurrentWaits = Annotated[Waits, Depends(get_waits)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
-Admin = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
 

@@ -32,7 +32,7 @@ def with_etag(errors: Responses, *, status: int = 200) -> Responses:
 
 
 def etag_of(interview: models.Interview) -> str:
-    """Return the entity tag, a strong one: the sequence counts every change."""
+    """Return the entity tag: the sequence counts every change of what an edit can change, and of the status."""
     return f'"{interview.sequence}"'
 
 

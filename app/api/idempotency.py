@@ -1,5 +1,6 @@
 """Idempotency-Key: a router made with `route_class=IdempotentRoute` takes it on each of its POST calls."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
@@ -7,16 +8,19 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
 from app.api.deps import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, get_now, read_body
 from app.api.problems import add_answers
 from app.auth import Scope
 from app.db import transaction
-from app.errors import BodyTooLarge, IdempotencyKeyReused, PayloadInvalid
-from app.idempotency import Answer, Call, fingerprint_of, keep_answer, kept_answer
+from app.errors import BodyTooLarge, DatabaseUnavailable, IdempotencyKeyReused, PayloadInvalid
+from app.idempotency import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 
 NAME = "Idempotency-Key"
+LONGEST_WAIT = 5.0  # seconds, for a call under the same key that is under way
+LOOK_AGAIN = 0.05  # seconds
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -78,14 +82,32 @@ async def _once(
     key = _key_of(request)
     body = await read_body(request, largest=largest)
     fingerprint = fingerprint_of(method=request.method, path=request.url.path, body=body)
-    call, now = Call(caller.organization_id, key, fingerprint), get_now()
-    async with transaction(request.app.state.sessions) as session:
-        if kept := await kept_answer(session, call=call, now=now):
-            return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
-        request.state.caller, request.state.session = caller, session
-        response = await handle(Request(request.scope, _received(body)))
-        if response.status_code < 300:
-            await keep_answer(session, call=call, answer=_answer_of(response), now=now)
+    call = Call(caller.organization_id, key, fingerprint)
+    for _ in range(round(LONGEST_WAIT / LOOK_AGAIN)):
+        async with transaction(request.app.state.sessions) as session:
+            request.state.caller, request.state.session = caller, session
+            answer = await _answered(session, Request(request.scope, _received(body)), handle, call)
+        if answer:
+            return answer
+        await asyncio.sleep(LOOK_AGAIN)
+    raise DatabaseUnavailable  # passing, as the call under way will be over
+
+
+async def _answered(
+    session: AsyncSession, request: Request, handle: Callable[[Request], Awaitable[Response]], call: Call
+) -> Response | None:
+    """Return the answer, kept or new; None while another call under the key is under way."""
+    now = get_now()
+    kept = await kept_answer(session, call=call, now=now)
+    if kept is None:
+        if not await take_turn(session, call=call):
+            return None
+        kept = await kept_answer(session, call=call, now=now)  # by the one whose turn was before
+    if kept:
+        return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
+    response = await handle(request)
+    if response.status_code < 300:
+        await keep_answer(session, call=call, answer=_answer_of(response), now=now)
     return response
 
 

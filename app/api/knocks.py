@@ -27,7 +27,7 @@ POLICY_ERRORS = (
 
 
 async def client_address(request: Request) -> str:
-    """Return the IP address of whoever calls."""
+    """Return the IP address of whoever calls; behind TRUSTED_PROXIES the one that they say."""
     return request.client.host if request.client else ""
 
 

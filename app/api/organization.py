@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app import models
-from app.api.deps import Admin, CurrentPolicy, Session, body_documentation, json_body
+from app.api.deps import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
 from app.api.fields import Shape
 from app.api.problems import answers
 from app.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
@@ -43,7 +43,7 @@ class OrganizationChange(Shape):
     summary="Read the API key's organization",
     responses=answers(Unauthorized, MissingScope, DatabaseUnavailable),
 )
-async def get_organization(caller: Admin, session: Session, policy: CurrentPolicy) -> Organization:
+async def get_organization(caller: AdminCaller, session: Session, policy: CurrentPolicy) -> Organization:
     return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
 
 
@@ -55,7 +55,7 @@ async def get_organization(caller: Admin, session: Session, policy: CurrentPolic
     openapi_extra=body_documentation(OrganizationChange),
 )
 async def change_organization(
-    caller: Admin,
+    caller: AdminCaller,
     session: Session,
     policy: CurrentPolicy,
     body: Annotated[OrganizationChange, Depends(json_body(OrganizationChange))],

@@ -91,7 +91,7 @@ async def create(
     now: Now,
     settings: CurrentSettings,
 ) -> WebhookEndpointWithSecret:
-    """The secret is in this answer, and in no other. Send a test to see that it arrives."""
+    """The secret is in this answer, and in its repetitions under the same Idempotency-Key alone. Send a test then."""
     await check_target(str(body.url), allow_private=settings.webhooks_to_private)
     endpoint = await create_endpoint(
         session,

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.config import Settings, faults_of
 from app.db import create_engine, create_sessionmaker, masked, transaction
 from app.embedded_postgres import embedded_postgres
-from app.errors import DatabaseUnavailable, SchemaBehind
+from app.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
 from app.schema import check_schema
 
 Result = TypeVar("Result")
@@ -37,6 +37,8 @@ def with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> R
         return asyncio.run(run())
     except SchemaBehind as error:
         fail(f"{error.title}. {error.sentence}")
+    except BootstrapKeyTaken as error:
+        fail(str(error))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, DatabaseUnavailable) as error:
         cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
         fail(f"The database {masked(url)} can't be used: {cause}\nStart it, or correct DATABASE_URL.")

@@ -58,6 +58,8 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
         port=settings.port,
         http=BoundedProtocol,
         ws="none",
+        proxy_headers=bool(settings.trusted_proxies),  # else anybody could say which address is whose
+        forwarded_allow_ips=list(settings.trusted_proxies),
         access_log=False,  # ours names the request
         log_config=None,
         server_header=False,

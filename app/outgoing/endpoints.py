@@ -128,7 +128,10 @@ async def rotate_secret(session: AsyncSession, *, endpoint: WebhookEndpoint, now
 
 
 async def delete_endpoint(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> None:
-    """Delete a locked endpoint, and its secrets at once; what was pending is not sent any more."""
+    """Delete a locked endpoint, and its secrets at once (answers kept for an Idempotency-Key have them for a day).
+
+    What was pending is not sent any more.
+    """
     endpoint.deleted_at = now
     endpoint.disabled_at = endpoint.disabled_at or now
     endpoint.disabled_reason = endpoint.disabled_reason or DisabledReason.MANUAL

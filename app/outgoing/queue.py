@@ -90,10 +90,10 @@ WORKS_AGAIN = text(
 
 EXPIRE = text(
     """
-    UPDATE deliveries SET state = 'FAILED', claim = NULL, finished_at = :now
-    FROM webhook_endpoints e
-    WHERE e.id = deliveries.endpoint_id AND e.disabled_at <= :before
-        AND deliveries.state = 'PENDING' AND deliveries.since <= :before
+    UPDATE deliveries SET state = 'FAILED', claim = NULL, finished_at = :now WHERE id IN (
+        SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+        WHERE e.disabled_at <= :before AND d.state = 'PENDING' AND d.since <= :before LIMIT :batch
+    )
     """
 )
 PRUNE = text(
@@ -217,9 +217,10 @@ async def backlog(session: AsyncSession, *, now: datetime) -> Backlog:
     return Backlog(int(row.waiting), now - row.oldest if row.oldest else timedelta())
 
 
-async def expire(session: AsyncSession, *, now: datetime) -> None:
-    """Give up what has waited too long for a disabled endpoint."""
-    await session.execute(EXPIRE, {"now": now, "before": now - WAITING})
+async def expire(session: AsyncSession, *, now: datetime) -> bool:
+    """Give up a batch of what has waited too long for a disabled endpoint; tell whether there may be more."""
+    given_up = await session.execute(EXPIRE, {"now": now, "before": now - WAITING, "batch": BATCH})
+    return bool(given_up.rowcount == BATCH)  # type: ignore[attr-defined] # a statement of its own has it
 
 
 async def prune(session: AsyncSession, *, now: datetime) -> bool:

@@ -132,9 +132,8 @@ async def _store(context: Context, claimed: Claimed, answer: Answer, *, now: dat
 async def prune_deliveries(context: Context) -> None:
     """Give up what has waited too long for a disabled endpoint, and delete what is old."""
     now = datetime.now(UTC)
-    async with transaction(context.sessions) as session:
-        await queue.expire(session, now=now)
-    is_more = True
-    while is_more:
-        async with transaction(context.sessions) as session:
-            is_more = await queue.prune(session, now=now)
+    for batch in (queue.expire, queue.prune):
+        is_more = True
+        while is_more:
+            async with transaction(context.sessions) as session:
+                is_more = await batch(session, now=now)

@@ -1,0 +1,25 @@
+"""Whose address it is that tries: a proxy's word counts only where the operator says so."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.serving import serving
+
+DEMO = "/interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/join"
+RIGHT = {"phoneNumber": "+966 50 987 6543"}
+WRONG = {"phoneNumber": "+966 50 000 0000"}
+
+
+@pytest.mark.parametrize(("trusted", "answer"), [("127.0.0.1", 200), ("", 429), ("192.0.2.0/24", 429)])
+def test_a_stranger_behind_the_same_proxy(own_database: str, tmp_path: Path, trusted: str, answer: int) -> None:
+    settings = {"JOIN_POLICY": "phone", "TRUSTED_PROXIES": trusted}
+    with serving(tmp_path, database_url=own_database, **settings) as url:
+        for _ in range(5):
+            wrong = httpx.post(url + DEMO, json=WRONG, headers={"X-Forwarded-For": "203.0.113.1"})
+            assert wrong.status_code == 403
+        right = httpx.post(url + DEMO, json=RIGHT, headers={"X-Forwarded-For": "203.0.113.2"})
+        assert right.status_code == answer
+        spoofed = {"X-Forwarded-For": "203.0.113.2, 203.0.113.1"}  # the last hop's word counts, not the caller's
+        assert httpx.post(url + DEMO, json=RIGHT, headers=spoofed).status_code == 429
