@@ -155,7 +155,7 @@ ASKED = {"present": ["candidate-c"], "joined": [], "gone": ["agent-AJ_1"], "room
     ("kind", "name", "detail"),
     [
         *(("livekit", name, ASKED if name == "asked" else WHO) for name in EVENTS),
-        *(("service", name, {"why": "it does not answer", "secondsLeft": 300, "loss": 1}) for name in DEEDS),
+        *(("service", name, {"why": "it does not answer", "secondsLeft": 300}) for name in DEEDS),
         *(
             ("call", name, {"outcome": "completed", "fields": ["jobTitle"], "expiresAt": "2026-11-22T09:00:00Z"})
             for name in CALLS

@@ -98,13 +98,11 @@ async def _answered(
 ) -> Response | None:
     """Return the answer, kept or new; None while another call under the key is under way."""
     now = get_now()
-    kept = await kept_answer(session, call=call, now=now)
-    if kept is None:
-        if not await take_turn(session, call=call):
-            return None
-        kept = await kept_answer(session, call=call, now=now)  # by the one whose turn was before
-    if kept:
+    has_turn = await take_turn(session, call=call)  # before the look: what the one before has kept is seen then
+    if kept := await kept_answer(session, call=call, now=now):
         return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
+    if not has_turn:
+        return None
     response = await handle(request)
     if response.status_code < 300:
         await keep_answer(session, call=call, answer=_answer_of(response), now=now)

@@ -1,6 +1,7 @@
 """Cursors of lists: where the next page begins. Opaque to callers, as their form may change."""
 
 import base64
+import uuid
 from datetime import UTC, datetime, timedelta
 
 from app.errors import CursorInvalid
@@ -25,3 +26,15 @@ def decode_cursor(cursor: str, *, parts: int) -> tuple[datetime, list[str]]:
     if len(rest) != parts:
         raise CursorInvalid
     return at, rest
+
+
+def decode_row(cursor: str, *, parts: int = 0) -> tuple[datetime, uuid.UUID, list[str]]:
+    """Return the instant and the id of the row that encode_cursor was given, and the parts after them.
+
+    Raises CursorInvalid.
+    """
+    at, (key, *rest) = decode_cursor(cursor, parts=1 + parts)
+    try:
+        return at, uuid.UUID(hex=key), rest
+    except ValueError as error:
+        raise CursorInvalid from error

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.errors import CursorInvalid
-from app.interviews.cursor import decode_cursor, encode_cursor
+from app.interviews.cursor import decode_row, encode_cursor
 from app.interviews.read import View, views_of
 from app.interviews.shown import ShownStatus
 from app.lifecycle import Status
@@ -130,14 +130,10 @@ def _mark(filters: Filters, sort: Sort) -> str:
 
 
 def _parse_cursor(cursor: str, mark: str) -> tuple[datetime, uuid.UUID]:
-    at, (key, marked) = decode_cursor(cursor, parts=2)
-    try:
-        place = at, uuid.UUID(hex=key)
-    except ValueError as error:
-        raise CursorInvalid from error
+    at, key, (marked,) = decode_row(cursor, parts=1)
     if marked != mark:
         raise CursorInvalid(
             "The cursor belongs to another sort or to other filters. Send it with those of the page that it came with, "
             "or leave it out to begin anew."
         )
-    return place
+    return at, key

@@ -10,9 +10,8 @@ from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import DeliveryNotFound, ReplayTooLarge, WebhookEndpointDisabled
-from app.interviews.cursor import encode_cursor
+from app.interviews.cursor import decode_row, encode_cursor
 from app.models import Change, Delivery, DeliveryAttempt, WebhookEndpoint
-from app.outgoing.endpoints import parse_cursor
 from app.outgoing.judge import DeliveryState
 
 MOST_REPLAYED = 10_000  # changes by one call
@@ -78,7 +77,8 @@ async def list_deliveries(
     if states:
         query = query.where(Delivery.state.in_(states))
     if cursor:
-        query = query.where(tuple_(Delivery.created_at, Delivery.id) < tuple_(*parse_cursor(cursor)))
+        at, key, _ = decode_row(cursor)
+        query = query.where(tuple_(Delivery.created_at, Delivery.id) < tuple_(at, key))
     query = query.order_by(Delivery.created_at.desc(), Delivery.id.desc()).limit(limit + 1)
     rows = (await session.execute(query)).all()
     attempts = await _attempts(session, [row.Delivery.id for row in rows[:limit]])

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import CursorInvalid, TooManyWebhookEndpoints, WebhookEndpointNotFound
+from app.errors import TooManyWebhookEndpoints, WebhookEndpointNotFound
 from app.interviews.changes import ChangeType
-from app.interviews.cursor import decode_cursor, encode_cursor
+from app.interviews.cursor import decode_row, encode_cursor
 from app.models import WebhookEndpoint
 from app.outgoing.judge import DisabledReason
 from app.outgoing.signing import new_secret
@@ -84,7 +84,8 @@ async def list_endpoints(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )
     if cursor:
-        query = query.where(place < tuple_(*parse_cursor(cursor)))
+        at, key, _ = decode_row(cursor)
+        query = query.where(place < tuple_(at, key))
     query = query.order_by(WebhookEndpoint.created_at.desc(), WebhookEndpoint.id.desc()).limit(limit + 1)
     found = (await session.scalars(query)).all()
     last = found[limit - 1] if len(found) > limit else None
@@ -141,12 +142,3 @@ async def delete_endpoint(session: AsyncSession, *, endpoint: WebhookEndpoint, n
 
 def _stored(event_types: Sequence[ChangeType]) -> list[str]:
     return [each.value for each in dict.fromkeys(event_types)]
-
-
-def parse_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
-    """Return the instant and the id of a row's cursor. Raises CursorInvalid."""
-    at, (key,) = decode_cursor(cursor, parts=1)
-    try:
-        return at, uuid.UUID(hex=key)
-    except ValueError as error:
-        raise CursorInvalid from error
