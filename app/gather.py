@@ -1,0 +1,167 @@
+"""Gathering: what many callers ask for at the same time is done in one run, and each gets its own answer.
+
+A lone call runs at once. While as many runs as may be are under way, those who come later wait, and go together into
+the next one: so the more there is to do, the less each costs. Nothing here outlives the process, nor has to.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+PATIENCE = 10.0  # seconds that a call waits for its run to begin
+
+
+@dataclass(frozen=True, slots=True)
+class Alone(Generic[Result]):
+    """A result that is still to come, in a run's results: its work goes on by itself, and holds up no other run."""
+
+    work: Callable[[], Coroutine[Any, Any, Result]]
+
+
+class _Call(Generic[Item, Result]):
+    __slots__ = ("answer", "item", "key", "since")
+
+    def __init__(self, item: Item, key: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+        self.item = item
+        self.key = key
+        self.since = loop.time()
+        self.answer: asyncio.Future[Result] = loop.create_future()
+
+
+class Gather(Generic[Item, Result]):
+    """Call it with an item: it returns the item's result, or raises what became of it.
+
+    `run` takes up to `most` items, in the order of the calls, and returns one result each: a value, an exception, or
+    Alone. What it raises is raised to all of that run. At most `at_once` runs are under way.
+
+    `apart` gives an item's key: those of one key are never under way together, and keep their order. None: no such key.
+
+    A caller that goes away takes its own item along if that waits still, and nothing else: a run under way goes on.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception | Alone[Result]]]],
+        *,
+        most: int,
+        at_once: int,
+        apart: Callable[[Item], Hashable] = lambda _: None,
+    ) -> None:
+        self._run = run
+        self._most = most
+        self._at_once = at_once
+        self._apart = apart
+        self._waiting: deque[_Call[Item, Result]] = deque()
+        self._taken: set[Hashable] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = 0
+        self._is_starting = False
+
+    async def __call__(self, item: Item) -> Result:
+        """Return the item's result. Raises TimeoutError if its run could not begin for PATIENCE seconds."""
+        call: _Call[Item, Result] = _Call(item, self._apart(item), asyncio.get_running_loop())
+        self._waiting.append(call)
+        self._start()
+        return await call.answer
+
+    async def finish(self) -> None:
+        """Wait for all that is under way or waits."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self) -> None:
+        """Begin a run, once whoever else is about to call has called."""
+        if not self._is_starting and self._runs < self._at_once:
+            self._is_starting = True
+            self._spawn(self._go())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # In no caller's context: what a run logs belongs to many requests.
+        task = asyncio.get_running_loop().create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _go(self) -> None:
+        """Run as long as somebody waits."""
+        self._is_starting = False
+        self._runs += 1
+        try:
+            while calls := self._take():
+                if self._waiting:  # more than one run takes
+                    self._start()
+                await self._answer(calls)
+        finally:
+            self._runs -= 1
+
+    def _take(self) -> list[_Call[Item, Result]]:
+        """Return who goes into the next run, in order; those whose key is under way stay first in the line."""
+        taken: list[_Call[Item, Result]] = []
+        held: list[_Call[Item, Result]] = []
+        overdue = asyncio.get_running_loop().time() - PATIENCE
+        blocked = set(self._taken)
+        while self._waiting and len(taken) < self._most:
+            call = self._waiting.popleft()
+            if call.answer.done():
+                continue
+            if call.since < overdue:
+                call.answer.set_exception(TimeoutError("too many waited before it"))
+            elif call.key in blocked:
+                held.append(call)
+            else:
+                taken.append(call)
+                if call.key is not None:
+                    blocked.add(call.key)
+        self._waiting.extendleft(reversed(held))
+        self._taken.update(call.key for call in taken if call.key is not None)
+        return taken
+
+    async def _answer(self, calls: Sequence[_Call[Item, Result]]) -> None:
+        results: Sequence[Result | Exception | Alone[Result]]
+        try:
+            results = await self._run([call.item for call in calls])
+            if len(results) != len(calls):
+                raise ValueError(f"a run of {len(calls)} gave {len(results)} results")
+        except Exception as error:  # noqa: BLE001 - each caller raises it
+            results = [error] * len(calls)
+        except BaseException:
+            self._cancel(calls)
+            raise
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(result, Alone):
+                self._spawn(self._finish_alone(call, result))
+            else:
+                self._end(call, result)
+
+    async def _finish_alone(self, call: _Call[Item, Result], alone: Alone[Result]) -> None:
+        result: Result | Exception
+        try:
+            result = await alone.work()
+        except Exception as error:  # noqa: BLE001 - its caller raises it
+            result = error
+        except BaseException:
+            self._cancel([call])
+            raise
+        self._end(call, result)
+        if self._waiting:  # its key held somebody
+            self._start()
+
+    def _end(self, call: _Call[Item, Result], result: Result | Exception) -> None:
+        """Answer the caller, if it is still there, and let the next one of its key go."""
+        self._taken.discard(call.key)
+        if call.answer.done():
+            return
+        if isinstance(result, Exception):
+            call.answer.set_exception(result)
+        else:
+            call.answer.set_result(result)
+
+    def _cancel(self, calls: Sequence[_Call[Item, Result]]) -> None:
+        for call in calls:
+            self._taken.discard(call.key)
+            call.answer.cancel()

@@ -1,0 +1,294 @@
+"""Many callers, few runs: what goes together, what does not, and that nobody pays for another."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from app import gather
+from app.gather import Alone, Gather
+
+Given = str | Exception | Alone[str]
+
+
+class Kitchen:
+    """A run that waits until it is let go, and remembers who came together. What it gives is in capitals."""
+
+    def __init__(self, **given: Given) -> None:
+        self.given = given
+        self.runs: list[list[str]] = []
+        self.doors: list[asyncio.Event] = []
+        self._began = asyncio.Condition()
+
+    async def __call__(self, items: Sequence[str]) -> Sequence[Given]:
+        door = asyncio.Event()
+        async with self._began:
+            self.runs.append(list(items))
+            self.doors.append(door)
+            self._began.notify_all()
+        await door.wait()
+        return [self.given.get(item, item.upper()) for item in items]
+
+    async def began(self, count: int) -> None:
+        async with self._began:
+            await self._began.wait_for(lambda: len(self.runs) >= count)
+
+
+def call(gathered: Gather[str, str], *items: str) -> list[asyncio.Task[str]]:
+    return [asyncio.create_task(gathered(item), name=item) for item in items]
+
+
+async def settled() -> None:
+    """Let everybody who can go on go on: nothing here waits for anything but the loop's next turns."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def initial(item: str) -> str:
+    return item[0]
+
+
+async def test_a_lone_call_runs_at_once() -> None:
+    kitchen = Kitchen()
+    (one,) = call(Gather(kitchen, most=10, at_once=1), "a")
+    await kitchen.began(1)
+    kitchen.doors[0].set()
+    assert await one == "A"
+    assert kitchen.runs == [["a"]]
+
+
+async def test_those_who_come_during_a_run_go_together_into_the_next() -> None:
+    kitchen = Kitchen()
+    gathered = Gather(kitchen, most=10, at_once=1)
+    first = call(gathered, "a")
+    await kitchen.began(1)
+    others = call(gathered, "b", "c", "d")
+    await settled()
+    assert kitchen.runs == [["a"]]
+    kitchen.doors[0].set()
+    await kitchen.began(2)
+    kitchen.doors[1].set()
+    assert await asyncio.gather(*first, *others) == ["A", "B", "C", "D"]
+    assert kitchen.runs == [["a"], ["b", "c", "d"]]
+
+
+async def test_those_who_call_in_the_same_turn_of_the_loop_go_together() -> None:
+    kitchen = Kitchen()
+    calls = call(Gather(kitchen, most=10, at_once=4), "a", "b", "c")
+    await kitchen.began(1)
+    kitchen.doors[0].set()
+    await asyncio.gather(*calls)
+    assert kitchen.runs == [["a", "b", "c"]]
+
+
+async def test_no_run_takes_more_than_the_most_nor_do_more_run_at_once() -> None:
+    kitchen = Kitchen()
+    calls = call(Gather(kitchen, most=2, at_once=2), *"abcdefg")
+    await kitchen.began(2)
+    await settled()
+    assert kitchen.runs == [["a", "b"], ["c", "d"]]
+    kitchen.doors[1].set()
+    await kitchen.began(3)
+    await settled()
+    assert kitchen.runs[2:] == [["e", "f"]]
+    kitchen.doors[0].set()
+    await kitchen.began(4)
+    for door in kitchen.doors:
+        door.set()
+    assert await asyncio.gather(*calls) == list("ABCDEFG")
+
+
+async def test_each_gets_its_own_result_or_exception() -> None:
+    kitchen = Kitchen(b=LookupError("no b"))
+    calls = call(Gather(kitchen, most=10, at_once=1), "a", "b", "c")
+    await kitchen.began(1)
+    kitchen.doors[0].set()
+    a, b, c = await asyncio.gather(*calls, return_exceptions=True)
+    assert [a, c] == ["A", "C"]
+    assert isinstance(b, LookupError)
+
+
+async def test_what_a_run_raises_all_of_it_raise_and_the_next_run_goes_on() -> None:
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        if "bad" in items:
+            raise LookupError(str(items))
+        return list(items)
+
+    gathered: Gather[str, str] = Gather(run, most=2, at_once=1)
+    results = await asyncio.gather(*call(gathered, "a", "bad", "c"), return_exceptions=True)
+    assert [type(result) for result in results] == [LookupError, LookupError, str]
+
+
+async def test_a_run_that_gives_too_few_results_leaves_nobody_waiting() -> None:
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        return items[1:]
+
+    results = await asyncio.gather(*call(Gather(run, most=9, at_once=1), "a", "b"), return_exceptions=True)
+    assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+async def test_who_goes_away_while_it_waits_is_not_run() -> None:
+    kitchen = Kitchen()
+    gathered = Gather(kitchen, most=10, at_once=1)
+    (first,) = call(gathered, "a")
+    await kitchen.began(1)
+    gone, stays = call(gathered, "gone", "stays")
+    await settled()
+    gone.cancel()
+    kitchen.doors[0].set()
+    await kitchen.began(2)
+    kitchen.doors[1].set()
+    assert await asyncio.gather(first, stays) == ["A", "STAYS"]
+    assert kitchen.runs == [["a"], ["stays"]]
+    assert gone.cancelled()
+
+
+async def test_who_goes_away_during_its_run_ends_it_for_nobody() -> None:
+    kitchen = Kitchen()
+    gathered = Gather(kitchen, most=10, at_once=1)
+    gone, stays = call(gathered, "gone", "stays")
+    await kitchen.began(1)
+    gone.cancel()
+    await settled()
+    assert gone.cancelled()
+    kitchen.doors[0].set()
+    assert await stays == "STAYS"
+    (later,) = call(gathered, "later")
+    await kitchen.began(2)
+    kitchen.doors[1].set()
+    assert await later == "LATER"
+
+
+async def test_those_of_one_key_are_never_under_way_together_and_keep_their_order() -> None:
+    kitchen = Kitchen()
+    calls = call(Gather(kitchen, most=10, at_once=2, apart=initial), "a1", "a2", "a3", "b1", "b2")
+    await kitchen.began(1)
+    await settled()
+    assert kitchen.runs == [["a1", "b1"]]
+    for number in range(3):
+        await kitchen.began(number + 1)
+        kitchen.doors[number].set()
+    await asyncio.gather(*calls)
+    assert kitchen.runs == [["a1", "b1"], ["a2", "b2"], ["a3"]]
+
+
+async def test_a_key_under_way_holds_up_no_other() -> None:
+    kitchen = Kitchen()
+    gathered = Gather(kitchen, most=10, at_once=2, apart=initial)
+    first = call(gathered, "a1")
+    await kitchen.began(1)
+    second = call(gathered, "a2", "b1")
+    await kitchen.began(2)
+    kitchen.doors[1].set()
+    await second[1]
+    assert kitchen.runs == [["a1"], ["b1"]]
+    kitchen.doors[0].set()
+    await kitchen.began(3)
+    kitchen.doors[2].set()
+    assert await asyncio.gather(*first, *second) == ["A1", "A2", "B1"]
+
+
+def later(door: asyncio.Event, result: str | Exception) -> Alone[str]:
+    async def work() -> str:
+        await door.wait()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return Alone(work)
+
+
+async def test_what_goes_on_alone_holds_up_its_own_key_and_no_run() -> None:
+    door = asyncio.Event()
+    kitchen = Kitchen(a1=later(door, "alone"))
+    gathered = Gather(kitchen, most=10, at_once=1, apart=initial)
+    a1, b1, a2 = call(gathered, "a1", "b1", "a2")
+    await kitchen.began(1)
+    kitchen.doors[0].set()
+    assert await b1 == "B1"
+    (c1,) = call(gathered, "c1")
+    await kitchen.began(2)
+    kitchen.doors[1].set()
+    assert await c1 == "C1"
+    assert kitchen.runs == [["a1", "b1"], ["c1"]]
+    door.set()
+    assert await a1 == "alone"
+    await kitchen.began(3)
+    kitchen.doors[2].set()
+    assert await a2 == "A2"
+    assert kitchen.runs[2:] == [["a2"]]
+
+
+async def test_what_fails_alone_is_raised_to_its_caller() -> None:
+    door = asyncio.Event()
+    door.set()
+    kitchen = Kitchen(a=later(door, LookupError("no a")))
+    calls = call(Gather(kitchen, most=10, at_once=1, apart=initial), "a", "b")
+    await kitchen.began(1)
+    kitchen.doors[0].set()
+    a, b = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(a, LookupError)
+    assert b == "B"
+
+
+async def test_finish_waits_for_all_that_is_under_way_or_waits() -> None:
+    door = asyncio.Event()
+    kitchen = Kitchen(a=later(door, "alone"))
+    gathered = Gather(kitchen, most=1, at_once=1)
+    calls = call(gathered, "a", "b")
+    await kitchen.began(1)
+    finished = asyncio.create_task(gathered.finish())
+    for number in range(2):
+        await kitchen.began(number + 1)
+        assert not finished.done()
+        kitchen.doors[number].set()
+    await settled()
+    assert not finished.done()
+    door.set()
+    await finished
+    assert [each.result() for each in calls] == ["alone", "B"]
+
+
+async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    kitchen = Kitchen()
+    gathered = Gather(kitchen, most=10, at_once=1)
+    (first,) = call(gathered, "a")
+    await kitchen.began(1)
+    (late,) = call(gathered, "late")
+    await settled()
+    monkeypatch.setattr(gather, "PATIENCE", -1.0)
+    kitchen.doors[0].set()
+    with pytest.raises(TimeoutError):
+        await late
+    assert await first == "A"
+    assert kitchen.runs == [["a"]]
+
+
+async def test_a_run_is_in_no_callers_context() -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        return [whose.get() for _ in items]
+
+    whose.set("mine")
+    assert await Gather(run, most=1, at_once=1)("a") == "nobody's"
+
+
+async def test_a_run_that_is_cancelled_cancels_its_callers() -> None:
+    async def run(_: Sequence[str]) -> Sequence[str]:
+        raise asyncio.CancelledError
+
+    results = await asyncio.gather(*call(Gather(run, most=9, at_once=1), "a", "b"), return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * 2
+
+
+def test_one_serves_several_event_loops() -> None:
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        await asyncio.sleep(0)
+        return list(items)
+
+    gathered: Gather[str, str] = Gather(run, most=1, at_once=1, apart=initial)
+    ask: Callable[[str], Coroutine[Any, Any, str]] = gathered.__call__
+    assert [asyncio.run(ask("a")), asyncio.run(ask("a"))] == ["a", "a"]
