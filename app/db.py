@@ -101,16 +101,31 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
                 await session.commit()
                 raise
             await session.commit()
-    except (OSError, PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+    except (OSError, PoolTimeoutError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable from error
-    except DBAPIError as error:
+    except (DBAPIError, asyncpg.PostgresError) as error:
         if is_passing(error):
             raise DatabaseUnavailable from error
         raise
 
 
-def is_passing(error: DBAPIError) -> bool:
+@asynccontextmanager
+async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection on which each statement is a transaction of its own. Raises DatabaseUnavailable."""
+    async with transaction(sessions) as session:  # one that says nothing to Postgres, as nothing is asked through it
+        yield await driver_connection(session)
+
+
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    """Return asyncpg's own connection: what it runs is part of the session's transaction, once that has begun."""
+    raw = await (await session.connection()).get_raw_connection()
+    return raw.driver_connection
+
+
+def is_passing(error: DBAPIError | asyncpg.PostgresError) -> bool:
     """Tell whether trying again later helps."""
+    if isinstance(error, asyncpg.PostgresError):
+        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in PASSING_SQLSTATES
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
     state = getattr(error.orig, "sqlstate", None)

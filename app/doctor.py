@@ -21,7 +21,7 @@ from app.auth import BOOTSTRAP_KEY_NAME, hash_key
 from app.config import LOCAL_API_KEY, Settings
 from app.db import transaction
 from app.errors import DatabaseUnavailable, SchemaBehind
-from app.interviews.join import access_token
+from app.interviews.access_token import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
 from app.livekit_server import LiveKitKeysRefused, LiveKitServer, LiveKitUnavailable, clock_of

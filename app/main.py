@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -29,6 +30,7 @@ from app.api import (
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
+from app.interviews.join import Terms, joining
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.stream.hub import Hub
@@ -72,12 +74,14 @@ def create_app(
     )
     app.state.settings = settings
     app.state.sessions = sessions
+    app.state.clock = partial(datetime.now, UTC)
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
+    app.state.join = joining(sessions, terms_of(settings))
     app.state.hub = hub or Hub(sessions)
+    for module in (join, token):
+        app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
     for module in (
-        join,
-        token,
         stream,
         find,
         schedule,
@@ -113,6 +117,15 @@ def signer_of(settings: Settings) -> Signer:
         agent_name=settings.agent_name,
         grace=waits_of(settings).grace,
         client_metadata_updates=settings.client_metadata_updates,
+    )
+
+
+def terms_of(settings: Settings) -> Terms:
+    return Terms(
+        policy=settings.deployment_policy,
+        signer=signer_of(settings),
+        waits=waits_of(settings),
+        address_key=settings.livekit_api_secret.get_secret_value().encode(),
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from app.api.deps import get_now
 from tests import webhooks
 from tests.conftest import AUTHORIZED
 
@@ -30,7 +29,7 @@ class Stage:
     """How far the test has moved the clock."""
 
     def __post_init__(self) -> None:
-        self.app.dependency_overrides[get_now] = lambda: self.now
+        self.app.state.clock = lambda: self.now
         self._stopped_at = datetime.now(UTC)
 
     @property

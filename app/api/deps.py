@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Path, Request
@@ -18,7 +18,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from app.auth import Caller, Scope, authenticate
 from app.config import Settings
 from app.db import transaction
-from app.errors import BodyTooLarge, RequestTooSlow, Unauthorized
+from app.errors import BodyTooLarge, InterviewNotFound, RequestTooSlow, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.policy import JoinPolicy
@@ -55,21 +55,27 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
-def get_now() -> datetime:
-    return datetime.now(UTC)
+def now_of(request: Request) -> datetime:
+    now: datetime = request.app.state.clock()
+    return now
 
 
-def get_settings(request: Request) -> Settings:
+# async, though they wait for nothing: FastAPI runs others in a thread each.
+async def get_now(request: Request) -> datetime:
+    return now_of(request)
+
+
+async def get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_signer(request: Request) -> Signer:
+async def get_signer(request: Request) -> Signer:
     signer: Signer = request.app.state.signer
     return signer
 
 
-def get_waits(request: Request) -> Waits:
+async def get_waits(request: Request) -> Waits:
     waits: Waits = request.app.state.waits
     return waits
 
@@ -170,7 +176,8 @@ def caller_with(scope: Scope) -> CallerWith:
 
 async def get_policy(request: Request) -> JoinPolicy:
     """Return the deployment's join policy: an organization's may be stricter."""
-    return get_settings(request).deployment_policy
+    settings: Settings = request.app.state.settings
+    return settings.deployment_policy
 
 
 Now = Annotated[datetime, Depends(get_now)]
@@ -198,3 +205,15 @@ class InterviewSegment(Convertor[str]):
 
 register_url_convertor("interview", InterviewSegment())
 InterviewId = Annotated[uuid.UUID, Path(examples=["c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])]
+
+
+async def documented_interview(interview_id: InterviewId) -> None:
+    """Put the id on the OpenAPI page, for a route that reads it by interview_id_of."""
+
+
+def interview_id_of(request: Request) -> uuid.UUID:
+    """Return the interview's id in the path. Raises InterviewNotFound: an id that is none belongs to nothing."""
+    try:
+        return uuid.UUID(request.path_params["interview_id"])
+    except ValueError as error:
+        raise InterviewNotFound from error

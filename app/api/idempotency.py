@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
-from app.api.deps import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, get_now, read_body
+from app.api.deps import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
 from app.api.problems import add_answers
 from app.auth import Scope
 from app.db import transaction
@@ -97,7 +97,7 @@ async def _answered(
     session: AsyncSession, request: Request, handle: Callable[[Request], Awaitable[Response]], call: Call
 ) -> Response | None:
     """Return the answer, kept or new; None while another call under the key is under way."""
-    now = get_now()
+    now = now_of(request)
     has_turn = await take_turn(session, call=call)  # before the look: what the one before has kept is seen then
     if kept := await kept_answer(session, call=call, now=now):
         return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})

@@ -74,7 +74,7 @@ class JoinResponse(Shape):
 
     @classmethod
     def of(cls, ticket: Ticket, *, server_url: str) -> "JoinResponse":
-        interview = ticket.interview
+        interview = ticket.seat
         return cls(
             server_url=server_url,
             participant_token=ticket.token,

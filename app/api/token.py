@@ -5,22 +5,13 @@ The format is LiveKit's: snake_case, 201, each field of the request optional.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
-from app.api.deps import (
-    CurrentPolicy,
-    CurrentSettings,
-    CurrentSigner,
-    CurrentWaits,
-    InterviewId,
-    Now,
-    Session,
-    body_documentation,
-    json_body,
-)
+from app.api.deps import body_documentation, documented_interview, interview_id_of, json_body, now_of
 from app.api.fields import TEXT_OR_NUMBER
-from app.api.knocks import POLICY_ERRORS, CurrentKnock
+from app.api.knocks import POLICY_ERRORS, knock_of
+from app.api.plain import PlainRoute
 from app.api.problems import answers
 from app.errors import (
     BodyTooLarge,
@@ -31,10 +22,10 @@ from app.errors import (
     TokenFieldNotAllowed,
     TooEarly,
 )
-from app.interviews.join import join
+from app.interviews.join import Ask
 from app.interviews.wishes import Wishes
 
-router = APIRouter(tags=["candidate"])
+router = APIRouter(tags=["candidate"], route_class=PlainRoute)
 
 DEEPEST = 8  # levels of a room_config; LiveKit's own needs five
 
@@ -100,8 +91,11 @@ class TokenResponse(BaseModel):
     participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
 
 
+read_request = json_body(TokenRequest, required=False)
+
+
 @router.post(
-    "/interviews/{interview_id}/token",
+    "/interviews/{interview_id}/token",  # noqa: FAST003 - a plain route reads it itself
     status_code=201,
     operation_id="createToken",
     summary="Get an access token in the form of LiveKit's standard token endpoint",
@@ -115,33 +109,18 @@ class TokenResponse(BaseModel):
         BodyTooLarge,
         DatabaseUnavailable,
     ),
+    response_model=TokenResponse,
+    dependencies=[Depends(documented_interview)],
     openapi_extra=body_documentation(TokenRequest, required=False),
 )
-async def create_token(
-    interview_id: InterviewId,
-    response: Response,
-    knock: CurrentKnock,
-    policy: CurrentPolicy,
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-    waits: CurrentWaits,
-    settings: CurrentSettings,
-    body: Annotated[TokenRequest, Depends(json_body(TokenRequest, required=False))],
-) -> TokenResponse:
+async def create_token(request: Request) -> Response:
     """Join, for `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Asking moves nothing: clients fetch ahead.
 
     They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
     """
-    response.headers["Cache-Control"] = "no-store"
-    ticket = await join(
-        session,
-        interview_id=interview_id,
-        knock=knock.saying(phone_number=body.phone_number, invite=body.invite),
-        policy=policy,
-        now=now,
-        signer=signer,
-        waits=waits,
-        wishes=body.wishes(),
-    )
-    return TokenResponse(server_url=settings.livekit_url, participant_token=ticket.token)
+    interview_id = interview_id_of(request)
+    said = await read_request(request)
+    knock = knock_of(request).saying(phone_number=said.phone_number, invite=said.invite)
+    ticket = await request.app.state.join(Ask(interview_id, knock, now_of(request), said.wishes()))
+    answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=ticket.token)
+    return Response(answer.model_dump_json(), 201, media_type="application/json")

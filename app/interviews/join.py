@@ -1,51 +1,112 @@
 """Joining: from an interview's id to an access token with its eleven metadata fields.
 
-One read, one append, and no wait for anybody, unless the interview is over or somebody guesses.
+Those who come at the same time are joined together, by one look-up and one append that wait for nobody. Whoever would
+have to wait (for a try before it, for who edits the candidate, for an attempt that is over to be settled) is joined
+alone: the same, with the locks in hand.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property, partial
 
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
-from app.interviews.admission import Admission, Knock, admit, is_locked_out, record_answer
+from app.db import driver_connection, statements, transaction
+from app.errors import (
+    AppError,
+    DatabaseUnavailable,
+    InterviewNotFound,
+    InterviewOver,
+    TokenFieldNotAllowed,
+    TooEarly,
+    TooManyTries,
+)
+from app.gather import Alone, Gather
+from app.interviews.access_token import claims_of
+from app.interviews.admission import Admission, Knock, admit, hash_address
 from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
+from app.interviews.seats import Answer, Recorded, Seat, count_wrong_tries, find_seats, record_answers, tries_lock
 from app.interviews.settle import lock, settle
-from app.interviews.wishes import Wishes, check_wishes
+from app.interviews.wishes import Wishes, unfulfilled
 from app.lifecycle import Status, Waits
 from app.livekit import TOKEN_LIFE, Signer
-from app.models import Interview, room_name
-from app.policy import JoinPolicy
+from app.models import Interview
+from app.policy import JoinPolicy, stricter
 
 ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
+TOGETHER = 64  # joins of one look-up
+AT_ONCE = 2  # look-ups under way: Python works on one while Postgres works on the other
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Somebody who wants to join, at an instant. `wishes` are a client's for its token."""
+
+    interview_id: uuid.UUID
+    knock: Knock
+    now: datetime
+    wishes: Wishes | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for every join of a deployment. `address_key` is a secret that all replicas have."""
+
+    policy: JoinPolicy
+    signer: Signer
+    waits: Waits
+    address_key: bytes
+
+    @cached_property
+    def by_phone(self) -> tuple[str, ...]:
+        """The policies of an organization, '' being none, by which its candidates join by phone number."""
+        own = {"": None, **{each.value: each for each in JoinPolicy}}
+        return tuple(name for name, policy in own.items() if stricter(self.policy, policy) is JoinPolicy.PHONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """What lets a candidate in: the interview, and the access token for its room."""
 
-    interview: Interview
+    seat: Seat
     token: str
     expires_at: datetime
 
 
-async def join(
-    session: AsyncSession,
-    *,
-    interview_id: uuid.UUID,
-    knock: Knock,
-    policy: JoinPolicy,
-    now: datetime,
-    signer: Signer,
-    waits: Waits,
-    wishes: Wishes | None = None,
-) -> Ticket:
-    """Let the candidate in. `policy` is the deployment's.
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a join can't go on without waiting: for other tries, for the interview's row, or to settle what is over."""
+
+    is_limited: bool
+    is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A join under way: what is said of it, unless too much was tried."""
+
+    ask: Ask
+    seat: Seat
+    admission: Admission
+    refusal: AppError | None
+    has_turn: bool
+    """Whether no other try is under way that would have to be counted first."""
+    is_over: bool
+    """Whether its attempt has ended, and was not settled as of now."""
+
+
+Outcome = Ticket | AppError | Wait
+
+
+def joining(sessions: async_sessionmaker[AsyncSession], terms: Terms) -> Gather[Ask, Ticket]:
+    """Return what lets candidates in. Call it with an Ask: it returns the Ticket.
 
     Raises InterviewNotFound or a refusal, which is recorded: what the join policy says, and only then TooEarly and
     InterviewOver, so that whoever may not join learns nothing of the interview.
@@ -54,83 +115,133 @@ async def join(
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
     wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
-    admission, refusal = await _judge(session, interview_id, knock, policy, now, waits)
-    while not await record_answer(session, admission, answer=refusal.code if refusal else TOKEN_ISSUED, now=now):
-        admission, refusal = await _judge(session, interview_id, knock, policy, now, waits)
-    interview = admission.interview
-    if refusal:
-        raise refusal
-    claims = _claims(interview, attempt=interview.attempt, status=interview.status, signer=signer, now=now)
-    if wishes:
-        check_wishes(wishes, claims)
-    return Ticket(interview, signer.sign(claims), now.replace(microsecond=0) + TOKEN_LIFE)
+    return Gather(partial(_join_together, sessions, terms), most=TOGETHER, at_once=AT_ONCE)
 
 
-async def _judge(
-    session: AsyncSession, interview_id: uuid.UUID, knock: Knock, policy: JoinPolicy, now: datetime, waits: Waits
-) -> tuple[Admission, AppError | None]:
-    """Return what the policy says, and the refusal if there is one; a failed attempt has made way for the next then."""
-    admission = await admit(session, interview_id=interview_id, knock=knock, deployment=policy, now=now)
-    interview = admission.interview
-    # asked for wrong tries as well: the time that an answer takes is not to tell them from right ones
-    is_finished = interview.status.is_terminal and not await is_locked_out(session, admission, now=now)
-    if admission.refusal:
-        return admission, admission.refusal
-    if is_finished:
-        await _try_again(session, interview, now, waits)
-    return admission, _refusal(interview, now)
+async def _join_together(
+    sessions: async_sessionmaker[AsyncSession], terms: Terms, asks: Sequence[Ask]
+) -> list[Ticket | Exception | Alone[Ticket]]:
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(statements(sessions))
+        if terms.by_phone and any(ask.knock.phone_number for ask in asks):  # a lock is to hold until the answer
+            await stack.enter_async_context(connection.transaction())
+        outcomes = await _join(connection, asks, terms, is_durable=False)
+    return [
+        Alone(partial(_join_alone, sessions, terms, ask, outcome)) if isinstance(outcome, Wait) else outcome
+        for ask, outcome in zip(asks, outcomes, strict=True)
+    ]
+
+
+async def _join_alone(sessions: async_sessionmaker[AsyncSession], terms: Terms, ask: Ask, wait: Wait) -> Ticket:
+    async with transaction(sessions) as session:
+        if wait.is_limited:
+            await session.execute(select(func.pg_advisory_xact_lock(tries_lock(ask.interview_id))))
+        interview = await lock(session, ask.interview_id)
+        connection = await driver_connection(session)
+        (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_limited)
+        if interview and isinstance(outcome, Wait) and outcome.is_over:
+            await _try_again(session, interview, ask.now, terms.waits)
+            (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_limited, is_settled=True)
+        if isinstance(outcome, Wait):  # edited meanwhile, so that there is something else to wait for
+            raise DatabaseUnavailable
+        if isinstance(outcome, AppError):
+            raise outcome
+        return outcome
 
 
 async def _try_again(session: AsyncSession, interview: Interview, now: datetime, waits: Waits) -> None:
-    """Settle the interview, and open its next attempt if the last one FAILED and it has not been tried enough."""
-    if await lock(session, interview.id) is None:
-        raise InterviewNotFound
+    """Settle the locked interview, and open its next attempt if the last one FAILED and it was not tried enough."""
     await settle(session, interview=interview, now=now, waits=waits)
     too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
     if interview.status is Status.FAILED and interview.opened_by_join + 1 < ATTEMPTS and not too_late:
         interview.opened_by_join += 1
         await open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
-        await session.flush()
+    await session.flush()
 
 
-def _refusal(interview: Interview, now: datetime) -> AppError | None:
-    if interview.status.is_terminal:
-        return InterviewOver(interviewStatus=interview.status)
-    if interview.opens_at and now < interview.opens_at:
-        wait = int((interview.opens_at - now).total_seconds()) + 1
-        return TooEarly(opensAt=interview.opens_at, headers={"Retry-After": str(wait)})
+async def _join(
+    connection: asyncpg.Connection,
+    asks: Sequence[Ask],
+    terms: Terms,
+    *,
+    has_turn: bool = False,
+    is_settled: bool = False,
+    is_durable: bool = True,
+) -> list[Outcome]:
+    """Return what becomes of each; it is recorded, unless it is a Wait."""
+    seats = await find_seats(
+        connection,
+        ids=[ask.interview_id for ask in asks],
+        trying={place for place, ask in enumerate(asks) if ask.knock.phone_number},
+        by_phone=terms.by_phone,
+    )
+    cases = [
+        _judge(ask, seat, terms, has_turn=has_turn, is_settled=is_settled)
+        for ask, seat in zip(asks, seats, strict=True)
+        if seat
+    ]
+    answers = [_answer(case, terms) for case in cases]
+    recorded = await record_answers(connection, answers, is_durable=is_durable)
+    wrong = [
+        answer for case, answer, record in zip(cases, answers, recorded, strict=True) if _is_wrong_try(case, record)
+    ]
+    await count_wrong_tries(connection, wrong)
+    outcomes = iter([_outcome(case, record, terms) for case, record in zip(cases, recorded, strict=True)])
+    return [next(outcomes) if seat else InterviewNotFound() for seat in seats]
+
+
+def _judge(ask: Ask, seat: Seat, terms: Terms, *, has_turn: bool, is_settled: bool) -> Case:
+    admission = admit(seat, ask.knock, deployment=terms.policy, now=ask.now)
+    is_over = not admission.refusal and seat.status.is_terminal and not is_settled
+    refusal = admission.refusal or (None if is_over else _refusal(seat, ask, terms))
+    has_turn = has_turn or seat.has_tries_lock or not admission.is_limited
+    return Case(ask, seat, admission, refusal, has_turn, is_over)
+
+
+def _refusal(seat: Seat, ask: Ask, terms: Terms) -> AppError | None:
+    if seat.status.is_terminal:
+        return InterviewOver(interviewStatus=seat.status)
+    if seat.opens_at and ask.now < seat.opens_at:
+        wait = int((seat.opens_at - ask.now).total_seconds()) + 1
+        return TooEarly(opensAt=seat.opens_at, headers={"Retry-After": str(wait)})
+    if ask.wishes:
+        return unfulfilled(ask.wishes, _claims(seat, ask, terms))
     return None
 
 
-def access_token(interview: Interview, *, attempt: int, status: Status, signer: Signer, now: datetime) -> str:
-    """Return the candidate's token for the room of an attempt."""
-    return signer.sign(_claims(interview, attempt=attempt, status=status, signer=signer, now=now))
-
-
-def _claims(
-    interview: Interview, *, attempt: int, status: Status, signer: Signer, now: datetime
-) -> Mapping[str, object]:
-    return signer.claims(
-        identity=interview.candidate_identity,
-        name=interview.participant_name,
-        room=room_name(interview.id, attempt),
-        metadata=metadata(interview, status),
-        now=now,
+def _answer(case: Case, terms: Terms) -> Answer:
+    ask, seat, admission = case.ask, case.seat, case.admission
+    address = None
+    if admission.policy is not JoinPolicy.OPEN:
+        address = hash_address(ask.knock.address, interview_id=seat.id, key=terms.address_key)
+    return Answer(
+        interview_id=seat.id,
+        candidate_id=seat.candidate_id,
+        attempt=seat.attempt,
+        at=ask.now,
+        answer=case.refusal.code if case.refusal else TOKEN_ISSUED,
+        address=address,
+        is_limited=admission.is_limited,
+        is_held_back=case.is_over or not case.has_turn or isinstance(case.refusal, TokenFieldNotAllowed),
     )
 
 
-def metadata(interview: Interview, status: Status) -> dict[str, object]:
-    """Return the eleven fields that the agent finds in `participant.metadata`: the contract of the seed."""
-    return {
-        "candidateId": interview.candidate_id,
-        "participantName": interview.participant_name,
-        "phoneNumber": interview.phone_number,
-        "jobTitle": interview.job_title,
-        "interviewId": str(interview.id),
-        "applicationId": interview.application_id,
-        "jobPostId": interview.job_post_id,
-        "companyName": interview.company_name,
-        "instructions": interview.instructions,
-        "maxDuration": interview.max_duration,
-        "status": status,
-    }
+def _is_wrong_try(case: Case, record: Recorded | None) -> bool:
+    is_counted = record is not None and record.locked_until is None
+    return is_counted and case.admission.is_limited and case.admission.refusal is not None
+
+
+def _outcome(case: Case, record: Recorded | None, terms: Terms) -> Outcome:
+    now = case.ask.now
+    if record and record.locked_until:
+        return TooManyTries(headers={"Retry-After": str(int((record.locked_until - now).total_seconds()) + 1)})
+    if record is None and not (case.has_turn and isinstance(case.refusal, TokenFieldNotAllowed)):
+        return Wait(case.admission.is_limited, case.is_over)
+    if case.refusal:
+        return case.refusal
+    token = terms.signer.sign(_claims(case.seat, case.ask, terms))
+    return Ticket(case.seat, token, now.replace(microsecond=0) + TOKEN_LIFE)
+
+
+def _claims(seat: Seat, ask: Ask, terms: Terms) -> dict[str, object]:
+    return claims_of(seat, attempt=seat.attempt, status=seat.status, signer=terms.signer, now=ask.now)

@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import TokenTooLarge
+from app.interviews.access_token import access_token
 from app.interviews.admission import check_phone_number
 from app.interviews.changes import ChangeType, record_changes
-from app.interviews.join import access_token
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
 from app.models import Interview, Organization, TimelineEntry

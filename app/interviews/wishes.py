@@ -19,8 +19,8 @@ class Wishes:
     room_config: Any = None
 
 
-def check_wishes(wishes: Wishes, claims: Mapping[str, Any]) -> None:
-    """Raise TokenFieldNotAllowed, which names them, if there are wishes that the token's claims do not fulfil."""
+def unfulfilled(wishes: Wishes, claims: Mapping[str, Any]) -> TokenFieldNotAllowed | None:
+    """Return the refusal, which names them, if there are wishes that the token's claims do not fulfil."""
     ours = {
         "room_name": claims["video"]["room"],
         "participant_name": claims["name"],
@@ -30,10 +30,8 @@ def check_wishes(wishes: Wishes, claims: Mapping[str, Any]) -> None:
         "room_config": claims["roomConfig"],
     }
     refused = [each.name for each in fields(wishes) if not _is_ours(_said(getattr(wishes, each.name)), ours[each.name])]
-    if refused:
-        raise TokenFieldNotAllowed(
-            errors=[{"field": name, "message": "must be left out, or be what the interview has"} for name in refused]
-        )
+    message = "must be left out, or be what the interview has"
+    return TokenFieldNotAllowed(errors=[{"field": name, "message": message} for name in refused]) if refused else None
 
 
 def _said(value: Any) -> Any:
