@@ -8,9 +8,20 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 class _Line(logging.Formatter):
+    """Names the request, and spells each second once: that took a third of the time of a line."""
+
+    _second = 0
+    _spelt = ""
+
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = request_id.get()
         return super().format(record)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._spelt = second, super().formatTime(record, "%Y-%m-%d %H:%M:%S")
+        return f"{self._spelt},{record.msecs:03.0f}"
 
 
 def configure_logging() -> None:
@@ -18,4 +29,5 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line says them
     logging.getLogger("alembic").setLevel(logging.WARNING)

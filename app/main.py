@@ -70,6 +70,7 @@ def create_app(
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
         lifespan=(lambda _: lifespan()) if lifespan else None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
     app.state.settings = settings

@@ -37,5 +37,5 @@ async def join_interview(request: Request) -> Response:
     said = await read_request(request)
     knock = knock_of(request).saying(phone_number=said.phone_number, invite=said.invite)
     ticket = await request.app.state.join(Ask(interview_id, knock, now_of(request)))
-    answer = JoinResponse.of(ticket, server_url=request.app.state.settings.livekit_url)
-    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+    answer = JoinResponse.encode(ticket, server_url=request.app.state.settings.livekit_url)
+    return Response(answer, media_type="application/json")
