@@ -164,7 +164,7 @@ async def record_answers(
     """Append the answers. Return None for each that was not: it was held back, or its candidate is or was edited.
 
     The limits are looked at by this statement, so it sees each try that was over before it. An answer that is not
-    durable may be lost if Postgres crashes within the next second (docs/decisions/0008).
+    durable may be lost if Postgres crashes within the next second (docs/decisions/0009).
     """
     if not answers:
         return []
