@@ -29,6 +29,7 @@ from app.api import (
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
+from app.last_used import LastUsed
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.stream.hub import Hub
@@ -75,6 +76,7 @@ def create_app(
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
+    app.state.last_used = LastUsed(sessions)
     for module in (
         join,
         token,

@@ -145,7 +145,9 @@ async def authenticated(request: Request, credentials: HTTPAuthorizationCredenti
     if credentials is None:
         raise Unauthorized
     async with transaction(request.app.state.sessions) as session:
-        return await authenticate(session, key=credentials.credentials)
+        caller = await authenticate(session, key=credentials.credentials)
+    request.app.state.last_used.note(caller.key_id)
+    return caller
 
 
 @dataclass(frozen=True)
