@@ -129,10 +129,10 @@ async def find_organization(session: AsyncSession, name: str) -> uuid.UUID:
 
 
 def duration(given: str) -> timedelta:
-    """Return how long is meant by 90m, 12h, 90d or 6w. Raises ValueError, also for what no calendar holds."""
+    """Return how long is meant by 90m, 12h, 90d or 6w."""
     read = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", given)
     if read is None:
-        raise ValueError("write 90m, 12h, 90d or 6w")
+        raise argparse.ArgumentTypeError(f"write 90m, 12h, 90d or 6w, not '{given}'")
     return timedelta(**{UNITS[read[2]]: int(read[1])})
 
 
