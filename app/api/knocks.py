@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.api.deps import CurrentSettings, InterviewId
+from app.api.rate_limits import address_of
 from app.errors import (
     InviteInvalid,
     InviteRequired,
@@ -27,8 +28,7 @@ POLICY_ERRORS = (
 
 
 async def client_address(request: Request) -> str:
-    """Return the IP address of whoever calls; behind TRUSTED_PROXIES the one that they say."""
-    return request.client.host if request.client else ""
+    return address_of(request.scope)
 
 
 async def current_knock(
