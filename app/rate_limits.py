@@ -166,7 +166,10 @@ def parse_limit(notation: str) -> RateLimitItem | None:
 
 def is_shared(url: str) -> bool:
     """Tell whether it is a storage that replicas share. Raises ValueError for one that can't be used."""
-    scheme = urlsplit(url).scheme
+    try:
+        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+    except ValueError as error:  # its text may hold a piece of the password
+        raise ValueError("it is not a valid URL: redis://user:password@host:6379/0") from error
     if scheme == IN_MEMORY:
         return False
     if scheme not in SHARED:

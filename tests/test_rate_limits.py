@@ -210,7 +210,9 @@ def test_a_notation_that_is_none(notation: str) -> None:
         make_settings(rate_limit_per_key=notation)
 
 
-@pytest.mark.parametrize("url", ["", "memcached://h", "http://h", "redis", "async+redis://h"])
+@pytest.mark.parametrize(
+    "url", ["", "memcached://h", "http://h", "redis", "async+redis://h", "redis://:a/b@h:1", "redis://[h"]
+)
 def test_a_storage_that_is_none(url: str) -> None:
     with pytest.raises(ValueError, match="rate_limit_storage_url"):
         make_settings(rate_limit_storage_url=url)
