@@ -9,11 +9,11 @@ WORKDIR /srv
 ENV UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/srv/.venv
 RUN uv venv "$VIRTUAL_ENV"
 
-# Of the lock, what pyproject.toml asks for without its extras. Whatever has no hash in the lock, or another one, is
+# Of the lock, what pyproject.toml asks for, with the client of RATE_LIMIT_STORAGE_URL. Whatever has no hash in the lock, or another one, is
 # refused; and wheels only, so that no package's build script runs.
 COPY pyproject.toml requirements.lock ./
 RUN uv pip install --compile-bytecode --only-binary :all: --require-hashes \
-      --constraints requirements.lock --requirements pyproject.toml
+      --constraints requirements.lock --extra redis --requirements pyproject.toml
 
 # Editable, because app/ finds alembic.ini and migrations/ beside itself.
 COPY alembic.ini ./

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.policy import JoinPolicy
+from app.rate_limits import is_shared, parse_limit
 
 # What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
 LOCAL_LIVEKIT_KEY = "devkey"
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
+    rate_limit_per_address: str = "60000/minute"
+    rate_limit_per_key: str = "30000/minute"
+    rate_limit_storage_url: SecretStr = SecretStr("memory://")
     run_worker: bool = True
     candidate_grace: Seconds = 120
     agent_wait: Seconds = 90
@@ -97,6 +101,18 @@ class Settings(BaseSettings):
         for each in found:
             ipaddress.ip_network(each, strict=False)
         return found
+
+    @field_validator("rate_limit_per_address", "rate_limit_per_key")
+    @classmethod
+    def _check_limit(cls, value: str) -> str:
+        parse_limit(value)
+        return value
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _check_storage(cls, value: SecretStr) -> SecretStr:
+        is_shared(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:

@@ -89,6 +89,14 @@ class TooManyTries(Refused):
     detail = "Try again after Retry-After seconds, or ask the recruiter for an invitation link: that is let in at once."
 
 
+class RateLimited(AppError):
+    code, status, title = "rate_limited", 429, "Too many calls"
+    detail = "Call again after Retry-After seconds, and less often: RateLimit tells how many calls may still come."
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(headers={"Retry-After": str(retry_after)})
+
+
 class InterviewNotOver(AppError):
     code, status, title = "interview_not_over", 409, "The interview is not over"
     detail = "Only an interview that is over can be opened again. Cancel it first, if it is to begin anew."

@@ -27,12 +27,15 @@ from app.api import (
     webhook_endpoints,
     webhooks,
 )
+from app.api.rate_limits import HEADERS, RateLimiting
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.interviews.join import Terms, joining
+from app.last_used import LastUsed
 from app.lifecycle import Waits
 from app.livekit import Signer
+from app.rate_limits import RateLimits, rate_limits_of
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
@@ -82,6 +85,8 @@ def create_app(
     app.state.hub = hub or Hub(sessions)
     for module in (join, token):
         app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
+    app.state.last_used = LastUsed(sessions)
+    app.state.rate_limits = limits_of(settings)
     for module in (
         stream,
         find,
@@ -98,6 +103,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    app.add_middleware(RateLimiting, by_address=app.state.rate_limits.address)
     app.add_middleware(RequestLog)
     app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
         CORSMiddleware,
@@ -105,7 +111,7 @@ def create_app(
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed"],
+        expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
     )
     app.add_middleware(SecureHeaders, https_only=settings.environment == "production")
     return app
@@ -127,6 +133,14 @@ def terms_of(settings: Settings) -> Terms:
         signer=signer_of(settings),
         waits=waits_of(settings),
         address_key=settings.livekit_api_secret.get_secret_value().encode(),
+    )
+
+
+def limits_of(settings: Settings) -> RateLimits:
+    return rate_limits_of(
+        per_address=settings.rate_limit_per_address,
+        per_key=settings.rate_limit_per_key,
+        storage_url=settings.rate_limit_storage_url.get_secret_value(),
     )
 
 

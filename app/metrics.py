@@ -8,6 +8,9 @@ ROOMS_DELETED = Counter(
     "interviews_rooms_deleted", "Rooms of ended attempts deleted: ended, came back, frozen", ["why"]
 )
 AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because none was there")
+RATE_LIMITS_UNCHECKED = Counter(
+    "interviews_rate_limits_unchecked", "Calls that went on uncounted, because the rate limits' storage did not answer"
+)
 AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
 STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open")

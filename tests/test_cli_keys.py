@@ -54,9 +54,29 @@ def test_a_key_from_its_making_to_its_end(
     assert key not in ours.output
 
 
+def test_a_key_that_expires(interviews: Command, own_database: str) -> None:
+    arguments = ("keys", "create", "--organization", "new", "--create", "--scope", "admin")
+    made = [
+        *interviews.lines(*arguments, "in", "--expires-in", "90d"),
+        *interviews.lines(*arguments, "at", "--expires-at", "2999-01-31T12:00:00+03:00"),
+        *interviews.lines(*arguments, "never"),
+    ]
+    lives = execute(own_database, "SELECT (expires_at - created_at)::text FROM api_keys WHERE name = 'in'")
+    assert lives == "90 days"
+    assert [each["expiresAt"] for each in made[1:]] == ["2999-01-31T09:00:00.000Z", None]
+    assert [each["expiresAt"] for each in interviews.lines("keys", "list")] == [each["expiresAt"] for each in made]
+    assert {each["lastUsedAt"] for each in made} == {None}
+    execute(own_database, "UPDATE api_keys SET last_used_at = '2998-01-01 10:00Z' WHERE name = 'never'")
+    table = interviews.told("keys", "list")
+    assert "2999-01-31 09:00:00Z" in table
+    assert "2998-01-01 10:00:00Z" in table
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("create", "x", "--scope", "admin", "--expires-in", "999999w"), "no calendar goes that far"),
+        (("create", "x", "--scope", "admin", "--expires-at", "2020-01-31"), "2020-01-31 00:00:00 UTC is over"),
         (("create", "x", "--scope", "admin"), "There is no organization 'default'. There are: none."),
         (("create", "bootstrap", "--scope", "admin"), "choose another"),
         (("list", "--organization", "x"), "There is no organization 'x'"),
@@ -65,6 +85,21 @@ def test_a_key_from_its_making_to_its_end(
 )
 def test_refused(interviews: Command, arguments: tuple[str, ...], told: str) -> None:
     assert_refused(interviews.run("keys", *arguments), told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--expires-in", "90"), "write 90m, 12h, 90d or 6w, not '90'"),
+        (("--expires-in", "0d"), "write 90m, 12h, 90d or 6w, not '0d'"),
+        (("--expires-at", "soon"), "invalid instant value: 'soon'"),
+        (("--expires-in", "90d", "--expires-at", "2999-01-01"), "not allowed with argument"),
+    ],
+)
+def test_an_expiry_that_is_none(interviews: Command, arguments: tuple[str, ...], told: str) -> None:
+    ended = interviews.run("keys", "create", "x", "--scope", "admin", *arguments)
+    assert ended.returncode == 2
+    assert told in ended.stderr
 
 
 def test_a_name_is_used_once(interviews: Command) -> None:

@@ -23,3 +23,14 @@ def test_a_stranger_behind_the_same_proxy(own_database: str, tmp_path: Path, tru
         assert right.status_code == answer
         spoofed = {"X-Forwarded-For": "203.0.113.2, 203.0.113.1"}  # the last hop's word counts, not the caller's
         assert httpx.post(url + DEMO, json=RIGHT, headers=spoofed).status_code == 429
+
+
+@pytest.mark.parametrize(("trusted", "answer"), [("127.0.0.1", 200), ("", 429)])
+def test_rate_limits_count_the_same_address(own_database: str, tmp_path: Path, trusted: str, answer: int) -> None:
+    settings = {"RATE_LIMIT_PER_ADDRESS": "2/year", "TRUSTED_PROXIES": trusted}
+    with serving(tmp_path, database_url=own_database, **settings) as url:
+        for _ in range(2):
+            assert httpx.post(url + DEMO, headers={"X-Forwarded-For": "203.0.113.1"}).status_code == 200
+        assert httpx.post(url + DEMO, headers={"X-Forwarded-For": "203.0.113.2"}).status_code == answer
+        spoofed = {"X-Forwarded-For": "203.0.113.3, 203.0.113.1"}  # the last hop's word counts, not the caller's
+        assert httpx.post(url + DEMO, headers=spoofed).status_code == 429

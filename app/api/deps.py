@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.convertors import Convertor, register_url_convertor
 
+from app.api.rate_limits import count_key
 from app.auth import Caller, Scope, authenticate
 from app.config import Settings
 from app.db import transaction
@@ -144,14 +145,17 @@ def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict
 
 
 async def authenticated(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
-    """Return who calls. Raises Unauthorized.
+    """Return who calls. Raises Unauthorized, RateLimited.
 
     In a transaction of its own: a body may come slowly, and is read only after this, without a connection held.
     """
     if credentials is None:
         raise Unauthorized
     async with transaction(request.app.state.sessions) as session:
-        return await authenticate(session, key=credentials.credentials)
+        caller = await authenticate(session, key=credentials.credentials)
+    request.app.state.last_used.note(caller.key_id)
+    await count_key(request, caller.key_id)
+    return caller
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from app.api.rate_limits import address_of
 from app.errors import (
     InviteInvalid,
     InviteRequired,
@@ -23,13 +24,8 @@ POLICY_ERRORS = (
 )
 
 
-def client_address(request: Request) -> str:
-    """Return the IP address of whoever calls; behind TRUSTED_PROXIES the one that they say."""
-    return request.client.host if request.client else ""
-
-
 def knock_of(request: Request) -> Knock:
     """Return what address and header show. Another bearer token than an invite is none of our concern."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     is_invite = scheme.lower() == "bearer" and given.strip().startswith(PREFIX)
-    return Knock(client_address(request), invite=given.strip() if is_invite else None)
+    return Knock(address_of(request.scope), invite=given.strip() if is_invite else None)

@@ -11,8 +11,10 @@ import orjson
 from fastapi import FastAPI
 
 from app.api.examples import example_of
-from app.api.problems import MEDIA_TYPE
+from app.api.problems import MEDIA_TYPE, answers
+from app.api.rate_limits import HEADERS, UNLIMITED
 from app.api.told import example_of_event
+from app.errors import RateLimited
 
 Json = dict[str, Any]
 
@@ -27,6 +29,25 @@ TAGS = [
     {"name": "webhooks", "description": "What this service sends, by the Standard Webhooks specification."},
 ]
 
+LIMITS: dict[str, Json] = {
+    "RateLimit": {
+        "description": "For each limit that the call counted for: calls that may still come, seconds until they are "
+        "as many as at first. Fields of draft-ietf-httpapi-ratelimit-headers",
+        "schema": {"type": "string"},
+        "example": '"address";r=59998;t=42, "key";r=29998;t=17',
+    },
+    "RateLimit-Policy": {
+        "description": "For each limit: calls in a window, the window's seconds",
+        "schema": {"type": "string"},
+        "example": '"address";q=60000;w=60, "key";q=30000;w=60',
+    },
+    "Retry-After": {
+        "description": "Seconds until calling again may help",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 42,
+    },
+}
+
 
 def install(app: FastAPI) -> None:
     """Finish the app's document, once."""
@@ -36,6 +57,7 @@ def install(app: FastAPI) -> None:
 
 def _finished(page: Json) -> Json:
     schemas = page["components"]["schemas"]
+    _tell_of_limits(page)
     for operation in _operations(page):
         _tell_of_problems(operation)
         for parameter in operation.get("parameters", []):
@@ -78,6 +100,24 @@ def _tell_of_problems(operation: Json) -> None:
                 content[MEDIA_TYPE] |= content.pop(kind)
         elif "HTTPValidationError" in str(content):
             del operation["responses"][status]
+
+
+def _tell_of_limits(page: Json) -> None:
+    """Tell of the rate limits in each call that they hold for; app.api.rate_limits says for which they do."""
+    page["components"]["headers"] = LIMITS
+    for operation in [each for path in page["paths"].keys() - UNLIMITED for each in page["paths"][path].values()]:
+        content = {MEDIA_TYPE: {"schema": {"$ref": COMPONENTS + "Problem"}, "examples": {}}}
+        refused = operation["responses"].setdefault("429", {"content": content})
+        examples = refused["content"][MEDIA_TYPE]["examples"]
+        examples |= answers(RateLimited)[RateLimited.status]["content"][MEDIA_TYPE]["examples"]
+        refused["description"] = "; ".join(example["summary"] for example in examples.values())
+        refused["headers"] = _header("Retry-After")
+        for answer in operation["responses"].values():
+            answer["headers"] = {**answer.get("headers", {}), **_header(*HEADERS)}
+
+
+def _header(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _without_null(schema: Json) -> Json:

@@ -99,6 +99,10 @@ def _on_app_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)  # noqa: S101 - what it was registered for
     if error.status >= 500:
         log.warning("%s: %r", error.code, error.__cause__)
+    return problem_of(error)
+
+
+def problem_of(error: AppError) -> Response:
     return problem(
         code=error.code,
         status=error.status,

@@ -116,9 +116,9 @@ async def stream_changes(
 
     The first event, `ready`, has the id of the beginning. Send the last id that you have had as `Last-Event-ID`, and
     nothing is missed or repeated. An interview's changes come in the order of their `sequence`. Every 15 seconds
-    without a change there is a comment. The stream ends when the service stops, when the key is revoked, and when you
-    read too slowly: come back with the last id. A browser's own EventSource can't send the key: use a client built on
-    `fetch`.
+    without a change there is a comment. The stream ends when the service stops, when the key is revoked or expires,
+    and when you read too slowly: come back with the last id. A browser's own EventSource can't send the key: use a
+    client built on `fetch`.
     """
     after = await starting_point(session, last_event_id=last_event_id or first_after)
     return EventStream(hub, organization_id=caller.organization_id, key=key, after=after)

@@ -1,16 +1,17 @@
 """interviews keys create | list | revoke."""
 
 import argparse
+import re
 import sys
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
 from app.cli.output import print_json, print_line, print_table
-from app.cli.running import Commands, fail, with_sessions
+from app.cli.running import Commands, fail, instant, with_sessions
 from app.config import Settings
 from app.db import transaction
 from app.instants import rfc3339
@@ -19,6 +20,8 @@ from app.models import ApiKey, Organization
 
 Sessions = async_sessionmaker[AsyncSession]
 
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
 
 def add_commands(commands: Commands) -> None:
     group = commands.add_parser("keys", help="API keys: create, list, revoke").add_subparsers(required=True)
@@ -26,6 +29,11 @@ def add_commands(commands: Commands) -> None:
     create_.add_argument("name", help="of the key, among all organizations")
     create_.add_argument(
         "--scope", action="append", required=True, choices=[*Scope], help="what it may do; several are possible"
+    )
+    expiry = create_.add_mutually_exclusive_group()
+    expiry.add_argument("--expires-in", type=duration, metavar="90d", help="minutes, hours, days or weeks: m, h, d, w")
+    expiry.add_argument(
+        "--expires-at", type=instant, metavar="2027-01-31", help="an instant, as UTC if it says no zone"
     )
     create_.add_argument("--create", action="store_true", help="make the organization, if there is none of that name")
     create_.set_defaults(run=create)
@@ -45,6 +53,8 @@ def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Make a key and show it; exit 1 if the name is taken or the organization unknown."""
     if arguments.name == BOOTSTRAP_KEY_NAME:
         fail(f"The name '{BOOTSTRAP_KEY_NAME}' is that of BOOTSTRAP_API_KEY: choose another.")
+    now = datetime.now(UTC)
+    expires_at = _expiry(arguments, now)
 
     async def make(sessions: Sessions) -> tuple[ApiKey, str] | None:
         async with transaction(sessions) as session:
@@ -52,10 +62,13 @@ def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:
                 organization_id = await ensure_organization(session, name=arguments.organization)
             else:
                 organization_id = await find_organization(session, arguments.organization)
-            now = datetime.now(UTC)
-            scopes = sorted(set(arguments.scope))
             return await create_key(
-                session, organization_id=organization_id, name=arguments.name, scopes=scopes, now=now
+                session,
+                organization_id=organization_id,
+                name=arguments.name,
+                scopes=sorted(set(arguments.scope)),
+                now=now,
+                expires_at=expires_at,
             )
 
     made = with_sessions(url, make)
@@ -84,14 +97,8 @@ def list_all(_: Settings, url: str, arguments: argparse.Namespace) -> None:
         for row, organization in found:
             print_json(_told(row, organization))
         return
-    columns = ("ID", "NAME", "ORGANIZATION", "SCOPES", "CREATED", "REVOKED")
-    print_table(
-        columns,
-        (
-            (row.short_id, row.name, organization, " ".join(row.scopes), row.created_at, row.revoked_at)
-            for row, organization in found
-        ),
-    )
+    columns = ("ID", "NAME", "ORGANIZATION", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
+    print_table(columns, (_columns(row, organization) for row, organization in found))
 
 
 def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
@@ -121,6 +128,33 @@ async def find_organization(session: AsyncSession, name: str) -> uuid.UUID:
     return found
 
 
+def duration(given: str) -> timedelta:
+    """Return how long is meant by 90m, 12h, 90d or 6w."""
+    read = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", given)
+    if read is None:
+        raise argparse.ArgumentTypeError(f"write 90m, 12h, 90d or 6w, not '{given}'")
+    return timedelta(**{UNITS[read[2]]: int(read[1])})
+
+
+def _expiry(arguments: argparse.Namespace, now: datetime) -> datetime | None:
+    """Return when the key is to expire, None for never; exit 1 if that is over already."""
+    try:
+        expires_at: datetime | None = now + arguments.expires_in if arguments.expires_in else arguments.expires_at
+    except OverflowError:
+        fail("--expires-in: no calendar goes that far. Leave it out for a key that does not expire.")
+    if expires_at and expires_at <= now:
+        fail(f"--expires-at: {expires_at:%F %T %Z} is over. Give an instant to come.")
+    return expires_at
+
+
+def _columns(row: ApiKey, organization: str) -> tuple[object, ...]:
+    scopes = " ".join(row.scopes)
+    return (
+        *(row.short_id, row.name, organization, scopes),
+        *(row.created_at, row.last_used_at, row.expires_at, row.revoked_at),
+    )
+
+
 def _told(row: ApiKey, organization: str) -> dict[str, object]:
     return {
         "id": row.short_id,
@@ -128,5 +162,7 @@ def _told(row: ApiKey, organization: str) -> dict[str, object]:
         "organization": organization,
         "scopes": row.scopes,
         "createdAt": rfc3339(row.created_at),
+        "lastUsedAt": rfc3339(row.last_used_at) if row.last_used_at else None,
+        "expiresAt": rfc3339(row.expires_at) if row.expires_at else None,
         "revokedAt": rfc3339(row.revoked_at) if row.revoked_at else None,
     }

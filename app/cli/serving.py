@@ -45,6 +45,8 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as running:
             running.push_async_callback(engine.dispose)
+            running.push_async_callback(app.state.rate_limits.close)
+            await running.enter_async_context(app.state.last_used.running())
             await running.enter_async_context(hub.running(_listen_url(settings, url)))
             if settings.run_worker:
                 await running.enter_async_context(working(settings, sessions, waits_of(settings)))
