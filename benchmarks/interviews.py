@@ -47,11 +47,16 @@ def postgres(folder: Path) -> Iterator[Server]:
 
 
 def make_database(server: Server, name: str) -> str:
-    """Make a migrated database with the first organization, our key and the peers' tables; return its URL."""
+    """Make a database that both ours and the peers can serve; return its URL."""
     url = server.ensure_application_database(name)
+    prepare_database(url)
+    return url
+
+
+def prepare_database(url: str) -> None:
+    """Migrate an empty database, and make the first organization, our key and the peers' tables."""
     asyncio.run(_prepare(url))
     run(url, (SQL / "peers.sql").read_text())
-    return url
 
 
 async def _prepare(url: str) -> None:

@@ -11,8 +11,8 @@ from app.embedded_postgres import Server
 class Options:
     """Rounds in which all contenders are measured in turn; the sizes of what they are measured on."""
 
-    rounds: int = 5
-    seconds: float = 4.0  # of each load
+    rounds: int = 3
+    seconds: float = 5.0  # of each load
     interviews: int = 1_000_000  # of the large database; the small one has a hundredth
     timeline: int = 10  # rows on the timeline of each
     joinable: int = 100_000  # interviews that are joined

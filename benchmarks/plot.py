@@ -30,7 +30,7 @@ def _chart(chart: Chart, y: int) -> Iterator[str]:
     for number, (name, value) in enumerate(chart.bars.items()):
         top = y + TITLE + number * (BAR + GAP)
         width = round((WIDTH - LABELS - VALUES) * value / longest, 1)
-        colour = OURS if name.startswith("ours") else THEIRS
+        colour = OURS if chart.all_ours or name.startswith("ours") else THEIRS
         yield f'<text x="{LABELS - GAP}" y="{top + 14}" text-anchor="end">{escape(name)}</text>'
         yield f'<rect x="{LABELS}" y="{top}" width="{width}" height="{BAR}" rx="2" fill="{colour}"/>'
         yield f'<text x="{LABELS + width + GAP}" y="{top + 14}">{_number(value)}</text>'

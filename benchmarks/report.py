@@ -14,9 +14,9 @@ INTRODUCTION = f"""\
 
 Written by `make bench`, and by nothing else; [benchmarks/](../benchmarks/README.md) says how it measures. Ours has all
 on that production has: the policy's check, the attempt recorded, request ids, metrics, the access log, the worker. The
-peers do the same job with the least work: they check no caller, record nothing and log nothing. All are one process with
-ten connections to the same Postgres, which keeps its data safe (fsync on), and share the machine with it and with the
-load. Absolute numbers are this machine's; ratios are of one round, and what is given is the median over the rounds.
+peers do the same job with the least work: they check no caller, record nothing and log nothing. All are one process
+with ten connections to the same Postgres, which keeps its data safe (fsync on), and share the machine with it and with
+the load. Absolute numbers are this machine's; ratios are of one round, and what is given is the median over the rounds.
 
 ![What was measured, as bars]({PLOT})
 
@@ -46,7 +46,7 @@ def goals_table(goals: Sequence[Goal]) -> str:
         ]
         for goal in goals
     ]
-    return table(["what", "goal", "aim", "measured", ""], rows)
+    return table(["what", "goal", "aim", "measured", "verdict"], rows)
 
 
 def _said(value: float, goal: Goal) -> str:
@@ -55,7 +55,8 @@ def _said(value: float, goal: Goal) -> str:
 
 
 def _section(section: Section) -> str:
-    return f"\n## {section.title}\n\n{section.about}\n\n{table(section.header, section.rows)}"
+    notes = "".join(f"\n{note}\n" for note in section.notes)
+    return f"\n## {section.title}\n\n{section.about}\n\n{table(section.header, section.rows)}{notes}"
 
 
 def _measured_on(machine: dict[str, str], options: dict[str, float]) -> str:

@@ -33,6 +33,7 @@ class Chart:
 
     title: str
     bars: dict[str, float]
+    all_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Section:
     rows: Sequence[Sequence[str]]
     goals: Sequence[Goal]
     charts: Sequence[Chart] = ()
+    notes: Sequence[str] = ()
+    """What else was seen: sentences."""
     raw: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

@@ -96,7 +96,10 @@ def _section(loads: Loads) -> Section:
         goals=goals,
         charts=[
             Chart("joins a second", {name: statistics.median(found) for name, found in rates.items()}),
-            Chart("server CPU a join, us", {name: statistics.median(found) * 1e6 for name, found in cpu.items()}),
+            Chart(
+                "server CPU a join, us (less is better)",
+                {name: statistics.median(found) * 1e6 for name, found in cpu.items()},
+            ),
         ],
         raw={
             name: {key: [each.as_json() for each in of] for key, of in found.items()} for name, found in loads.items()

@@ -95,14 +95,15 @@ def _section(took: list[tuple[float, float]], used: float, peak: int, listeners:
     first, last = (sorted(each) for each in zip(*took, strict=True))
     return Section(
         title="Stream",
-        about=f"{listeners} listeners of one organization, and {len(took)} cancels {APART * 1e3:.0f} ms apart: the time "
-        "from the call, which commits first, until a listener has the change. There is no goal for it; CPU is that of all "
-        "that the server did meanwhile, for each change and listener.",
+        about=f"{listeners} listeners of one organization, {len(took)} cancels, {APART * 1e3:.0f} ms apart: the time "
+        "from the call, which commits first, until a listener has the change. There is no goal for it.",
         header=("", "p50", "slowest"),
         rows=[
             ["the first listener", milliseconds(statistics.median(first)), milliseconds(first[-1])],
             ["the last listener", milliseconds(statistics.median(last)), milliseconds(last[-1])],
-            [f"CPU {microseconds(used / len(took) / listeners)}, peak memory {megabytes(peak)}", "", ""],
+        ],
+        notes=[
+            f"CPU a change and listener {microseconds(used / len(took) / listeners)}, peak memory {megabytes(peak)}."
         ],
         goals=[],
         raw={"first": first, "last": last, "cpu": used, "peak": peak},
