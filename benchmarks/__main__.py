@@ -13,8 +13,11 @@ from benchmarks.options import Bench, Options, options_of, parser
 from benchmarks.report import write_report
 from benchmarks.results import Section
 from benchmarks.scenarios import join, lists, memory, nine, start, stream, webhooks
-from benchmarks.tools import ROOT, BenchmarkFailed, describe_machine
+from benchmarks.tools import ROOT, BenchmarkFailed, describe_machine, require
 
+# What each scenario needs beside the virtualenv.
+PEERS = ("wrk", "node", "npm", "go")
+PROGRAMS = {"join": PEERS, "webhooks": PEERS, "lists": ("wrk",), "memory": ("wrk",)}
 SCENARIOS: dict[str, Callable[[Bench], Section]] = {
     "join": join.measure,
     "webhooks": webhooks.measure,
@@ -34,7 +37,9 @@ def main() -> None:
     if unknown:
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are {', '.join(SCENARIOS)}.")
     try:
-        measure(arguments.scenarios or list(SCENARIOS), options_of(arguments), arguments.docs or ROOT / "docs")
+        names = arguments.scenarios or list(SCENARIOS)
+        require(*dict.fromkeys(program for name in names for program in PROGRAMS.get(name, ())))
+        measure(names, options_of(arguments), arguments.docs or ROOT / "docs")
     except BenchmarkFailed as failure:
         sys.exit(str(failure))
 

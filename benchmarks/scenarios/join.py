@@ -10,7 +10,7 @@ from benchmarks.interviews import Candidate, add_interviews, drop_database, make
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
 from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, running
-from benchmarks.tools import build_peers, require
+from benchmarks.tools import build_peers
 from benchmarks.wrk import Load, http_request, load, prepare
 
 JOINED = 20_000  # different interviews in one load
@@ -29,7 +29,6 @@ Loads = dict[str, dict[str, list[Load]]]
 
 def measure(bench: Bench) -> Section:
     """Measure every contender in each round, each on a fresh server."""
-    require("wrk", "node", "npm", "go")
     build_peers()
     url = make_database(bench.postgres, "joins")
     try:

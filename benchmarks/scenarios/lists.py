@@ -17,7 +17,7 @@ from benchmarks.interviews import drop_database, fetch, make_database
 from benchmarks.options import Bench, Options
 from benchmarks.results import Chart, Goal, Section, median_ratio, milliseconds
 from benchmarks.servers import AUTHORIZED, Running, ours, running
-from benchmarks.tools import BenchmarkFailed, require
+from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import Load, http_request, load, prepare
 
 SMALL = 100  # how many times fewer the small database has
@@ -45,7 +45,6 @@ Queries = dict[str, list[str]]
 
 def measure(bench: Bench) -> Section:
     """Fill two databases, and ask one server on each in turn, over one connection."""
-    require("wrk")
     options = bench.options
     sizes = {"large": options.interviews, "small": max(SAMPLE, options.interviews // SMALL)}
     try:

@@ -5,7 +5,6 @@ from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes
 from benchmarks.scenarios.join import OPEN, requests_of
 from benchmarks.servers import running
-from benchmarks.tools import require
 from benchmarks.wrk import load
 
 LOOKS = 10  # on the way, or fewer
@@ -14,7 +13,6 @@ STEP = 1.0  # seconds of load between two counts of the joins
 
 def measure(bench: Bench) -> Section:
     """Join until it is enough, over 32 connections, and note the memory at every tenth of the way."""
-    require("wrk")
     url = make_database(bench.postgres, "memory")
     try:
         requests = requests_of(OPEN, add_interviews(url, bench.options.joinable), bench.folder)
