@@ -8,7 +8,7 @@ from benchmarks.servers import running
 from benchmarks.wrk import load
 
 LOOKS = 10  # on the way, or fewer
-STEP = 1.0  # seconds of load between two counts of the joins
+STEP = 2.0  # seconds of load between two counts of the joins
 
 
 def measure(bench: Bench) -> Section:
