@@ -7,7 +7,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: run test test-slow soak test-repeat lint format coverage lock audit-dependencies
+.PHONY: run test test-slow soak test-repeat bench lint format coverage lock audit-dependencies
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
@@ -23,6 +23,9 @@ soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and l
 
 test-repeat: .venv/made ## the tests ten times in a row, each time in another order
 	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow and not soak" || exit 1; done
+
+bench: .venv/made ## measure against Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/made ## format, style, types, import rules, migrations
 	$(BIN)/ruff format --check .

@@ -32,6 +32,9 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert problem["requestId"] == answer.headers["X-Request-Id"]
 
 
+RATE_LIMITS = {"RateLimit", "RateLimit-Policy"}
+
+
 async def test_every_error_is_a_problem(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/interviews"), 401, "unauthorized")
     assert_problem(await client.get(f"/interviews/{ANY_ID}", headers=AUTHORIZED), 404, "interview_not_found")
@@ -186,7 +189,7 @@ async def test_what_a_page_may_send_and_read(client: httpx.AsyncClient) -> None:
     assert refused.status_code == 401
     assert refused.headers["Access-Control-Allow-Origin"] == origin["Origin"]
     readable = {name.strip() for name in refused.headers["Access-Control-Expose-Headers"].split(",")}
-    assert readable == {"X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed"}
+    assert readable == {"X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *RATE_LIMITS}
 
 
 async def test_a_page_can_read_an_unexpected_error(failing_app: FastAPI) -> None:

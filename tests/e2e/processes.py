@@ -44,6 +44,12 @@ class Process:
             )
 
     @property
+    def pid(self) -> int:
+        if self._child is None:
+            raise RuntimeError(f"{self.args[0]} was not started")
+        return self._child.pid
+
+    @property
     def running(self) -> bool:
         return self._child is not None and self.wait(0) is None
 

@@ -1,0 +1,98 @@
+"""The databases of the benchmarks: one real Postgres as in production, and interviews ready to be joined."""
+
+import asyncio
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from app.auth import ensure_bootstrap_key
+from app.db import create_engine, create_sessionmaker, transaction
+from app.embedded_postgres import Server, embedded_postgres
+from app.interviews.schedule import ensure_default_organization
+from app.schema import migrate
+from benchmarks.servers import API_KEY
+
+SQL = Path(__file__).parent / "sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Who may join an interview, and by what."""
+
+    interview_id: uuid.UUID
+    candidate_id: str
+    phone_number: str
+
+    @property
+    def invite(self) -> str:
+        return "inv_" + hashlib.md5(self.phone_number.encode(), usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Server]:
+    """Run the embedded Postgres in a new folder, as `interviews serve` does: fsync on. Its data goes at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with embedded_postgres(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_database(server: Server, name: str) -> str:
+    """Make a database that both ours and the peers can serve; return its URL."""
+    url = server.ensure_application_database(name)
+    prepare_database(url)
+    return url
+
+
+def prepare_database(url: str) -> None:
+    """Migrate an empty database, and make the first organization, our key and the peers' tables."""
+    asyncio.run(_prepare(url))
+    run(url, (SQL / "peers.sql").read_text())
+
+
+async def _prepare(url: str) -> None:
+    engine = create_engine(url)
+    await migrate(engine)
+    async with transaction(create_sessionmaker(engine)) as session:
+        organization_id = await ensure_default_organization(session)
+        await ensure_bootstrap_key(session, organization_id=organization_id, key=API_KEY)
+    await engine.dispose()
+
+
+def drop_database(server: Server, name: str) -> None:
+    run(server.url(), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def add_interviews(url: str, count: int) -> list[Candidate]:
+    """Make that many interviews, in the peers' table and in ours, and return who may join them."""
+    rows = fetch(url, (SQL / "interviews.sql").read_text(), count)
+    run(url, "VACUUM ANALYZE")
+    return [Candidate(row["id"], row["candidate_id"], row["phone_number"]) for row in rows]
+
+
+def run(url: str, statements: str) -> None:
+    """Run statements without parameters, however long they take."""
+    asyncio.run(_with_connection(url, lambda connection: connection.execute(statements)))
+
+
+def fetch(url: str, query: str, *values: object) -> list[asyncpg.Record]:
+    """Return the rows of a query."""
+    rows: list[asyncpg.Record] = asyncio.run(_with_connection(url, lambda connection: connection.fetch(query, *values)))
+    return rows
+
+
+async def _with_connection(url: str, work: Any) -> Any:
+    connection = await asyncpg.connect(url)
+    try:
+        return await work(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,37 @@
+-- wrk: sends the prepared requests of the file $REQUESTS, each as "<bytes>\n<request>\n", in their order. After the last
+-- it begins anew; with $ONCE set it stops instead, and the count of what was asked for shows it.
+local requests = {}
+local once = os.getenv("ONCE")
+local thread
+
+function setup(created)
+  thread = created
+end
+
+function init()
+  local file = assert(io.open(os.getenv("REQUESTS"), "rb"))
+  while true do
+    local length = file:read("*n")
+    if not length then break end
+    file:read(1)
+    requests[#requests + 1] = file:read(length)
+  end
+  file:close()
+  asked, prepared = 0, #requests
+end
+
+function request()
+  asked = asked + 1
+  if once and asked > #requests then wrk.thread:stop() end
+  return requests[(asked - 1) % #requests + 1]
+end
+
+-- The last line of the output, as JSON; times in microseconds.
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '{"asked": %d, "prepared": %d, "requests": %d, "duration": %d, "p50": %d, "p95": %d, "p99": %d, "max": %d, "refused": %d, "broken": %d}\n',
+    thread:get("asked"), thread:get("prepared"), summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(95), latency:percentile(99), latency.max,
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,57 @@
+"""Start: how soon `interviews serve` is ready, against a Python that only imports what it stands on."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmarks.interviews import drop_database, make_database
+from benchmarks.options import Bench
+from benchmarks.results import Goal, Section, median_ratio
+from benchmarks.servers import ours, running
+
+IMPORTS = [sys.executable, "-c", "import fastapi, sqlalchemy, livekit.api"]
+PAIRS = 3  # of starts a round: they are short, and vary
+
+
+def measure(bench: Bench) -> Section:
+    """Start the one and import the other in turn, on a database that is up and migrated."""
+    url = make_database(bench.postgres, "starts")
+    try:
+        seconds_to_ready(url, bench)  # what Python compiles once is not measured
+        starts, bare = [], []
+        for _ in range(PAIRS * bench.options.rounds):
+            starts.append(seconds_to_ready(url, bench))
+            bare.append(seconds_to_import())
+        return _section(starts, bare)
+    finally:
+        drop_database(bench.postgres, "starts")
+
+
+def seconds_to_ready(url: str, bench: Bench) -> float:
+    """Return the seconds from the start of the process until GET /health/ready says 200."""
+    began = time.perf_counter()
+    with running(ours(), url, bench.folder):
+        return time.perf_counter() - began
+
+
+def seconds_to_import() -> float:
+    began = time.perf_counter()
+    subprocess.run(IMPORTS, check=True)
+    return time.perf_counter() - began
+
+
+def _section(starts: list[float], bare: list[float]) -> Section:
+    ratio = median_ratio(starts, bare)
+    return Section(
+        title="Start",
+        about="From the start of the process until /health/ready answers 200, the database up and migrated, against "
+        "`python -c 'import fastapi, sqlalchemy, livekit.api'`, in turn. It is looked at every 20 ms.",
+        header=("", "median", "slowest"),
+        rows=[
+            [name, f"{statistics.median(found):.2f} s", f"{max(found):.2f} s"]
+            for name, found in (("ready", starts), ("imports alone", bare))
+        ],
+        goals=[Goal("time to be ready against the imports alone", ratio, "at most", 2, 1.3)],
+        raw={"starts": starts, "imports": bare},
+    )

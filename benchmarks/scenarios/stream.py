@@ -1,0 +1,110 @@
+"""Stream: how long from a change until the last of many listeners has it, and what that costs."""
+
+import asyncio
+import statistics
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from benchmarks.interviews import Candidate, add_interviews, drop_database, make_database
+from benchmarks.options import Bench
+from benchmarks.results import Section, megabytes, microseconds, milliseconds
+from benchmarks.servers import AUTHORIZED, Running, ours, running
+from benchmarks.tools import BenchmarkFailed
+from benchmarks.wrk import http_request
+
+CHANGES = 20  # a round
+APART = 0.2  # seconds between two changes
+PATIENCE = 10.0  # seconds until all must have heard
+
+
+class Listener(asyncio.Protocol):
+    """An open stream, read with as little work as can be: it says when it has heard a text."""
+
+    def __init__(self) -> None:
+        self.wanted = b"event: ready"
+        self.told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._heard = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.write(http_request("GET", "/interviews/stream", AUTHORIZED))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        if self.wanted in self._heard and not self.told.done():
+            self.told.set_result(asyncio.get_running_loop().time())
+
+    def expect(self, wanted: bytes) -> None:
+        """Forget what was heard, and let `told` be the loop's time at which that text comes."""
+        self._heard.clear()
+        self.wanted, self.told = wanted, asyncio.get_running_loop().create_future()
+
+
+def measure(bench: Bench) -> Section:
+    """Cancel one interview after the other while many listen."""
+    url = make_database(bench.postgres, "stream")
+    try:
+        cancelled = add_interviews(url, CHANGES * bench.options.rounds)
+        with running(ours(), url, bench.folder) as server:
+            before = server.cpu_seconds()
+            took = asyncio.run(_listen(server, cancelled, bench.options.listeners))
+            used = server.cpu_seconds() - before
+            return _section(took, used, server.peak(), bench.options.listeners)
+    finally:
+        drop_database(bench.postgres, "stream")
+
+
+async def _listen(server: Running, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
+    """Return for each change the seconds from the call until the first and the last of the listeners had it."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as open_streams:
+        listeners = []
+        for _ in range(count):
+            transport, listener = await loop.create_connection(Listener, "127.0.0.1", server.port)
+            open_streams.callback(transport.close)
+            listeners.append(listener)
+        await _all_told(listeners)
+        async with aiohttp.ClientSession(server.url, headers=AUTHORIZED) as session:
+            return [await _change(session, candidate, listeners) for candidate in cancelled]
+
+
+async def _change(
+    session: aiohttp.ClientSession, candidate: Candidate, listeners: list[Listener]
+) -> tuple[float, float]:
+    await asyncio.sleep(APART)
+    for listener in listeners:
+        listener.expect(str(candidate.interview_id).encode())
+    began = asyncio.get_running_loop().time()
+    async with session.post(f"/interviews/{candidate.interview_id}/cancel", json={}) as answer:
+        if answer.status != 200:
+            raise BenchmarkFailed(f"a cancel was answered {answer.status}: {await answer.text()}")
+    told = await _all_told(listeners)
+    return min(told) - began, max(told) - began
+
+
+async def _all_told(listeners: list[Listener]) -> list[float]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.gather(*(listener.told for listener in listeners))
+    except TimeoutError:
+        raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {PATIENCE:g} s.") from None
+
+
+def _section(took: list[tuple[float, float]], used: float, peak: int, listeners: int) -> Section:
+    first, last = (sorted(each) for each in zip(*took, strict=True))
+    return Section(
+        title="Stream",
+        about=f"{listeners} listeners of one organization, {len(took)} cancels, {APART * 1e3:.0f} ms apart: the time "
+        "from the call, which commits first, until a listener has the change. There is no goal for it.",
+        header=("", "p50", "slowest"),
+        rows=[
+            ["the first listener", milliseconds(statistics.median(first)), milliseconds(first[-1])],
+            ["the last listener", milliseconds(statistics.median(last)), milliseconds(last[-1])],
+        ],
+        notes=[
+            f"CPU a change and listener {microseconds(used / len(took) / listeners)}, peak memory {megabytes(peak)}."
+        ],
+        goals=[],
+        raw={"first": first, "last": last, "cpu": used, "peak": peak},
+    )
