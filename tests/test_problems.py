@@ -13,6 +13,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.conftest import AUTHORIZED, client_of, make_settings
 
+RATE_LIMITS = {"RateLimit", "RateLimit-Policy"}
 ANY_ID = uuid.UUID(int=1)
 PAGE = "https://hire.example"
 PREFLIGHT = {
@@ -30,9 +31,6 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert problem["title"]
     assert problem["detail"].endswith(".")
     assert problem["requestId"] == answer.headers["X-Request-Id"]
-
-
-RATE_LIMITS = {"RateLimit", "RateLimit-Policy"}
 
 
 async def test_every_error_is_a_problem(client: httpx.AsyncClient) -> None:

@@ -47,8 +47,10 @@ class Admission(NamedTuple):
 
     policy: JoinPolicy
     refusal: AppError | None
-    is_limited: bool
-    """Whether it was a try of what can be guessed, or a wrong one: then the limits decide."""
+    is_limited: bool = False
+    """Whether the limits decide: it was a wrong try, or one of what can be guessed."""
+    is_guess: bool = False
+    """Whether a phone number was compared: such tries are put in an order."""
 
 
 def hash_address(address: str, *, interview_id: uuid.UUID, key: bytes) -> bytes:
@@ -85,20 +87,17 @@ def admit(seat: Seat, knock: Knock, *, deployment: JoinPolicy, now: datetime) ->
     """Judge by the stricter of the deployment's and the organization's policies. A refusal is to be recorded."""
     policy = stricter(deployment, JoinPolicy(seat.join_policy) if seat.join_policy else None)
     if policy is JoinPolicy.OPEN or (knock.invite and is_invited(seat, invite=knock.invite, now=now)):
-        return Admission(policy, None, is_limited=False)
-    refusal, is_limited = _judge_phone(seat, knock) if policy is JoinPolicy.PHONE else _judge_invite(knock)
-    return Admission(policy, refusal, is_limited)
+        return Admission(policy, None)
+    if policy is JoinPolicy.PHONE and knock.phone_number is not None:
+        return _judge_number(seat, knock.phone_number)
+    if knock.invite:
+        return Admission(policy, InviteInvalid(), is_limited=True)
+    return Admission(policy, PhoneNumberRequired() if policy is JoinPolicy.PHONE else InviteRequired())
 
 
-def _judge_phone(seat: Seat, knock: Knock) -> tuple[AppError | None, bool]:
-    """Return the refusal, and whether it was a try."""
-    if knock.phone_number is None:
-        return (InviteInvalid(), True) if knock.invite else (PhoneNumberRequired(), False)
+def _judge_number(seat: Seat, said: str) -> Admission:
     on_file = parse_international(seat.phone_number)
     if on_file is None:
-        return PhoneNumberUnusable(), False
-    return None if is_same_number(on_file, knock.phone_number) else WrongPhoneNumber(), True
-
-
-def _judge_invite(knock: Knock) -> tuple[AppError, bool]:
-    return (InviteInvalid(), True) if knock.invite else (InviteRequired(), False)
+        return Admission(JoinPolicy.PHONE, PhoneNumberUnusable())
+    refusal = None if is_same_number(on_file, said) else WrongPhoneNumber()
+    return Admission(JoinPolicy.PHONE, refusal, is_limited=True, is_guess=True)

@@ -82,9 +82,9 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why a join can't go on without waiting: for other tries, for the interview's row, or to settle what is over."""
+    """Why a join can't go on without waiting: for other guesses, for the interview's row, or to settle what is over."""
 
-    is_limited: bool
+    is_guess: bool
     is_over: bool
 
 
@@ -97,7 +97,7 @@ class Case:
     admission: Admission
     refusal: AppError | None
     has_turn: bool
-    """Whether no other try is under way that would have to be counted first."""
+    """Whether no other guess is under way that would have to be counted first."""
     is_over: bool
     """Whether its attempt has ended, and was not settled as of now."""
 
@@ -115,7 +115,12 @@ def joining(sessions: async_sessionmaker[AsyncSession], terms: Terms) -> Gather[
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
     wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
-    return Gather(partial(_join_together, sessions, terms), most=TOGETHER, at_once=AT_ONCE)
+    return Gather(partial(_join_together, sessions, terms), most=TOGETHER, at_once=AT_ONCE, apart=_turn)
+
+
+def _turn(ask: Ask) -> uuid.UUID | None:
+    """Whoever guesses waits for those before him here, and not in the database with one of its connections."""
+    return ask.interview_id if ask.knock.phone_number else None
 
 
 async def _join_together(
@@ -134,14 +139,14 @@ async def _join_together(
 
 async def _join_alone(sessions: async_sessionmaker[AsyncSession], terms: Terms, ask: Ask, wait: Wait) -> Ticket:
     async with transaction(sessions) as session:
-        if wait.is_limited:
+        if wait.is_guess:
             await session.execute(select(func.pg_advisory_xact_lock(tries_lock(ask.interview_id))))
         interview = await lock(session, ask.interview_id)
         connection = await driver_connection(session)
-        (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_limited)
+        (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_guess)
         if interview and isinstance(outcome, Wait) and outcome.is_over:
             await _try_again(session, interview, ask.now, terms.waits)
-            (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_limited, is_settled=True)
+            (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_guess, is_settled=True)
         if isinstance(outcome, Wait):  # edited meanwhile, so that there is something else to wait for
             raise DatabaseUnavailable
         if isinstance(outcome, AppError):
@@ -194,7 +199,7 @@ def _judge(ask: Ask, seat: Seat, terms: Terms, *, has_turn: bool, is_settled: bo
     admission = admit(seat, ask.knock, deployment=terms.policy, now=ask.now)
     is_over = not admission.refusal and seat.status.is_terminal and not is_settled
     refusal = admission.refusal or (None if is_over else _refusal(seat, ask, terms))
-    has_turn = has_turn or seat.has_tries_lock or not admission.is_limited
+    has_turn = has_turn or seat.has_tries_lock or not admission.is_guess
     return Case(ask, seat, admission, refusal, has_turn, is_over)
 
 
@@ -236,7 +241,7 @@ def _outcome(case: Case, record: Recorded | None, terms: Terms) -> Outcome:
     if record and record.locked_until:
         return TooManyTries(headers={"Retry-After": str(int((record.locked_until - now).total_seconds()) + 1)})
     if record is None and not (case.has_turn and isinstance(case.refusal, TokenFieldNotAllowed)):
-        return Wait(case.admission.is_limited, case.is_over)
+        return Wait(case.admission.is_guess, case.is_over)
     if case.refusal:
         return case.refusal
     token = terms.signer.sign(_claims(case.seat, case.ask, terms))
