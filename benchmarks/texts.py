@@ -1,0 +1,58 @@
+"""Names and titles of a large set of interviews, in Latin and in Arabic, common ones and rare ones."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.search_text import fold
+
+FIRST = (
+    "Ahmed Mohamed Fatima Sara Omar Layla José Anna Priya Wei Youssef Noor Khalid Mariam John Elena Hassan Aisha Ali Lina "
+    "أحمد محمد فاطمة سارة عمر ليلى يوسف نور خالد مريم حسن عائشة علي لينا إبراهيم هدى سلمى ماجد رانيا طارق"
+).split()
+LAST = (
+    "Hassan Khan Müller Garcia Smith Nakamura Haddad Mansour Rossi Novak Silva Ivanov Chen Okafor Larsen Dubois "
+    "الهاشمي العتيبي القحطاني المصري الأنصاري الشامي الغامدي الحربي السيد البغدادي الزهراني النجار الخطيب"
+).split()
+# Rare surnames: every word of three of these syllables, 13,824 of them.
+SYLLABLES = "ba ke lo mi nu ra se to vi wu za de fi go hu ja ka le mo na pi qu ri sa".split()
+TITLES = (
+    "Senior Backend Developer - Fintech",
+    "Backend Developer",
+    "Frontend Developer (React)",
+    "Data Engineer",
+    "Customer Service Representative",
+    "Sales Manager",
+    "Nurse",
+    "Warehouse Associate",
+    "C++ Developer",
+    "Accountant",
+    "مهندس برمجيات",
+    "مهندسة برمجيات أولى",
+    "محاسب",
+    "ممثل خدمة العملاء",
+    "مدير مبيعات",
+    "Delivery Driver",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts as they are given, and beside each one as it is stored to be searched."""
+
+    given: Sequence[str]
+    folded: Sequence[str]
+
+    @classmethod
+    def of(cls, given: Sequence[str]) -> "Texts":
+        return cls(given, [fold(text) for text in given])
+
+
+def names() -> tuple[Texts, Texts]:
+    """Return first names and surnames, the commonest of each first."""
+    rare = ("".join(syllables).capitalize() for syllables in itertools.product(SYLLABLES, repeat=3))
+    return Texts.of(FIRST), Texts.of([*LAST, *rare])
+
+
+def titles() -> Texts:
+    return Texts.of(TITLES)
