@@ -46,7 +46,8 @@ INTERVIEWS = """
     timed AS MATERIALIZED (
         SELECT made.*,
             -- 50, 150 and 350 interviews for the job posts of each 550
-            campaign / 550 * 3 + CASE WHEN campaign % 550 < 50 THEN 0 WHEN campaign % 550 < 200 THEN 1 ELSE 2 END AS post,
+            campaign / 550 * 3 + CASE WHEN campaign % 550 < 50 THEN 0 WHEN campaign % 550 < 200 THEN 1 ELSE 2 END
+                AS post,
             CASE WHEN is_live THEN CASE WHEN luck < 0.7 THEN 'IN_PROGRESS' ELSE 'WAITING_FOR_AGENT' END
                 WHEN is_to_come THEN 'READY_TO_JOIN'
                 WHEN luck < 0.70 THEN 'COMPLETED' WHEN luck < 0.82 THEN 'NO_SHOW' WHEN luck < 0.88 THEN 'ABANDONED'
@@ -83,9 +84,11 @@ INTERVIEWS = """
         CASE WHEN n % 4 = 0 THEN '+' || substr(digits, 1, 3) || ' ' || substr(digits, 4, 2) || ' ' || substr(digits, 6)
             ELSE digits END,
         ($9::text[])[1 + post % cardinality($9)], 'MENA Bank',
-        'Welcome to your interview for ' || ($9::text[])[1 + post % cardinality($9)] || ' at MENA Bank. Please speak clearly.',
+        'Welcome to your interview for '
+            || ($9::text[])[1 + post % cardinality($9)] || ' at MENA Bank. Please speak clearly.',
         1800, opens_at, CASE WHEN is_timed THEN opens_at + interval '15 days' END,
-        ($6::text[])[first] || ' ' || ($8::text[])[last] || E'\\n' || ($10::text[])[1 + post % cardinality($9)] || E'\\n' || digits,
+        ($6::text[])[first] || ' ' || ($8::text[])[last] || E'\\n'
+            || ($10::text[])[1 + post % cardinality($9)] || E'\\n' || digits,
         CASE WHEN status = 'READY_TO_JOIN' THEN 1 ELSE 2 END, status, end_reason,
         CASE WHEN is_started THEN came_at END, CASE WHEN is_over THEN over_at END,
         CASE WHEN is_over AND is_started THEN over_at - came_at ELSE interval '0' END,
@@ -114,8 +117,8 @@ FACTS = [
     """,
     f"""
     INSERT INTO connections (
-        interview_id, sid, attempt, room_sid, identity, role, joined_at, joined_order, left_at, left_order, leave_reason,
-        recorded_at
+        interview_id, sid, attempt, room_sid, identity, role, joined_at, joined_order, left_at, left_order,
+        leave_reason, recorded_at
     )
     SELECT id, 'PA_' || substr(md5(role || id), 1, 12), 1, 'RM_' || substr(md5('room' || id), 1, 12),
         CASE role WHEN 'AGENT' THEN 'agent-AJ_' || substr(md5(id::text), 1, 12) ELSE 'candidate-' || candidate_id END,
@@ -136,7 +139,9 @@ FACTS = [
     FROM interviews WHERE end_reason = 'AGENT_REPORTED'
     """,
     """
-    INSERT INTO changes (organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
+    INSERT INTO changes (
+        organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason
+    )
     SELECT organization_id, id, n, CASE n WHEN 1 THEN created_at ELSE updated_at END,
         CASE n WHEN 1 THEN 'interview.scheduled' ELSE 'interview.status_changed' END, 1,
         CASE n WHEN 1 THEN 'READY_TO_JOIN' ELSE status END, CASE n WHEN 2 THEN 'READY_TO_JOIN' END,
@@ -158,7 +163,7 @@ TIMELINE = """
                 'endedAt', to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
             ELSE jsonb_build_object('identity', 'candidate-' || candidate_id, 'sid', 'PA_' || left(id::text, 8),
                 'role', 'CANDIDATE', 'reason', 'CLIENT_INITIATED', 'createdAt', updated_at) END,
-        CASE WHEN n > 1 AND n < $1 AND status <> 'READY_TO_JOIN' THEN 'EV_' || substr(md5(id::text || n), 1, 12) END
+        CASE WHEN n > 1 AND n < $1 AND status <> 'READY_TO_JOIN' THEN 'EV_' || left(md5(id::text || n), 16) END
     FROM interviews, generate_series(1, $1::bigint) n
 """
 
@@ -195,7 +200,7 @@ def check_disk(needed: int) -> None:
     free = shutil.disk_usage(Path.cwd()).free
     if free < needed:
         raise DiskTooFull(
-            f"{needed / 1e9:.0f} GB are needed, {free / 1e9:.0f} GB are free here: make room, or ask for fewer interviews."
+            f"{needed / 1e9:.0f} GB are needed, {free / 1e9:.0f} GB are free here: make room, or ask for fewer."
         )
 
 

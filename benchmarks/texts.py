@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from app.search_text import fold
 
 FIRST = (
-    "Ahmed Mohamed Fatima Sara Omar Layla José Anna Priya Wei Youssef Noor Khalid Mariam John Elena Hassan Aisha Ali Lina "
+    "Ahmed Mohamed Fatima Sara Omar Layla José Anna Priya Wei Youssef Noor Khalid Mariam John Elena Hassan Aisha Ali "
     "أحمد محمد فاطمة سارة عمر ليلى يوسف نور خالد مريم حسن عائشة علي لينا إبراهيم هدى سلمى ماجد رانيا طارق"
-).split()
+)
 LAST = (
     "Hassan Khan Müller Garcia Smith Nakamura Haddad Mansour Rossi Novak Silva Ivanov Chen Okafor Larsen Dubois "
     "الهاشمي العتيبي القحطاني المصري الأنصاري الشامي الغامدي الحربي السيد البغدادي الزهراني النجار الخطيب"
-).split()
+)
 # Rare surnames: every word of three of these syllables, 13,824 of them.
-SYLLABLES = "ba ke lo mi nu ra se to vi wu za de fi go hu ja ka le mo na pi qu ri sa".split()
+SYLLABLES = "ba ke lo mi nu ra se to vi wu za de fi go hu ja ka xe yo na pi qu ri sa"
 TITLES = (
     "Senior Backend Developer - Fintech",
     "Backend Developer",
@@ -50,8 +50,8 @@ class Texts:
 
 def names() -> tuple[Texts, Texts]:
     """Return first names and surnames, the commonest of each first."""
-    rare = ("".join(syllables).capitalize() for syllables in itertools.product(SYLLABLES, repeat=3))
-    return Texts.of(FIRST), Texts.of([*LAST, *rare])
+    rare = ("".join(syllables).capitalize() for syllables in itertools.product(SYLLABLES.split(), repeat=3))
+    return Texts.of(FIRST.split()), Texts.of([*LAST.split(), *rare])
 
 
 def titles() -> Texts:
