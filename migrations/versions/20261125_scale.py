@@ -56,9 +56,9 @@ TO_COME = "ix_interviews_to_come"
 
 
 def upgrade() -> None:
+    # How common a word is decides whether the search walks the list or asks the trigrams: 100 samples can't tell.
+    op.execute("ALTER TABLE interviews ALTER COLUMN search_text SET STATISTICS 500")
     with outside_a_transaction():
-        # How common a word is decides whether the search walks the list or asks the trigrams: 100 samples can't tell.
-        op.execute("ALTER TABLE interviews ALTER COLUMN search_text SET STATISTICS 500")
         op.execute("ANALYZE interviews")
         replace_index(ANSWERS, INSTANTS, "join_requests", ["interview_id", "answer", "at"])
         ready = sa.text("status = 'READY_TO_JOIN'")
@@ -71,7 +71,7 @@ def downgrade() -> None:
     with outside_a_transaction():
         op.drop_index(TO_COME, "interviews", if_exists=True, postgresql_concurrently=True)
         replace_index(INSTANTS, ANSWERS, "join_requests", ["interview_id", "at"])
-        op.execute("ALTER TABLE interviews ALTER COLUMN search_text SET STATISTICS -1")
+    op.execute("ALTER TABLE interviews ALTER COLUMN search_text SET STATISTICS -1")
 
 
 @contextmanager
