@@ -77,7 +77,8 @@ async def find_interviews(
     """
     mark = _mark(filters, sort)
     query = select(Interview).where(Interview.organization_id == organization_id, *conditions(filters, now=now))
-    await session.execute(PLAN_EACH)
+    if filters != Filters():
+        await session.execute(PLAN_EACH)
     column, order = _column(sort), desc if sort.is_descending else asc
     place = tuple_(column, Interview.id)
     if cursor:
