@@ -15,6 +15,7 @@ import asyncpg
 
 from app.db import create_engine, create_sessionmaker, transaction
 from app.interviews.schedule import ensure_default_organization
+from app.interviews.summary import FOLD
 from app.schema import migrate
 from benchmarks.texts import names, titles
 
@@ -22,7 +23,17 @@ BYTES_PER_ROW = (
     2_000  # of the timeline, with what belongs to it: half of that was measured, and building indexes wants as much
 )
 CHUNK = 100_000  # interviews that one statement inserts
-TABLES = ["interviews", "timeline", "connections", "rooms", "join_requests", "reports", "changes"]
+TABLES = [
+    "interviews",
+    "timeline",
+    "connections",
+    "rooms",
+    "join_requests",
+    "reports",
+    "changes",
+    "interview_counts",
+    "count_changes",
+]
 
 ORGANIZATIONS = """
     INSERT INTO organizations (name, company_name, instructions_template, max_duration)
@@ -228,6 +239,7 @@ async def _insert(connection: asyncpg.Connection, organization_id: uuid.UUID, in
     for statement in FACTS:
         await connection.execute(statement)
     await connection.execute(TIMELINE, rows_each)
+    await connection.execute(FOLD.text)
     await connection.execute("UPDATE ticks SET last_run = now()")  # a worker beside it has nothing to catch up on
 
 

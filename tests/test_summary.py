@@ -1,17 +1,20 @@
 """GET /interviews/summary: counts by status as it is shown, and by job post."""
 
+import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app.db import create_sessionmaker
 from app.interviews.find import Filters
 from app.interviews.shown import ShownStatus
-from app.interviews.summary import Asked, Counts, JobPostPage, summarize, summarize_job_posts
-from app.models import Organization
+from app.interviews.summary import Asked, Counts, JobPostPage, fold_counts, summarize, summarize_job_posts
+from app.models import Interview, Organization
 from tests.conftest import AUTHORIZED
 from tests.explained import NOW, fill, organization_of, plan_of
 from tests.test_interviews_list import add, listed
@@ -109,7 +112,7 @@ async def test_refused(client: httpx.AsyncClient, query: dict[str, str], code: s
 
 
 async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
-    """But for a count of all, which has to read all."""
+    """No count reads all interviews, but those of all that changed since: they are read one by one."""
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
     job_post = Asked(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
@@ -122,13 +125,59 @@ async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
     async def recent(session: AsyncSession) -> Counts:
         return await summarize(session, lately)
 
+    async def all_of_them(session: AsyncSession) -> Counts:
+        return await summarize(session, everything)
+
     async def posts(session: AsyncSession) -> JobPostPage:
         return await summarize_job_posts(session, everything, cursor=None, limit=10)
 
-    plan, counts = await plan_of(own_engine, one)
-    assert "ix_interviews_organization_id_job_post_id_created_at_id" in plan
-    assert counts.total == 40
     assert "ix_interviews_organization_id_updated_at_id" in (await plan_of(own_engine, recent))[0]
+    for work, total in ((one, 40), (all_of_them, 20_000)):
+        plan, counts = await plan_of(own_engine, work)
+        assert "ix_interviews_to_come" in plan
+        assert "Seq Scan on interviews" not in plan
+        assert counts.total == total
     plan, page = await plan_of(own_engine, posts)
-    assert "ix_interviews_organization_id_job_post_id_created_at_id" in plan  # reads no more than the page's job posts
+    assert "ix_interviews_to_come" in plan
+    assert "Seq Scan on interviews" not in plan
     assert len(page.counts) == 10
+
+
+async def count(sessions: Sessions, updated_since: datetime | None) -> tuple[Counts, JobPostPage]:
+    async with sessions() as session:
+        organization_id = (await session.scalars(select(Organization.id))).one()
+        filters = Filters(updated_since=updated_since)
+        asked = Asked(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
+        return await summarize(session, asked), await summarize_job_posts(session, asked, cursor=None, limit=1000)
+
+
+async def test_kept_counts_are_those_of_the_rows(own_engine: AsyncEngine) -> None:
+    """Whoever inserts, moves, deletes or rolls back, at once with others and while the changes are folded."""
+    sessions = create_sessionmaker(own_engine)
+    await add(sessions, *({"job_post_id": f"j{n % 5}"} for n in range(100)))
+
+    async def change(*, commit: bool, **values: str) -> None:
+        some = select(Interview.id).order_by(func.random()).limit(10).with_for_update(skip_locked=True)
+        async with sessions() as session:
+            await session.execute(update(Interview).where(Interview.id.in_(some)).values(values))
+            await (session.commit() if commit else session.rollback())
+
+    async def move(status: str) -> None:
+        for n in range(10):
+            await change(commit=True, status=status)
+            await change(commit=True, job_post_id=f"j{n}")
+            await change(commit=False, status=status)
+
+    async def fold() -> None:
+        for _ in range(20):
+            async with sessions.begin() as session:
+                await fold_counts(session)
+
+    await asyncio.gather(move("COMPLETED"), move("FAILED"), move("READY_TO_JOIN"), fold(), fold())
+    async with sessions.begin() as session:
+        await session.execute(delete(Interview).where(Interview.job_post_id == "j1"))
+    for _ in range(2):
+        kept, kept_by_post = await count(sessions, None)
+        assert (kept, kept_by_post) == await count(sessions, datetime(1970, 1, 1, tzinfo=UTC))
+        assert "j1" not in dict(kept_by_post.counts)
+        await fold()

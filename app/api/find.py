@@ -35,7 +35,8 @@ class InterviewQuery(Shape):
     q: Text = Field(
         default="",
         max_length=200,
-        description="Words of participantName and jobTitle, digits of phoneNumber, all of which are found in it. Case, "
+        description="Words of participantName and jobTitle, digits of phoneNumber, all of which are found in it; "
+        "one or two letters have to begin a word. Case, "
         "accents, tashkeel and the variants of alef, hamza, yeh and teh marbuta make no difference, nor does the "
         "spelling of a phone number",
         examples=["+966 50-987", "أحمد developer"],

@@ -6,13 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, RowMapping, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    RowMapping,
+    Subquery,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import CursorInvalid
 from app.interviews.find import Filters, conditions, has_status
 from app.interviews.shown import ShownStatus
-from app.models import Interview
+from app.models import CountChange, Interview, InterviewCount
+
+# What was appended meanwhile is left for the next time. Only whoever folds updates a count: no interview waits for it.
+FOLD = text(
+    """
+    WITH folded AS (DELETE FROM count_changes RETURNING organization_id, job_post_id, status, number)
+    INSERT INTO interview_counts AS kept (organization_id, job_post_id, status, number)
+    SELECT organization_id, job_post_id, status, sum(number) FROM folded GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (organization_id, job_post_id, status) DO UPDATE SET number = kept.number + excluded.number
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +65,76 @@ class Asked:
 
 
 async def summarize(session: AsyncSession, asked: Asked) -> Counts:
-    """Count the organization's interviews that fit."""
-    query = select(*_counts(asked.now)).where(*asked.conditions())
-    return _of((await session.execute(query)).mappings().one())
+    """Count the organization's interviews that fit: by the kept counts, or one by one those that changed lately."""
+    if asked.filters.updated_since:
+        query = select(*_counts(asked.now)).where(*asked.conditions())
+        return _of((await session.execute(query)).mappings().one())
+    kept = _kept(asked)
+    rows = await session.execute(select(kept.c.status, _sum(kept)).group_by(kept.c.status))
+    return _of_kept({row.status: row.number for row in rows})
 
 
 async def summarize_job_posts(session: AsyncSession, asked: Asked, *, cursor: str | None, limit: int) -> JobPostPage:
     """Count the organization's interviews that fit, by job post. Raises CursorInvalid."""
+    after = _parse_cursor(cursor) if cursor else None
+    read = _changed_by_post if asked.filters.updated_since else _kept_by_post
+    counts = await read(session, asked, after, limit + 1)
+    return JobPostPage(counts[:limit], _cursor(counts[limit - 1][0]) if len(counts) > limit else None)
+
+
+async def fold_counts(session: AsyncSession) -> None:
+    """Add up the changes of the counts, so that few are left to be read. Several processes may do it at once."""
+    await session.execute(FOLD)
+
+
+async def _changed_by_post(
+    session: AsyncSession, asked: Asked, after: str | None, limit: int
+) -> list[tuple[str, Counts]]:
     query = select(Interview.job_post_id, *_counts(asked.now)).where(*asked.conditions())
-    if cursor:
-        query = query.where(Interview.job_post_id > _parse_cursor(cursor))
-    query = query.group_by(Interview.job_post_id).order_by(Interview.job_post_id).limit(limit + 1)
+    if after is not None:
+        query = query.where(Interview.job_post_id > after)
+    query = query.group_by(Interview.job_post_id).order_by(Interview.job_post_id).limit(limit)
     rows = (await session.execute(query)).mappings().all()
-    counts = [(row["job_post_id"], _of(row)) for row in rows[:limit]]
-    return JobPostPage(counts, _cursor(counts[-1][0]) if len(rows) > limit else None)
+    return [(row["job_post_id"], _of(row)) for row in rows]
+
+
+async def _kept_by_post(session: AsyncSession, asked: Asked, after: str | None, limit: int) -> list[tuple[str, Counts]]:
+    kept = _kept(asked, after=after)
+    summed = select(kept.c.job_post_id, kept.c.status, _sum(kept)).group_by(kept.c.job_post_id, kept.c.status)
+    there = summed.having(func.sum(kept.c.number) > 0).subquery()
+    numbers = func.jsonb_object_agg(there.c.status, there.c.number)
+    query = select(there.c.job_post_id, numbers.label("numbers")).group_by(there.c.job_post_id)
+    rows = await session.execute(query.order_by(there.c.job_post_id).limit(limit))
+    return [(row.job_post_id, _of_kept(row.numbers)) for row in rows]
+
+
+def _kept(asked: Asked, *, after: str | None = None) -> Subquery:
+    """Return the kept counts by job post and stored status, to be summed; what is SCHEDULED is READY_TO_JOIN, too."""
+    to_come = select(
+        Interview.job_post_id, literal(ShownStatus.SCHEDULED.value).label("status"), func.count().label("number")
+    )
+    # not as a parameter: only so the planner knows that the index of what is to come has it
+    is_ready = Interview.status == literal_column("'READY_TO_JOIN'")
+    to_come = to_come.where(is_ready, Interview.opens_at > asked.now).group_by(Interview.job_post_id)
+    counts = select(InterviewCount.job_post_id, InterviewCount.status, InterviewCount.number)
+    changes = select(CountChange.job_post_id, CountChange.status, CountChange.number)
+    parts = []
+    for query, of in ((counts, InterviewCount), (changes, CountChange), (to_come, Interview)):
+        part = query.where(of.organization_id == asked.organization_id)
+        if asked.filters.job_post_id is not None:
+            part = part.where(of.job_post_id == asked.filters.job_post_id)
+        parts.append(part if after is None else part.where(of.job_post_id > after))
+    return union_all(*parts).subquery()
+
+
+def _sum(kept: Subquery) -> ColumnElement[int]:
+    return func.sum(kept.c.number).cast(BigInteger).label("number")
+
+
+def _of_kept(numbers: Mapping[str, int]) -> Counts:
+    by_status = {status: numbers.get(status, 0) for status in ShownStatus}
+    by_status[ShownStatus.READY_TO_JOIN] -= by_status[ShownStatus.SCHEDULED]
+    return Counts(sum(by_status.values()), by_status)
 
 
 def _counts(now: datetime) -> list[ColumnElement[int]]:

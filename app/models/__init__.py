@@ -1,5 +1,6 @@
 """The tables. One aggregate, the interview; the rest are facts about it, and the tenants that it belongs to."""
 
+from app.models.counts import CountChange, InterviewCount
 from app.models.facts import Connection, JoinRequest, Report, Room, WrongTry
 from app.models.interview import Interview
 from app.models.outgoing import Delivery, DeliveryAttempt, WebhookEndpoint
@@ -13,10 +14,12 @@ __all__ = [
     "ApiKey",
     "Change",
     "Connection",
+    "CountChange",
     "Delivery",
     "DeliveryAttempt",
     "IdempotencyKey",
     "Interview",
+    "InterviewCount",
     "JoinRequest",
     "Organization",
     "Probe",

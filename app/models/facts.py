@@ -63,7 +63,7 @@ class JoinRequest(Base):
     """
 
     __tablename__ = "join_requests"
-    __table_args__ = (Index("ix_join_requests_interview_id_at", "interview_id", "at"),)
+    __table_args__ = (Index("ix_join_requests_interview_id_answer_at", "interview_id", "answer", "at"),)
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))

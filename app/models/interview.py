@@ -65,6 +65,13 @@ class Interview(Base):
             postgresql_where=text("opens_at IS NOT NULL"),
         ),
         Index(
+            "ix_interviews_to_come",
+            "organization_id",
+            "job_post_id",
+            "opens_at",
+            postgresql_where=text("status = 'READY_TO_JOIN'"),
+        ),
+        Index(
             "ix_interviews_search_text",
             "search_text",
             postgresql_using="gin",

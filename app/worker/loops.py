@@ -16,6 +16,7 @@ from app.db import transaction
 from app.errors import DatabaseUnavailable
 from app.idempotency import MOST_FORGOTTEN, forget_answers
 from app.interviews.settle import lock, settle
+from app.interviews.summary import fold_counts
 from app.livekit_server import LiveKitUnavailable
 from app.worker.attend import attend, claim
 from app.worker.audit import audit
@@ -68,6 +69,7 @@ async def work(context: Context, stop: asyncio.Event) -> None:
         Periodic("sweep", timedelta(minutes=10), sweep),
         Periodic("forget", timedelta(hours=1), forget),
         Periodic("audit", timedelta(days=1), nightly_audit),
+        Periodic("fold_counts", timedelta(seconds=10), fold),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
     )
     async with asyncio.TaskGroup() as group:
@@ -171,6 +173,12 @@ async def forget(context: Context) -> None:
     while forgotten == MOST_FORGOTTEN:
         async with transaction(context.sessions) as session:
             forgotten = await forget_answers(session, now=datetime.now(UTC))
+
+
+async def fold(context: Context) -> None:
+    """Fold the changes of the counts that summaries are read from."""
+    async with transaction(context.sessions) as session:
+        await fold_counts(session)
 
 
 async def nightly_audit(context: Context) -> None:

@@ -5,11 +5,13 @@ import uuid
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.lifecycle import EndReason, Status
 from app.livekit_server import LiveKitUnavailable
 from app.models import Connection, Interview, TimelineEntry, room_name
-from app.worker.reconcile import reconcile
+from app.worker.reconcile import BELIEVED, reconcile
+from tests.explained import fill
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
 
@@ -331,3 +333,14 @@ class TestFaults:
         world.stub.rooms.clear()
         await reconcile(world.context)
         assert (await world.row(gone)).status is Status.RECONNECTING
+
+
+async def test_what_is_believed_is_found_by_indexes(own_engine: AsyncEngine) -> None:
+    """However many interviews are over: this is asked every half minute."""
+    await fill(own_engine, 20_000)
+    async with own_engine.connect() as connection:
+        explained = text("EXPLAIN " + BELIEVED.text)
+        plan = "\n".join((await connection.scalars(explained, {"listed": [uuid.uuid4()]})).all())
+    assert "ix_interviews_live" in plan
+    assert "ix_rooms_open" in plan
+    assert "Seq Scan on interviews" not in plan

@@ -1,0 +1,63 @@
+"""However often join was refused, settling reads the issued tokens alone."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.interviews.admission import Admission, Knock, is_locked_out
+from app.interviews.facts import load_facts
+from app.models import Interview
+from app.policy import JoinPolicy
+from tests.explained import NOW, fill, plan_of
+
+INDEX = "ix_join_requests_interview_id_answer_at"
+REFUSED = text(
+    """
+    INSERT INTO join_requests (interview_id, attempt, at, answer, address)
+    SELECT id, 1, CAST(:now AS timestamptz) - n * interval '1 second',
+        CASE n % 50000 WHEN 0 THEN 'TOKEN_ISSUED' ELSE 'wrong_phone_number' END, 'a'
+    FROM (SELECT id FROM interviews ORDER BY id LIMIT 1) one, generate_series(1, 100000) n
+    """
+)
+
+
+async def refuse_100_000(engine: AsyncEngine) -> uuid.UUID:
+    """Return the id of the interview that was refused so often, and of which two tokens were issued."""
+    await fill(engine, 1_000)
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("SET statement_timeout = 0"))
+        await connection.execute(REFUSED, {"now": NOW})
+        await connection.execute(text("VACUUM ANALYZE join_requests"))
+        await connection.execute(text("RESET statement_timeout"))
+        return (await connection.scalars(select(Interview.id).order_by(Interview.id).limit(1))).one()
+
+
+async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: AsyncEngine) -> None:
+    interview_id = await refuse_100_000(own_engine)
+
+    async def facts(session: AsyncSession) -> object:
+        interview = await session.get_one(Interview, interview_id)
+        return (await load_facts(session, [interview]))[interview_id].last_token_at
+
+    async def limits(session: AsyncSession) -> bool:
+        interview = await session.get_one(Interview, interview_id)
+        knock = Knock(address=b"a", phone_number="1")
+        admission = Admission(interview, knock, JoinPolicy.PHONE, None, is_limited=True, is_alone=True)
+        return await is_locked_out(session, admission, now=NOW)
+
+    plan, last_token_at = await plan_of(own_engine, facts, table="join_requests")
+    assert last_token_at == NOW - timedelta(seconds=50_000)
+    assert_reads_tokens_alone(plan)
+    plan, is_out = await plan_of(own_engine, limits, table="wrong_tries")
+    assert not is_out
+    assert_reads_tokens_alone(plan)
+
+
+def assert_reads_tokens_alone(plan: str) -> None:
+    lines = plan.splitlines()
+    (place,) = (n for n, line in enumerate(lines) if INDEX in line)
+    assert "answer = 'TOKEN_ISSUED'" in lines[place + 1], plan
+    assert "Seq Scan on join_requests" not in plan
