@@ -6,10 +6,10 @@ from datetime import timedelta
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.interviews.admission import Admission, Knock, is_locked_out
+from app.db import driver_connection
 from app.interviews.facts import load_facts
+from app.interviews.seats import RECORD, REMEMBERED, TRIES_IN_ALL_WITHIN, TRIES_WITHIN, Answer
 from app.models import Interview
-from app.policy import JoinPolicy
 from tests.explained import NOW, fill, plan_of
 
 INDEX = "ix_join_requests_interview_id_answer_at"
@@ -42,18 +42,19 @@ async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: Asyn
         interview = await session.get_one(Interview, interview_id)
         return (await load_facts(session, [interview]))[interview_id].last_token_at
 
-    async def limits(session: AsyncSession) -> bool:
-        interview = await session.get_one(Interview, interview_id)
-        knock = Knock(address=b"a", phone_number="1")
-        admission = Admission(interview, knock, JoinPolicy.PHONE, None, is_limited=True, is_alone=True)
-        return await is_locked_out(session, admission, now=NOW)
-
     plan, last_token_at = await plan_of(own_engine, facts, table="join_requests")
     assert last_token_at == NOW - timedelta(seconds=50_000)
     assert_reads_tokens_alone(plan)
-    plan, is_out = await plan_of(own_engine, limits, table="wrong_tries")
-    assert not is_out
-    assert_reads_tokens_alone(plan)
+    assert_reads_tokens_alone(await plan_of_a_guess(own_engine, interview_id))
+
+
+async def plan_of_a_guess(engine: AsyncEngine, interview_id: uuid.UUID) -> str:
+    guess = Answer(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", is_limited=True, is_held_back=False)
+    limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
+    async with AsyncSession(engine) as session:
+        connection = await driver_connection(session)
+        lines = await connection.fetch(f"EXPLAIN {RECORD}", *([each] for each in guess), "off", *limits)
+        return "\n".join(line[0] for line in lines)
 
 
 def assert_reads_tokens_alone(plan: str) -> None:

@@ -37,7 +37,7 @@ _FIND = """
 """
 
 # FOR KEY SHARE holds off who edits the candidate, whose identity is in the token; a new row would take it anyway.
-_RECORD = f"""
+RECORD = f"""
     WITH held AS MATERIALIZED (
         SELECT given.*, set_config('synchronous_commit', $9, true)
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bytea[], $7::bool[],
@@ -171,7 +171,7 @@ async def record_answers(
     recorded: list[Recorded | None] = [None] * len(answers)
     commit = "on" if is_durable else "off"
     limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
-    for place, locked_until in await connection.fetch(_RECORD, *zip(*answers, strict=True), commit, *limits):
+    for place, locked_until in await connection.fetch(RECORD, *zip(*answers, strict=True), commit, *limits):
         recorded[place] = Recorded(locked_until)
     return recorded
 
