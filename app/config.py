@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     environment: Literal["local", "production"] = "local"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(gt=0)] = 1
     data_dir: Path = Path(".data")
     database_url: SecretStr | None = None
     database_listen_url: SecretStr | None = None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -29,8 +28,7 @@ from app.api import (
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
-from app.lifecycle import Waits
-from app.livekit import Signer
+from app.deployment import signer_of, waits_of
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
@@ -104,24 +102,3 @@ def create_app(
     )
     app.add_middleware(SecureHeaders, https_only=settings.environment == "production")
     return app
-
-
-def signer_of(settings: Settings) -> Signer:
-    return Signer(
-        api_key=settings.livekit_api_key,
-        api_secret=settings.livekit_api_secret.get_secret_value(),
-        agent_name=settings.agent_name,
-        grace=waits_of(settings).grace,
-        client_metadata_updates=settings.client_metadata_updates,
-    )
-
-
-def waits_of(settings: Settings) -> Waits:
-    return Waits(
-        grace=timedelta(seconds=settings.candidate_grace),
-        agent=timedelta(seconds=settings.agent_wait),
-        dispatch=timedelta(seconds=settings.dispatch_after) if settings.agent_name else None,
-        token=timedelta(seconds=settings.token_wait),
-        waited=timedelta(seconds=settings.candidate_waited),
-        goodbye=timedelta(seconds=settings.goodbye),
-    )

@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.config import Settings
 from app.db import create_sessionmaker
+from app.deployment import signer_of, waits_of
 from app.interviews.admission import Knock
 from app.interviews.join import join
-from app.main import create_app, signer_of, waits_of
+from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
 from app.policy import JoinPolicy
 from tests.calls import claims_of, problem_of

@@ -3,34 +3,37 @@
 import argparse
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from app.cli import auditing, examining, finding, keys, serving, watching
 from app.cli.progress import progress
-from app.cli.running import database, fail, read_settings
+from app.cli.running import Commands, database, fail, read_settings
 from app.embedded_postgres import EmbeddedPostgresError
-from app.livekit import allow_short_secrets
 from app.logs import configure_logging
-from app.simulation import run as simulation
+
+# Which module has which commands. A call imports that of its own command only: all of them take three times as long.
+MODULES = {
+    "app.cli.serving": ("serve",),
+    "app.cli.migrating": ("migrate",),
+    "app.cli.working": ("worker",),
+    "app.cli.auditing": ("audit",),
+    "app.cli.examining": ("doctor",),
+    "app.cli.keys": ("keys",),
+    "app.cli.finding": ("list", "show"),
+    "app.cli.watching": ("watch",),
+    "app.simulation.run": ("simulate",),
+}
 
 
 def main() -> None:
     """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (serving, auditing, examining, keys, finding, watching):
-        group.add_commands(commands)
-    simulate = commands.add_parser("simulate", help="try a deployment with interviews whose truth is known")
-    simulation.add_arguments(simulate)
-    simulate.set_defaults(simulate=True)
-    arguments = parser.parse_args()
+    arguments = _parser(sys.argv[1:]).parse_args()
     if hasattr(arguments, "simulate"):  # speaks to a deployment, and needs neither its settings nor its database
-        sys.exit(simulation.main(arguments, progress))
+        sys.exit(arguments.simulate(arguments, progress))
     settings = read_settings()
     configure_logging()
-    if settings.is_local:
-        allow_short_secrets()
     # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.
     signal.signal(signal.SIGTERM, _exit)
     try:
@@ -40,6 +43,20 @@ def main() -> None:
         fail(f"The embedded Postgres can't be had: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return what reads the command that is given first; all commands, where none is."""
+    parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in _modules(given[0] if given else ""):
+        import_module(module).add_commands(commands)
+    return parser
+
+
+def _modules(command: str) -> Iterator[str]:
+    found = [module for module, commands in MODULES.items() if command in commands]
+    yield from found or MODULES
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
