@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.api.protocol import BoundedProtocol
 from app.auth import ensure_bootstrap_key
 from app.cli.migrating import bring_up_to_date
-from app.cli.running import database_name, fail, with_engine
+from app.cli.running import database_name, direct_url, fail, with_engine
 from app.cli.workers import fork_workers
 from app.config import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
 from app.db import create_engine, create_sessionmaker, transaction
@@ -35,6 +35,7 @@ LAST = 30.0  # seconds that a process gets in all: its worker finishes what it h
 def run(settings: Settings, url: str, *, workers: int, counters: str | None) -> None:
     """Migrate, prepare, then serve until told to stop. `counters`: the folder in which several processes count."""
     accept_secrets(settings)
+    bring_up_to_date(settings, url)
     has_demo = with_engine(url, lambda engine: _prepare(settings, engine))
     server = _server(settings, url)
     greeting = _greeting(settings, url, has_demo=has_demo)
@@ -67,7 +68,7 @@ def _forget_gauges(pid: int, counters: str) -> None:
 
 
 def _server(settings: Settings, url: str) -> Server:
-    engine = create_engine(url)
+    engine = create_engine(url, pool_size=settings.database_pool_size)
     sessions = create_sessionmaker(engine)
     hub = Hub(sessions)
 
@@ -75,7 +76,7 @@ def _server(settings: Settings, url: str) -> Server:
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as running:
             running.push_async_callback(engine.dispose)
-            await running.enter_async_context(hub.running(_listen_url(settings, url)))
+            await running.enter_async_context(hub.running(direct_url(settings, url)))
             if settings.run_worker:
                 await running.enter_async_context(working(settings, sessions, waits_of(settings)))
             yield
@@ -96,13 +97,8 @@ def _server(settings: Settings, url: str) -> Server:
     return Server(config, end_streams=hub.close)
 
 
-def _listen_url(settings: Settings, url: str) -> str:
-    return settings.database_listen_url.get_secret_value() if settings.database_listen_url else url
-
-
 async def _prepare(settings: Settings, engine: AsyncEngine) -> bool:
     """Return whether the demo interview can be joined."""
-    await bring_up_to_date(engine)
     async with transaction(create_sessionmaker(engine)) as session:
         organization_id = await ensure_default_organization(session)
         key = settings.bootstrap_api_key.get_secret_value()
