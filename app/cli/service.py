@@ -1,5 +1,6 @@
 """What `interviews serve` runs: the service on one socket, in one process or several."""
 
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -39,6 +40,7 @@ def run(settings: Settings, url: str, *, workers: int, counters: str | None) -> 
     has_demo = with_engine(url, lambda engine: _prepare(settings, engine))
     server = _server(settings, url)
     greeting = _greeting(settings, url, has_demo=has_demo)
+    gc.freeze()  # what stays is not looked at again; and it stays shared memory, where there are several processes
     if counters is None:
         print(greeting, flush=True)
         server.run_until_stopped()

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from app.cli.importing import importing
 from app.cli.running import Commands
 from app.config import Settings
 
@@ -27,8 +28,9 @@ def serve(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Migrate, see to the first organization, its key and the demo interview, then serve until told to stop."""
     workers = arguments.workers or settings.workers
     with _counters() if workers > 1 else nullcontext() as counters:
-        # not at the top: where there are several processes, prometheus_client must be told before anything imports it
-        from app.cli.service import run
+        with importing():
+            # where there are several processes, prometheus_client must be told before anything imports it
+            from app.cli.service import run
 
         run(settings, url, workers=workers, counters=counters)
 

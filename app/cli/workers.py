@@ -4,7 +4,6 @@ A fork shares the memory of all that was imported, and takes milliseconds. uvico
 anew, starts one that can't start twice a second for ever, and when it is killed its processes go on without it.
 """
 
-import gc
 import logging
 import os
 import signal
@@ -43,8 +42,6 @@ def fork_workers(count: int, listening: socket.socket, *, within: float, gone: C
     stops: list[int] = []
     before = {number: signal.signal(number, lambda number, _: stops.append(number)) for number in STOPS}
     parent, held = os.pipe()
-    gc.collect()
-    gc.freeze()  # else the collector would write to the memory that all share, and each would get its own copy
     places = [_Place() for _ in range(count)]
     while not stops:
         for place in places:
