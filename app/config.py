@@ -44,9 +44,11 @@ class Settings(BaseSettings):
     environment: Literal["local", "production"] = "local"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(gt=0)] = 1
     data_dir: Path = Path(".data")
     database_url: SecretStr | None = None
     database_listen_url: SecretStr | None = None
+    database_pool_size: Annotated[int, Field(gt=1)] = 5
     livekit_url: str = "ws://127.0.0.1:7880"
     livekit_api_url: str | None = None
     livekit_api_key: str = LOCAL_LIVEKIT_KEY

@@ -3,7 +3,7 @@
 import enum
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -25,12 +25,20 @@ SERVER_SETTINGS = {
     "lock_timeout": "5000",
     "idle_in_transaction_session_timeout": "30000",
 }
+# The same behind a transaction pooler, which knows no settings but a transaction's own.
+LIMITS = "".join(f"; SET LOCAL {name} = {value}" for name, value in SERVER_SETTINGS.items() if value.isdecimal())
+POOL_SIZE = 5  # connections of one process at most
+
 # SQLSTATEs of what passes by itself: lock and statement timeouts, deadlocks, a server that starts or shuts down.
 PASSING_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
 
 # Up to the last @: in a password that is not escaped may be anything.
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+
+
+# Prisma's name for it, which hosting companies put into the URLs that they give out; libpq has no such option.
+_POOLER = re.compile(r"(?<=[?&])pgbouncer=(?:(true)|false)(?:&|$)")
 
 
 def _values(names: type[enum.Enum]) -> list[str]:
@@ -60,26 +68,66 @@ class Base(DeclarativeBase):
     )
 
 
-def create_engine(url: str) -> AsyncEngine:
+class _Pooled(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no annotations
+    """A connection to a pooler in transaction mode. The limits come along with what begins each transaction."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
+        if query.startswith("BEGIN"):
+            query = query.rstrip(";") + LIMITS
+        status: str = await super().execute(query, *args, timeout=timeout)
+        return status
+
+
+def is_pooled(url: str) -> bool:
+    """Tell whether the URL says that a transaction pooler is between: `?pgbouncer=true`."""
+    found = _POOLER.search(url)
+    return found is not None and found[1] is not None
+
+
+def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """Return an engine for a libpq URL: postgres:// and postgresql:// alike, with sslmode and the rest of its options.
 
-    asyncpg reads the URL itself, so each option means what it means to libpq.
+    asyncpg reads the URL itself, so each option means what it means to libpq; `pgbouncer=true` is ours.
     """
+    pooled, plain = is_pooled(url), _POOLER.sub("", url).rstrip("?&")
 
     async def connect() -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+            return await (_connect_to_pooler(plain) if pooled else _connect(plain))
         except ValueError as error:  # its text may hold a piece of the password
             raise asyncpg.InterfaceError("it is not a valid URL: postgresql://user:password@host:5432/name") from error
 
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_size=10,
+        # a pooler may run the next transaction on another connection, which does not know this one's statements
+        connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": str} if pooled else {},
+        pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT,
         pool_pre_ping=True,
         hide_parameters=True,  # names and phone numbers do not belong into an error's text
+    )
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    """Return a connection whose settings are ours: where they are not, a pooler is between that nobody told of."""
+    untold = "it leads through a pooler: add pgbouncer=true to its options, as in postgresql://.../name?pgbouncer=true"
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+    except asyncpg.ProtocolViolationError as error:
+        raise asyncpg.InterfaceError(untold) if "startup parameter" in str(error) else error from error
+    limit = await connection.fetchval("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+    if limit != SERVER_SETTINGS["statement_timeout"]:
+        connection.terminate()
+        raise asyncpg.InterfaceError(untold)
+    return connection
+
+
+async def _connect_to_pooler(url: str) -> asyncpg.Connection:
+    name = {"application_name": SERVER_SETTINGS["application_name"]}
+    return await asyncpg.connect(
+        url, timeout=CONNECT_TIMEOUT, server_settings=name, statement_cache_size=0, connection_class=_Pooled
     )
 
 
@@ -111,9 +159,14 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
 @asynccontextmanager
 async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection on which each statement is a transaction of its own. Raises DatabaseUnavailable."""
+    """Yield a connection on which each statement is a transaction of its own. Raises DatabaseUnavailable.
+
+    Through a pooler they share one: it could run a statement's two messages on two connections.
+    """
     async with transaction(sessions) as session:  # one that says nothing to Postgres, as nothing is asked through it
-        yield await driver_connection(session)
+        connection = await driver_connection(session)
+        async with connection.transaction() if isinstance(connection, _Pooled) else nullcontext():
+            yield connection
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:

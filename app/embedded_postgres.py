@@ -8,7 +8,8 @@ The wheel's own package is never imported: as root it adds a user and opens ever
 orphan nor notices that the process id in postmaster.pid now belongs to another program.
 
 Two lock files lie beside the folder. `.start.lock` is held while a server is started or stopped. `.use.lock` is held,
-shared, by each user; the kernel drops it even after kill -9, so the last user always knows that it is the last.
+shared, by each user; the kernel drops it even after kill -9, so the last user always knows that it is the last. A
+process that is forked inside the block is a user too, until it leaves the block.
 """
 
 import contextlib
@@ -115,10 +116,21 @@ def embedded_postgres(data: Path, settings: Mapping[str, str] | None = None) -> 
             fcntl.flock(start, fcntl.LOCK_UN)
             yield Server(data, cluster.socket_dir)
         finally:  # also when the start was interrupted, perhaps with a server half up
-            fcntl.flock(start, fcntl.LOCK_EX)
-            with contextlib.suppress(BlockingIOError):  # somebody else still uses it
-                fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                cluster.stop()
+            start.close()
+            use.close()
+            _stop_if_unused(cluster)
+
+
+def _stop_if_unused(cluster: "_Cluster") -> None:
+    """Stop the server, unless somebody else uses it.
+
+    The locks are opened anew: those that a forked process has from its parent count as one with its parent's.
+    """
+    with _lock_file(cluster.data, "start") as start, _lock_file(cluster.data, "use") as use:
+        fcntl.flock(start, fcntl.LOCK_EX)
+        with contextlib.suppress(BlockingIOError):  # somebody else still uses it
+            fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            cluster.stop()
 
 
 @dataclass(frozen=True)

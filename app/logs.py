@@ -24,10 +24,11 @@ class _Line(logging.Formatter):
         return f"{self._spelt},{record.msecs:03.0f}"
 
 
-def configure_logging() -> None:
+def configure_logging(*, names_process: bool = False) -> None:
     """Send all logs to standard error. uvicorn's own access log is off: ours names the request."""
+    process = " %(process)d" if names_process else ""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
+    handler.setFormatter(_Line(f"%(asctime)s{process} %(levelname)s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line says them
     logging.getLogger("alembic").setLevel(logging.WARNING)

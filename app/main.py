@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from fastapi import FastAPI
@@ -31,10 +31,9 @@ from app.api.rate_limits import HEADERS, RateLimiting
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
+from app.deployment import signer_of, waits_of
 from app.interviews.join import Terms, joining
 from app.last_used import LastUsed
-from app.lifecycle import Waits
-from app.livekit import Signer
 from app.rate_limits import RateLimits, rate_limits_of
 from app.stream.hub import Hub
 
@@ -117,16 +116,6 @@ def create_app(
     return app
 
 
-def signer_of(settings: Settings) -> Signer:
-    return Signer(
-        api_key=settings.livekit_api_key,
-        api_secret=settings.livekit_api_secret.get_secret_value(),
-        agent_name=settings.agent_name,
-        grace=waits_of(settings).grace,
-        client_metadata_updates=settings.client_metadata_updates,
-    )
-
-
 def terms_of(settings: Settings) -> Terms:
     return Terms(
         policy=settings.deployment_policy,
@@ -141,15 +130,4 @@ def limits_of(settings: Settings) -> RateLimits:
         per_address=settings.rate_limit_per_address,
         per_key=settings.rate_limit_per_key,
         storage_url=settings.rate_limit_storage_url.get_secret_value(),
-    )
-
-
-def waits_of(settings: Settings) -> Waits:
-    return Waits(
-        grace=timedelta(seconds=settings.candidate_grace),
-        agent=timedelta(seconds=settings.agent_wait),
-        dispatch=timedelta(seconds=settings.dispatch_after) if settings.agent_name else None,
-        token=timedelta(seconds=settings.token_wait),
-        waited=timedelta(seconds=settings.candidate_waited),
-        goodbye=timedelta(seconds=settings.goodbye),
     )

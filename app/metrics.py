@@ -1,6 +1,11 @@
-"""What is counted, for Prometheus. Each process counts its own; GET /metrics shows those of the one that answers."""
+"""What is counted, for Prometheus. `serve --workers` sums its processes; otherwise each process shows its own."""
 
-from prometheus_client import Counter, Gauge
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own switch, read when it is imported: no setting of ours
 
 DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the cause that decided it", ["cause"])
 PUT_OFF = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
@@ -13,7 +18,7 @@ RATE_LIMITS_UNCHECKED = Counter(
 )
 AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
-STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open")
+STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open", multiprocess_mode="livesum")
 STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")
 WEBHOOKS_SENT = Counter(
     "interviews_webhooks_sent",
@@ -23,5 +28,22 @@ WEBHOOKS_SENT = Counter(
 WEBHOOK_ENDPOINTS_DISABLED = Counter(
     "interviews_webhook_endpoints_disabled", "Webhook endpoints disabled by the worker", ["reason"]
 )
-WEBHOOKS_WAITING = Gauge("interviews_webhooks_waiting", "Webhooks that are due and wait to be sent, over all processes")
-WEBHOOKS_OLDEST = Gauge("interviews_webhooks_oldest_seconds", "How long the oldest of them has been due")
+WEBHOOKS_WAITING = Gauge(
+    "interviews_webhooks_waiting",
+    "Webhooks that are due and wait to be sent, over all processes",
+    multiprocess_mode="livemostrecent",
+)
+WEBHOOKS_OLDEST = Gauge(
+    "interviews_webhooks_oldest_seconds",
+    "How long the oldest of them has been due",
+    multiprocess_mode="livemostrecent",
+)
+
+
+def exposition() -> bytes:
+    """Return all figures, as Prometheus reads them."""
+    if FOLDER not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it registers itself
+    return generate_latest(registry)

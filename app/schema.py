@@ -1,37 +1,46 @@
 """The database's schema: brought up to the code's by Alembic's migrations, and compared with it."""
 
 import asyncio
+import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.errors import SchemaBehind
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 ROOT = Path(__file__).parent.parent
 LOCK = 7_355_608_001  # any number, the same in every process: one migrates, the others wait
 PAUSE = 0.1  # seconds
 
 
-def alembic_config() -> Config:
+def alembic_config() -> "Config":
+    # not at the top, here and below: Alembic is needed only where the schema is behind, and takes long to import
+    from alembic.config import Config
+
     return Config(ROOT / "alembic.ini")
 
 
 async def migrate(engine: AsyncEngine) -> None:
     """Bring the schema up to the code's. Several processes may call it at once."""
     async with engine.connect() as connection:
+        if not await _is_behind(connection):
+            return
+        await connection.rollback()
         # another process may take long to migrate
         await connection.execute(text("SET statement_timeout = 0"))
         await connection.execute(text("SET lock_timeout = 0"))
         await _take_turn(connection)
         try:
-            await connection.run_sync(_upgrade)
-            await connection.commit()
+            if await _is_behind(connection):  # still: whoever had the lock before has migrated
+                await connection.rollback()
+                await connection.run_sync(_upgrade)
+                await connection.commit()
         finally:
             await connection.invalidate()  # gives up the lock and the settings, whatever has happened
 
@@ -45,30 +54,47 @@ async def _take_turn(connection: AsyncConnection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    current = MigrationContext.configure(connection).get_current_revision()
-    connection.rollback()
-    known, _ = _revisions()
-    if current and current not in known:
-        return  # newer code has migrated already: during a deployment an older process may start again
+    from alembic import command
+
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 async def check_schema(session: AsyncSession) -> None:
-    """Raise SchemaBehind if the code has a migration that the database has not.
+    """Raise SchemaBehind if the code has a migration that the database has not."""
+    if await _is_behind(session):
+        raise SchemaBehind
 
-    A database that is ahead is fine: during a deployment the older processes go on for a while.
+
+async def _is_behind(database: AsyncConnection | AsyncSession) -> bool:
+    """Tell whether the code has a migration that the database has not.
+
+    A database that is ahead is fine: newer code has migrated it, and during a deployment the older processes go on for
+    a while, or start again.
     """
-    if await session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-        raise SchemaBehind
-    current = await session.scalar(text("SELECT version_num FROM alembic_version"))
-    known, head = _revisions()
-    if current is None or (current in known and current != head):
-        raise SchemaBehind
+    if await database.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return True
+    current = await database.scalar(text("SELECT version_num FROM alembic_version"))
+    return current is None or (current in revisions() and current != head())
 
 
 @cache
-def _revisions() -> tuple[frozenset[str], str | None]:
-    scripts = ScriptDirectory.from_config(alembic_config())
-    return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_current_head()
+def revisions() -> dict[str, str | None]:
+    """Return the code's revisions and what each comes after, as read from the migrations without running them."""
+    migrations = [path.read_text() for path in (ROOT / "migrations" / "versions").glob("*.py")]
+    return {_assigned("revision", each): _assigned("down_revision", each) or None for each in migrations}
+
+
+@cache
+def head() -> str:
+    """Return the code's newest revision."""
+    (newest,) = revisions().keys() - revisions().values()
+    return newest
+
+
+def _assigned(name: str, migration: str) -> str:
+    found = re.search(rf'^{name} = (?:"(.+)"|None)$', migration, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"a migration does not say its {name}")
+    return found[1] or ""

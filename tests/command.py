@@ -52,6 +52,6 @@ def command_in(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     # a process has its signals and its log for itself, this one is pytest's
-    monkeypatch.setattr("app.cli.signal.signal", lambda *_: None)
-    monkeypatch.setattr("app.cli.configure_logging", lambda: None)
+    monkeypatch.setattr("app.cli.commands.signal.signal", lambda *_: None)
+    monkeypatch.setattr("app.cli.commands.configure_logging", lambda: None)
     return Command(monkeypatch, capsys)

@@ -133,6 +133,8 @@ def make_settings(**changed: Any) -> Settings:
         "data_dir": Path(".data"),
         "database_url": None,
         "database_listen_url": None,
+        "database_pool_size": 5,
+        "workers": 1,
         "livekit_url": "ws://127.0.0.1:7880",
         "livekit_api_key": LIVEKIT_KEY,
         "livekit_api_secret": LIVEKIT_SECRET,

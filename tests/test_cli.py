@@ -23,12 +23,14 @@ WITHIN = 60  # seconds; more than enough on a machine that is busy with other te
 class Service(Process):
     """`serve` on a port of its own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         folder.mkdir()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         given = {"PORT": str(self.port), "RUN_WORKER": "false"} | environment
-        super().__init__([*COMMAND, "serve"], env=clean_environment(**given), cwd=folder, log=folder / "log")
+        super().__init__(
+            [*COMMAND, "serve", *arguments], env=clean_environment(**given), cwd=folder, log=folder / "log"
+        )
 
     def start_and_wait(self) -> None:
         self.start()

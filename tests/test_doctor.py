@@ -9,11 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.db import create_engine, create_sessionmaker
+from app.deployment import signer_of, waits_of
 from app.doctor import Finding, State, examine, judge_clock, table
 from app.events import Recorded, record
 from app.livekit import Event
 from app.livekit_server import clock_of
-from app.main import signer_of, waits_of
 from app.models import PROBE_ROOM, Probe
 from tests.conftest import make_settings
 

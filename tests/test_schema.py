@@ -9,6 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -16,7 +17,8 @@ from app.config import Settings
 from app.db import Base, create_engine, create_sessionmaker
 from app.errors import SchemaBehind
 from app.main import create_app
-from app.schema import alembic_config, check_schema, migrate
+from app.schema import alembic_config, check_schema, migrate, revisions
+from app.schema import head as code_head
 from tests.conftest import client_of
 
 
@@ -141,6 +143,12 @@ async def test_a_schema_that_is_behind(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("DROP TABLE alembic_version"))
     await assert_behind(sessions)
+
+
+def test_the_revisions_are_read_as_alembic_reads_them() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    assert revisions() == {script.revision: script.down_revision for script in scripts.walk_revisions()}
+    assert code_head() == scripts.get_current_head()
 
 
 async def assert_behind(sessions: async_sessionmaker[AsyncSession]) -> None:

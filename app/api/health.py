@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.deps import Session
 from app.api.problems import answers
 from app.api.schemas import Health
 from app.errors import DatabaseUnavailable, SchemaBehind
+from app.metrics import exposition
 from app.schema import check_schema
 
 router = APIRouter(tags=["operator"])
@@ -32,9 +33,9 @@ async def ready(session: Session) -> Health:
 @router.get(
     "/metrics",
     operation_id="getMetrics",
-    summary="What this process has counted, for Prometheus",
+    summary="What the service's processes here have counted, for Prometheus",
     response_class=PlainTextResponse,
     responses=answers(),
 )
 async def metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -9,7 +9,7 @@ from app.cli.progress import progress
 from app.cli.running import Commands, instant, with_sessions
 from app.config import Settings
 from app.db import transaction
-from app.main import waits_of
+from app.deployment import waits_of
 from app.worker.audit import audit, count_audited
 
 

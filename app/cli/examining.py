@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from app.cli.running import Commands
 from app.config import Settings
 from app.db import create_engine, create_sessionmaker
+from app.deployment import accept_secrets, signer_of
 from app.doctor import Finding, State, examine, table
-from app.main import signer_of
 
 
 def add_commands(commands: Commands) -> None:
@@ -22,6 +22,7 @@ def add_commands(commands: Commands) -> None:
 
 def doctor(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Print what is found; exit 1 on a fault. A database that is away is one of its findings."""
+    accept_secrets(settings)
 
     async def look() -> list[Finding]:
         engine = create_engine(url)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.config import Settings, faults_of
-from app.db import create_engine, create_sessionmaker, masked, transaction
+from app.db import create_engine, create_sessionmaker, is_pooled, masked, transaction
 from app.embedded_postgres import embedded_postgres
 from app.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
 from app.schema import check_schema
@@ -67,6 +67,13 @@ def database(settings: Settings, *, make: bool) -> Iterator[str]:
         fail(f"There is no database in {where}. Start 'interviews serve' here, or give its DATA_DIR or DATABASE_URL.")
     with embedded_postgres(settings.data_dir / "postgres") as server:
         yield server.ensure_application_database()
+
+
+def direct_url(settings: Settings, url: str) -> str | None:
+    """Return the database's URL without a transaction pooler between: LISTEN and migrations pass none."""
+    if settings.database_listen_url:
+        return settings.database_listen_url.get_secret_value()
+    return None if is_pooled(url) else url
 
 
 def database_name(settings: Settings, url: str) -> str:

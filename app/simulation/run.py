@@ -89,6 +89,13 @@ def _players(options: Options, deployment: Deployment, world: World, report: Rep
     ]
 
 
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `interviews simulate`."""
+    parser = commands.add_parser("simulate", help="try a deployment with interviews whose truth is known")
+    parser.set_defaults(simulate=main)
+    add_arguments(parser)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `interviews simulate`."""
     defaults, pace = Options(), Pace()

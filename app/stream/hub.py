@@ -57,9 +57,13 @@ class Hub:
         """One for each stream that begins: the others wait here, not for the pool, which ends in a 503."""
 
     @asynccontextmanager
-    async def running(self, listen_url: str) -> AsyncIterator[None]:
-        """Hear the database's notifications during the block; at its end the streams end."""
-        hearing = asyncio.create_task(listen(listen_url, hear=self.wake, again=self.wake_all))
+    async def running(self, listen_url: str | None) -> AsyncIterator[None]:
+        """Hear the database's notifications during the block, where they can be heard; at its end the streams end."""
+        if listen_url is None:
+            log.warning("the stream only polls: notifications pass no transaction pooler, set DATABASE_LISTEN_URL")
+            hearing = asyncio.create_task(asyncio.sleep(0))
+        else:
+            hearing = asyncio.create_task(listen(listen_url, hear=self.wake, again=self.wake_all))
         try:
             yield
         finally:

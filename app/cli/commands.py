@@ -1,0 +1,62 @@
+"""Finds the command that is called, gives it settings and a database, and runs it."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+from app.cli.progress import progress
+from app.cli.running import Commands, database, fail, read_settings
+from app.embedded_postgres import EmbeddedPostgresError
+from app.logs import configure_logging
+
+# Which module has which commands. A call imports that of its own command only: all of them take three times as long.
+MODULES = {
+    "app.cli.serving": ("serve",),
+    "app.cli.migrating": ("migrate",),
+    "app.cli.working": ("worker",),
+    "app.cli.auditing": ("audit",),
+    "app.cli.examining": ("doctor",),
+    "app.cli.keys": ("keys",),
+    "app.cli.finding": ("list", "show"),
+    "app.cli.watching": ("watch",),
+    "app.simulation.run": ("simulate",),
+}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command that the arguments name."""
+    if hasattr(arguments, "simulate"):  # speaks to a deployment, and needs neither its settings nor its database
+        sys.exit(arguments.simulate(arguments, progress))
+    settings = read_settings()
+    configure_logging()
+    # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        with database(settings, make=arguments.makes_database) as url:
+            arguments.run(settings, url, arguments)
+    except EmbeddedPostgresError as error:
+        fail(f"The embedded Postgres can't be had: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return what reads the command that is given first; all commands, where none is."""
+    parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in _modules(given[0] if given else ""):
+        import_module(module).add_commands(commands)
+    return parser
+
+
+def _modules(command: str) -> Iterator[str]:
+    found = [module for module, commands in MODULES.items() if command in commands]
+    yield from found or MODULES
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
