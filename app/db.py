@@ -165,7 +165,8 @@ async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterato
     """
     async with transaction(sessions) as session:  # one that says nothing to Postgres, as nothing is asked through it
         connection = await driver_connection(session)
-        async with connection.transaction() if isinstance(connection, _Pooled) else nullcontext():
+        is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
+        async with connection.transaction() if is_pooled else nullcontext():
             yield connection
 
 

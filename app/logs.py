@@ -30,5 +30,6 @@ def configure_logging(*, names_process: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line(f"%(asctime)s{process} %(levelname)s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line says them
+    logging.logThreads = logging.logMultiprocessing = False  # no line says them
+    logging.logProcesses = names_process
     logging.getLogger("alembic").setLevel(logging.WARNING)
