@@ -10,6 +10,11 @@ ROOMS_DELETED = Counter(
 AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because none was there")
 AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
+PERSONAL_DATA_ERASED = Counter(
+    "interviews_personal_data_erased",
+    "Interviews whose personal data was erased: asked for, or retention over",
+    ["why"],
+)
 STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open")
 STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")
 WEBHOOKS_SENT = Counter(

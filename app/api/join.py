@@ -18,7 +18,15 @@ from app.api.deps import (
 from app.api.knocks import POLICY_ERRORS, CurrentKnock
 from app.api.problems import answers
 from app.api.schemas import JoinRequest, JoinResponse
-from app.errors import BodyTooLarge, DatabaseUnavailable, InterviewNotFound, InterviewOver, PayloadInvalid, TooEarly
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewErased,
+    InterviewNotFound,
+    InterviewOver,
+    PayloadInvalid,
+    TooEarly,
+)
 from app.interviews.join import join
 
 router = APIRouter(tags=["candidate"])
@@ -29,7 +37,14 @@ router = APIRouter(tags=["candidate"])
     operation_id="joinInterview",
     summary="Get a seat in the interview's room",
     responses=answers(
-        InterviewNotFound, TooEarly, InterviewOver, *POLICY_ERRORS, PayloadInvalid, BodyTooLarge, DatabaseUnavailable
+        InterviewNotFound,
+        InterviewErased,
+        TooEarly,
+        InterviewOver,
+        *POLICY_ERRORS,
+        PayloadInvalid,
+        BodyTooLarge,
+        DatabaseUnavailable,
     ),
     openapi_extra=body_documentation(JoinRequest, required=False),
 )

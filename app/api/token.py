@@ -25,6 +25,7 @@ from app.api.problems import answers
 from app.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewOver,
     PayloadInvalid,
@@ -107,6 +108,7 @@ class TokenResponse(BaseModel):
     summary="Get an access token in the form of LiveKit's standard token endpoint",
     responses=answers(
         InterviewNotFound,
+        InterviewErased,
         TooEarly,
         InterviewOver,
         *POLICY_ERRORS,

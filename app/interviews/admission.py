@@ -35,6 +35,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app.errors import (
     AppError,
+    InterviewErased,
     InterviewNotFound,
     InviteInvalid,
     InviteRequired,
@@ -117,7 +118,8 @@ async def admit(
 ) -> Admission:
     """Look the interview up, and judge by the stricter of the deployment's and the organization's policies.
 
-    One statement. Raises InterviewNotFound; a refusal is returned, as it is to be recorded.
+    One statement. Raises InterviewNotFound, and InterviewErased to whoever knocks: nothing is left to judge by. A
+    refusal is returned, as it is to be recorded.
     """
     query = _look_up(deployment, says_number=knock.phone_number is not None)
     given = {"interview_id": interview_id, "lock": tries_lock(interview_id)}
@@ -125,6 +127,8 @@ async def admit(
     if row is None:
         raise InterviewNotFound
     interview, own, is_alone = row
+    if interview.personal_data_erased_at:
+        raise InterviewErased
     policy = stricter(deployment, own)
     if policy is JoinPolicy.OPEN or (knock.invite and is_invited(interview, invite=knock.invite, now=now)):
         return Admission(interview, knock, policy, None, is_limited=False, is_alone=False)
@@ -186,7 +190,8 @@ async def is_locked_out(session: AsyncSession, admission: Admission, *, now: dat
 async def record_answer(session: AsyncSession, admission: Admission, *, answer: str, now: datetime) -> bool:
     """Append how the call is answered. Raises TooManyTries, appended instead, if the limits say so.
 
-    Returns False, and appends nothing, if the interview has another candidate by now: its identity is in the token.
+    Returns False, and appends nothing, if the interview has another candidate by now, whose identity would have to be
+    in the token, or none: its personal data was erased.
     The limits are looked at by the appending statement itself, which sees each try that ended before: the one that
     took the lock along may not.
     """
@@ -207,7 +212,7 @@ async def record_answer(session: AsyncSession, admission: Admission, *, answer: 
 def _append(
     admission: Admission, answer: str, locked_until: ColumnElement[Any], now: datetime
 ) -> ReturningInsert[str, datetime | None]:
-    """FOR KEY SHARE waits for who edits the candidate, and makes them wait; the new row takes it anyway."""
+    """FOR KEY SHARE waits for who edits or erases the candidate, and makes them wait; the new row takes it anyway."""
     interview = admission.interview
     given = case((locked_until > now, TooManyTries.code), else_=answer) if admission.is_limited else literal(answer)
     address = None if admission.policy is JoinPolicy.OPEN else admission.knock.address
@@ -219,7 +224,11 @@ def _append(
             given,
             literal(address, LargeBinary),
         )
-        .where(Interview.id == interview.id, Interview.candidate_id == interview.candidate_id)
+        .where(
+            Interview.id == interview.id,
+            Interview.candidate_id == interview.candidate_id,
+            Interview.personal_data_erased_at.is_(None),
+        )
         .with_for_update(read=True, key_share=True, of=Interview)
     )
     columns = ["interview_id", "attempt", "at", "answer", "address"]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import AppError, InterviewNotFound, InterviewOver, TooEarly
+from app.errors import AppError, InterviewErased, InterviewNotFound, InterviewOver, TooEarly
 from app.interviews.admission import Admission, Knock, admit, is_locked_out, record_answer
 from app.interviews.attempts import open_next_attempt
 from app.interviews.facts import TOKEN_ISSUED
@@ -47,8 +47,8 @@ async def join(
 ) -> Ticket:
     """Let the candidate in. `policy` is the deployment's.
 
-    Raises InterviewNotFound or a refusal, which is recorded: what the join policy says, and only then TooEarly and
-    InterviewOver, so that whoever may not join learns nothing of the interview.
+    Raises InterviewNotFound, InterviewErased, or a refusal, which is recorded: what the join policy says, and only then
+    TooEarly and InterviewOver, so that whoever may not join learns nothing of the interview.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
@@ -85,6 +85,8 @@ async def _try_again(session: AsyncSession, interview: Interview, now: datetime,
     """Settle the interview, and open its next attempt if the last one FAILED and it has not been tried enough."""
     if await lock(session, interview.id) is None:
         raise InterviewNotFound
+    if interview.personal_data_erased_at:
+        raise InterviewErased
     await settle(session, interview=interview, now=now, waits=waits)
     too_late = interview.closes_at is not None and now > interview.closes_at + STILL_OPEN
     if interview.status is Status.FAILED and interview.opened_by_join + 1 < ATTEMPTS and not too_late:
