@@ -27,7 +27,7 @@ from app.api import (
     webhook_endpoints,
     webhooks,
 )
-from app.api.request_log import RequestLog
+from app.api.request_log import RequestLog, words_of
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.lifecycle import Waits
@@ -76,6 +76,7 @@ def create_app(
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
     app.state.hub = hub or Hub(sessions)
+    words: set[str] = set()
     for module in (
         join,
         token,
@@ -93,9 +94,10 @@ def create_app(
         pages,
     ):
         app.include_router(module.router)
+        words |= words_of(module.router)
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, words=frozenset(words))
     app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

@@ -44,12 +44,14 @@ async def organization_of(engine: AsyncEngine) -> uuid.UUID:
         return (await connection.execute(select(Organization.id))).scalar_one()
 
 
-async def plan_of(engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]]) -> tuple[str, Result]:
-    """Return EXPLAIN's lines for the first statement on interviews that the work executes, and what the work gives."""
+async def plan_of(
+    engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
+) -> tuple[str, Result]:
+    """Return EXPLAIN's lines for the first statement on a table that the work executes, and what the work gives."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
-        if "FROM interviews" in statement:
+        if f"FROM {table}" in statement:
             statements.append((statement, parameters))
 
     async with create_sessionmaker(engine)() as session:
