@@ -1,18 +1,22 @@
 """Erasing personal data: what is gone, what stays, who may, and what comes late."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, JSON, LargeBinary, String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import Scope, create_key
+from app.db import Base
 from app.instants import rfc3339
+from app.interviews.erase import TEXTS
 from app.interviews.schedule import ensure_organization
 from app.models import Change, Connection, Delivery, Interview, JoinRequest, TimelineEntry, WrongTry
 from tests import webhooks
@@ -341,3 +345,52 @@ async def test_a_new_kind_of_detail_does_not_outlive_the_erasure(told: Told, ses
         session.add(entry)
     await told.erase()
     assert (await told.timeline())[-2]["detail"] == {}
+
+
+# Each column that holds text, JSON or bytes: somebody has thought of it. What is personal is in docs/operations.md.
+PERSONAL = {
+    "interviews": {*TEXTS, "search_text", "context", "invite_hash", "candidate_id", "application_id", "job_post_id"},
+    "connections": {"identity"},
+    "reports": {"summary", "result"},
+    "join_requests": {"address"},
+    "wrong_tries": {"address"},
+    "timeline": {"detail"},
+    "idempotency_keys": {"body", "key", "fingerprint"},
+}
+HARMLESS = {
+    "interviews": {"status", "end_reason", "decided_cause", "decided_status", "decided_end_reason"},
+    "connections": {"sid", "room_sid", "role", "leave_reason", "outcome"},
+    "reports": {"outcome"},
+    "join_requests": {"answer"},
+    "rooms": {"sid"},
+    "timeline": {"kind", "name", "livekit_event_id"},
+    "idempotency_keys": {"headers"},
+    "changes": {"type", "status", "previous_status", "end_reason"},
+    "deliveries": {"state"},
+    "delivery_attempts": {"error"},
+    "webhook_endpoints": {"url", "description", "event_types", "secret", "previous_secret", "disabled_reason"},
+    "organizations": {"name", "company_name", "instructions_template", "join_policy"},
+    "api_keys": {"name", "key_hash", "scopes"},
+    "ticks": {"name"},
+    "probes": {"room"},
+}
+
+
+def test_somebody_has_thought_of_each_column() -> None:
+    """A new one belongs into one of the two lists, and if it is personal into the erasure and the page."""
+    holding = (String, JSON, LargeBinary, ARRAY)
+    there = {
+        name: {column.name for column in table.columns if isinstance(column.type, holding)} - {"interview_ids"}
+        for name, table in Base.metadata.tables.items()
+    }
+    known = {name: PERSONAL.get(name, set()) | HARMLESS.get(name, set()) for name in {*PERSONAL, *HARMLESS}}
+    assert {name: columns for name, columns in there.items() if columns} == known
+
+
+def test_the_page_names_each_personal_column() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    section = page[page.index("## Personal data") :]
+    rows = section[: section.index("LiveKit's webhooks are read")]
+    assert [name for name in Base.metadata.tables if name not in rows] == []
+    columns = {column for of_table in PERSONAL.values() for column in of_table}
+    assert [column for column in sorted(columns) if not re.search(rf"\b{column}\b", rows)] == []
