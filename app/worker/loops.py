@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 POLL = 0.5  # seconds
 AT_ONCE = 8  # interviews that one process attends to
 SWEEP = 1000  # interviews
-ERASED_AT_ONCE = 500  # interviews, a minute: a stop waits for them
+ERASED_AT_ONCE = 200  # interviews, a minute: a stop waits for them
 
 TAKE_TICK = text(
     """
