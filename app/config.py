@@ -1,6 +1,7 @@
 """Settings, read once from the environment and .env, frozen, and refused when they are not safe."""
 
 import ipaddress
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     goodbye: Seconds = 10
     reconcile_every: Seconds = 30
     webhook_allow_private: bool | None = None
+    personal_data_retention_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
 
     @field_validator("livekit_previous_keys", mode="before")
     @classmethod
@@ -201,6 +203,12 @@ class Settings(BaseSettings):
     def webhooks_to_private(self) -> bool:
         """Whether webhooks may go to private addresses, and by http: on a laptop, or where the operator says so."""
         return self.is_local if self.webhook_allow_private is None else self.webhook_allow_private
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long after its end an interview's personal data is kept; None: for ever."""
+        days = self.personal_data_retention_days
+        return None if days is None else timedelta(days=days)
 
     @property
     def deployment_policy(self) -> JoinPolicy:

@@ -97,6 +97,11 @@ class RateLimited(AppError):
         super().__init__(headers={"Retry-After": str(retry_after)})
 
 
+class InterviewErased(AppError):
+    code, status, title = "interview_erased", 410, "The interview's personal data was erased"
+    detail = "Nobody can join, open or change it any more. Schedule another interview."
+
+
 class InterviewNotOver(AppError):
     code, status, title = "interview_not_over", 409, "The interview is not over"
     detail = "Only an interview that is over can be opened again. Cancel it first, if it is to begin anew."

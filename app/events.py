@@ -3,11 +3,13 @@
 import logging
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.interviews.erased import bare, identity_kept
 from app.interviews.participants import OUTCOME, outcome_of, role_of
 from app.interviews.settle import lock, settle
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
@@ -47,7 +49,8 @@ async def record(session: AsyncSession, *, event: Event, now: datetime, waits: W
         return await _tell_doctor(session, event, now)
     room = parse_room_name(event.room_name)
     if event.name not in RECORDED or room is None:
-        log.info("webhook ignored: event %r, room %r", event.name, event.room_name)
+        # a name that is not ours to give may be anybody's
+        log.info("webhook ignored: event %r, %s", event.name, event.room_name if room else "a room of somebody else")
         return Recorded.IGNORED
     interview = await lock(session, room.interview_id)
     if interview is None or room.attempt > interview.attempt:
@@ -86,7 +89,7 @@ async def _append(session: AsyncSession, interview: Interview, attempt: int, eve
             attempt=attempt,
             kind="livekit",
             name=event.name,
-            detail=_detail(event),
+            detail=_detail(event, interview),
             livekit_event_id=event.id or None,
         )
         .on_conflict_do_nothing(index_elements=[TimelineEntry.livekit_event_id])
@@ -95,13 +98,16 @@ async def _append(session: AsyncSession, interview: Interview, attempt: int, eve
     return await session.scalar(added)
 
 
-def _detail(event: Event) -> dict[str, str]:
+def _detail(event: Event, interview: Interview) -> dict[str, Any]:
+    roles = {}
     detail = {"createdAt": event.created_at.isoformat(), "roomSid": event.room_sid}
     if event.participant:
         who = event.participant
         detail |= {"identity": who.identity, "sid": who.sid, "kind": who.kind, "reason": who.disconnect_reason}
         detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}
-    return {key: value for key, value in detail.items() if value}
+        roles = {who.identity: role_of(who, interview)}
+    said = {key: value for key, value in detail.items() if value}
+    return bare(said, roles) if interview.personal_data_erased_at else said
 
 
 async def _record_room(session: AsyncSession, interview: Interview, attempt: int, event: Event, now: datetime) -> None:
@@ -137,7 +143,7 @@ async def _record_participant(
         "sid": who.sid,
         "attempt": attempt,
         "room_sid": event.room_sid,
-        "identity": who.identity,
+        "identity": identity_kept(who, interview),
         "role": role,
         "joined_at": who.joined_at or event.created_at,
         "joined_order": order,

@@ -5,10 +5,14 @@ a day. Otherwise than there two calls at once both get the answer, and only what
 """
 
 import hashlib
+import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import orjson
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +22,8 @@ from app.models import IdempotencyKey
 
 KEPT_FOR = timedelta(hours=24)
 MOST_FORGOTTEN = 1000  # answers, in one statement
+# In the JSON that we write; in a text that somebody wrote the quotes have a backslash before them.
+INTERVIEW_ID = re.compile(rb'"interviewId":"([0-9a-f-]{36})"')
 
 FORGET = text(
     """
@@ -91,12 +97,29 @@ async def keep_answer(session: AsyncSession, *, call: Call, answer: Answer, now:
         status=answer.status,
         headers=answer.headers,
         body=answer.body,
+        interview_ids=sorted({uuid.UUID(found.decode()) for found in INTERVIEW_ID.findall(answer.body)}),
         created_at=now,
     )
-    fresh = {name: kept.excluded[name] for name in ("fingerprint", "status", "headers", "body", "created_at")}
+    names = ("fingerprint", "status", "headers", "body", "interview_ids", "created_at")
+    fresh = {name: kept.excluded[name] for name in names}
     await session.execute(
         kept.on_conflict_do_update(index_elements=[IdempotencyKey.organization_id, IdempotencyKey.key], set_=fresh)
     )
+
+
+async def rewrite_answers(
+    session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, rewrite: Callable[[Any], Any]
+) -> None:
+    """Keep each answer that is about the interview as `rewrite` gives it, from JSON to JSON."""
+    answers = await session.scalars(
+        select(IdempotencyKey)
+        .where(IdempotencyKey.organization_id == organization_id, IdempotencyKey.interview_ids.contains([interview_id]))
+        .with_for_update()  # a batch's answer may be rewritten for another of its interviews just now
+        .execution_options(populate_existing=True)
+    )
+    for answer in answers:
+        answer.body = orjson.dumps(rewrite(orjson.loads(answer.body)))
+    await session.flush()
 
 
 async def forget_answers(session: AsyncSession, *, now: datetime) -> int:

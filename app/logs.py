@@ -1,10 +1,20 @@
-"""Logging: one line an event, with the request that it belongs to. Tokens, keys, phone numbers and bodies never."""
+"""Logging: one line an event, with the request that it belongs to. Tokens, keys, names, numbers and bodies never.
 
+So an error of somebody else's is told by its class and place, not in its words: Postgres quotes the row that it
+refused, a parser the text that it could not read.
+"""
+
+import copy
 import logging
 import sys
+import traceback
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from types import TracebackType
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+OF_POSTGRES = ("sqlstate", "table_name", "column_name", "constraint_name")
 
 
 class _Line(logging.Formatter):
@@ -15,6 +25,9 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = request_id.get()
+        args = record.args.values() if isinstance(record.args, Mapping) else record.args or ()
+        if record.exc_info or any(isinstance(each, BaseException) for each in args):
+            record = _without_words(record)
         return super().format(record)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
@@ -22,6 +35,60 @@ class _Line(logging.Formatter):
         if second != self._second:
             self._second, self._spelt = second, super().formatTime(record, "%Y-%m-%d %H:%M:%S")
         return f"{self._spelt},{record.msecs:03.0f}"
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        return "\n".join(_trace(ei[1])) if ei[1] else ""
+
+
+def _without_words(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a copy, as other handlers get the record as it was."""
+    line = copy.copy(record)
+    line.exc_text = None
+    if isinstance(line.args, Mapping):
+        line.args = {name: _loggable(value) for name, value in line.args.items()}
+    elif line.args:
+        line.args = tuple(map(_loggable, line.args))
+    return line
+
+
+class _Words(str):
+    """A text that is the same in a line by %s and by %r."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _loggable(value: object) -> object:
+    return _Words(described(value)) if isinstance(value, BaseException) else value
+
+
+def _trace(error: BaseException) -> Iterator[str]:
+    """Yield what Python's traceback would show, without what the errors say."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before:
+        yield from _trace(before)
+        yield "and from there:"
+    yield from (line.rstrip() for line in traceback.format_tb(error.__traceback__))
+    yield described(error)
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _trace(each)
+
+
+def described(error: BaseException) -> str:
+    """Return what may be logged of an error: all that one of ours says, and what says nothing of anybody."""
+    name = type(error).__qualname__
+    if type(error).__module__.partition(".")[0] == "app":
+        return f"{name}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    told = getattr(error, "orig", None) or error  # SQLAlchemy's, around asyncpg's
+    told = getattr(told, "__cause__", None) or told
+    facts = [f"{each}={found}" for each in OF_POSTGRES if isinstance(found := getattr(told, each, None), str)]
+    return f"{name} ({', '.join(facts)})" if facts else name
 
 
 def configure_logging(*, names_process: bool = False) -> None:

@@ -19,6 +19,7 @@ from app.api import (
     openapi,
     organization,
     pages,
+    personal_data,
     problems,
     schedule,
     stream,
@@ -28,7 +29,7 @@ from app.api import (
     webhooks,
 )
 from app.api.rate_limits import HEADERS, RateLimiting
-from app.api.request_log import RequestLog
+from app.api.request_log import RequestLog, words_of
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.deployment import signer_of, waits_of
@@ -82,10 +83,12 @@ def create_app(
     app.state.waits = waits_of(settings)
     app.state.join = joining(sessions, terms_of(settings))
     app.state.hub = hub or Hub(sessions)
-    for module in (join, token):
-        app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
     app.state.last_used = LastUsed(sessions)
     app.state.rate_limits = limits_of(settings)
+    words: set[str] = set()
+    for module in (join, token):
+        app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
+        words |= words_of(module.router)
     for module in (
         stream,
         find,
@@ -93,6 +96,7 @@ def create_app(
         interviews,
         calls,
         invites,
+        personal_data,
         organization,
         webhook_endpoints,
         webhooks,
@@ -100,10 +104,11 @@ def create_app(
         pages,
     ):
         app.include_router(module.router)
+        words |= words_of(module.router)
     problems.install(app)
     openapi.install(app)
     app.add_middleware(RateLimiting, by_address=app.state.rate_limits.address)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, words=frozenset(words))
     app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
         CORSMiddleware,
         allow_origins=settings.allowed_origins,

@@ -19,6 +19,11 @@ RATE_LIMITS_UNCHECKED = Counter(
 AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
 STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open", multiprocess_mode="livesum")
+PERSONAL_DATA_ERASED = Counter(
+    "interviews_personal_data_erased",
+    "Interviews whose personal data was erased: asked for, or retention over",
+    ["why"],
+)
 STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")
 WEBHOOKS_SENT = Counter(
     "interviews_webhooks_sent",

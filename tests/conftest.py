@@ -159,6 +159,7 @@ def make_settings(**changed: Any) -> Settings:
         "candidate_grace": 120,
         "agent_wait": 90,
         "webhook_allow_private": None,
+        "personal_data_retention_days": None,
     }
     return Settings(_env_file=None, **given | changed)
 

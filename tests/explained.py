@@ -47,7 +47,7 @@ async def organization_of(engine: AsyncEngine) -> uuid.UUID:
 async def plan_of(
     engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
 ) -> tuple[str, Result]:
-    """Return EXPLAIN's lines for the first statement on the table that the work executes, and what the work gives."""
+    """Return EXPLAIN's lines for the first statement on a table that the work executes, and what the work gives."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:

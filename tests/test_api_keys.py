@@ -27,6 +27,7 @@ CALLS = {
     ("POST", f"/interviews/{SOME_ID}/reopen"): Scope.WRITE,
     ("POST", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
     ("DELETE", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
+    ("DELETE", f"/interviews/{SOME_ID}/personal-data"): Scope.ADMIN,
     ("GET", "/organization"): Scope.ADMIN,
     ("PATCH", "/organization"): Scope.ADMIN,
     ("GET", "/interviews"): Scope.READ,

@@ -107,8 +107,8 @@ async def test_an_unexpected_error(failing_app: FastAPI, caplog: pytest.LogCaptu
     assert len(errors) == 1
     assert errors[0].exc_info is not None
     assert isinstance(errors[0].exc_info[1], RuntimeError)
-    (access,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("GET /fail")]
-    assert access.startswith("GET /fail 500 ")
+    (access,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("GET ")]
+    assert access.startswith("GET /... 500 ")  # it is none of ours
 
 
 async def test_an_answer_that_breaks_off_is_raised_to_the_server(
@@ -127,7 +127,7 @@ async def test_the_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptu
     lines = [record.getMessage() for record in caplog.records if record.name == "app.api.request_log"]
     assert lines[0].startswith("GET /interviews 422 ")
     assert lines[0].endswith(" ms")
-    assert lines[1].startswith("GET '/no\\nwhere\\x1b[31m' 404 ")
+    assert lines[1].startswith("GET /... 404 ")
     assert "secret" not in "".join(lines)
     assert AUTHORIZED["Authorization"] not in caplog.text
 

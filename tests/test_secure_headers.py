@@ -116,13 +116,13 @@ def requests_with_secrets() -> list[tuple[str, str, dict[str, object]]]:
 
 
 async def test_no_refusal_echoes_a_secret(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    """In the log the path stands, as it does in every proxy's: a secret never belongs there."""
+    """Not even what stands in a path, where a secret never belongs, and every proxy logs it."""
     caplog.set_level(logging.DEBUG, "app")
     for method, path, given in requests_with_secrets():
         answer = await client.request(method, path, **given)  # type: ignore[arg-type] # each is what httpx takes
         assert answer.status_code >= 400, (method, path)
         told = answer.text + str(answer.headers)
-        logged = caplog.text.replace(f"/interviews/{SECRET}", "").replace(f"GET /{SECRET}", "")
+        logged = caplog.text
         for secret in (SECRET, BASIC, LIVEKIT_SECRET, AUTHORIZED["Authorization"]):
             assert secret not in told, (method, path)
             assert secret not in logged, (method, path)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from tests import webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_SECRET
+from tests.stored import places_of
 
 NEW = {
     "candidateId": "c",
@@ -218,3 +219,39 @@ async def test_secrets_and_personal_data_are_neither_stored_nor_logged(
     assert "POST /webhooks/livekit 200" in caplog.text
     seen = await kept(sessions) + caplog.text + "".join(str(record.__dict__) for record in caplog.records)
     assert [secret for secret in secrets | tokens if secret in seen] == []
+
+
+async def test_no_table_holds_what_a_webhook_says_of_a_person(
+    client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    """Of a person the interview's own row alone knows: whichever tables there are, they are read to the last column."""
+    person = {"participantName": "Layla-the-name", "phoneNumber": "+966 51 234 5678"}
+    made = (await client.post("/interviews", headers=AUTHORIZED, json=NEW | person)).json()
+    now = datetime.now(UTC)
+    where_from = {"region": "me-central", "clientInfo": {"address": "198.51.100.23", "browser": "Netscape"}}
+    about = where_from | {"name": "Layla-the-name", "metadata": '{"phoneNumber": "966512345678", "cv": "Buraydah"}'}
+    for name in ("room_started", "participant_joined", "participant_connection_aborted", "participant_left",
+                 "room_finished", "track_published", "never_heard_of"):  # fmt: skip
+        for number, kind in enumerate(("STANDARD", "AGENT", "SIP")):
+            who = webhooks.participant(
+                f"PA_{number}",
+                f"one-{number}",
+                joined_at=now,
+                kind=kind,
+                attributes={"sip.phoneNumber": "966512345678"},
+            )
+            event = webhooks.event(name, room=made["roomName"], at=now, participant=who | about)
+            event["room"] |= {"metadata": "of the room: Najran"}
+            event["egressInfo"] = {"roomName": "Tabuk"}
+            assert await send(client, event) in ("recorded", "ignored")
+    never = ("not-to-be-stored", "turnPassword", "966512345678", "512345678", "Buraydah", "Najran", "Tabuk",
+             "198.51.100.23", "Netscape", "me-central", "sip.phone")  # fmt: skip
+    own = ("Layla-the-name", "+966 51 234 5678")
+    places = await places_of(sessions, (*never, *own, "PA_2"))
+    assert places["PA_2"] >= {"connections.sid", "timeline.detail"}
+    assert {needle: places[needle] for needle in own} == {
+        "Layla-the-name": {"interviews.participant_name", "interviews.search_text"},
+        "+966 51 234 5678": {"interviews.phone_number"},
+    }
+    found = {needle: places[needle] - {"interviews.search_text"} for needle in never}
+    assert found == {needle: set() for needle in never}

@@ -12,6 +12,7 @@ from app.api.schemas import CompletionReport, Interview, Reopening
 from app.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewNotOver,
     InterviewOver,
@@ -33,7 +34,9 @@ LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the res
     tags=["recruiter"],
     operation_id="cancelInterview",
     summary="Cancel an interview; whoever is in the room is put out",
-    responses=with_etag(answers(Unauthorized, MissingScope, InterviewNotFound, InterviewOver, DatabaseUnavailable)),
+    responses=with_etag(
+        answers(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, InterviewOver, DatabaseUnavailable)
+    ),
 )
 async def cancel_interview(
     interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, waits: CurrentWaits
@@ -54,6 +57,7 @@ async def cancel_interview(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
+            InterviewErased,
             InterviewNotOver,
             PayloadInvalid,
             BodyTooLarge,
@@ -87,6 +91,7 @@ async def reopen_interview(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
+            InterviewErased,
             WrongRoom,
             NotStarted,
             InterviewOver,

@@ -14,6 +14,7 @@ from app.api.problems import answers
 from app.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewOver,
     MissingScope,
@@ -64,6 +65,7 @@ class Invite(Shape):
         Unauthorized,
         MissingScope,
         InterviewNotFound,
+        InterviewErased,
         InterviewOver,
         PayloadInvalid,
         BodyTooLarge,
@@ -93,7 +95,7 @@ async def invite_candidate(
     status_code=204,
     operation_id="revokeInvite",
     summary="Revoke the invitation link",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, DatabaseUnavailable),
 )
 async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
     """Who is in the room stays there. Revoking again changes nothing."""

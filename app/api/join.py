@@ -7,7 +7,15 @@ from app.api.knocks import POLICY_ERRORS, knock_of
 from app.api.plain import PlainRoute
 from app.api.problems import answers
 from app.api.schemas import JoinRequest, JoinResponse
-from app.errors import BodyTooLarge, DatabaseUnavailable, InterviewNotFound, InterviewOver, PayloadInvalid, TooEarly
+from app.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InterviewErased,
+    InterviewNotFound,
+    InterviewOver,
+    PayloadInvalid,
+    TooEarly,
+)
 from app.interviews.join import Ask
 
 router = APIRouter(tags=["candidate"], route_class=PlainRoute)
@@ -21,7 +29,14 @@ read_request = json_body(JoinRequest, required=False)
     summary="Get a seat in the interview's room",
     response_model=JoinResponse,
     responses=answers(
-        InterviewNotFound, TooEarly, InterviewOver, *POLICY_ERRORS, PayloadInvalid, BodyTooLarge, DatabaseUnavailable
+        InterviewNotFound,
+        InterviewErased,
+        TooEarly,
+        InterviewOver,
+        *POLICY_ERRORS,
+        PayloadInvalid,
+        BodyTooLarge,
+        DatabaseUnavailable,
     ),
     dependencies=[Depends(documented_interview)],
     openapi_extra=body_documentation(JoinRequest, required=False),

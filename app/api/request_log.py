@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 
+from fastapi import APIRouter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,14 +18,19 @@ from app.logs import request_id
 
 log = logging.getLogger(__name__)
 
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GIVEN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class RequestLog:
-    """Wraps an app. X-Request-Id is taken from the caller where it is plain, and always given back."""
+    """Wraps an app. X-Request-Id is taken from the caller where it is plain, and always given back.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `words` are those of which the addresses of calls are made: of a path only they and ids are logged.
+    """
+
+    def __init__(self, app: ASGIApp, *, words: frozenset[str]) -> None:
         self.app = app
+        self._words = words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,8 +59,12 @@ class RequestLog:
             await _sorry()(scope, receive, send_with_id)
         finally:
             took = (time.perf_counter() - began) * 1000
-            log.info("%s %s %d %.1f ms", scope["method"], _printable(scope["path"]), status, took)
+            log.info("%s %s %d %.1f ms", scope["method"], self._shown(scope["path"]), status, took)
             request_id.reset(token)
+
+    def _shown(self, path: str) -> str:
+        """Return what may be logged of a path: a caller may write there a key, a phone number, line breaks."""
+        return "/".join(part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/"))
 
 
 def _request_id(scope: Scope) -> str:
@@ -62,9 +72,10 @@ def _request_id(scope: Scope) -> str:
     return given.decode() if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]
 
 
-def _printable(path: str) -> str:
-    """A path may hold line breaks once it is decoded; nobody writes lines into our log."""
-    return path if path.isprintable() else repr(path)
+def words_of(router: APIRouter) -> frozenset[str]:
+    """Return the parts of the addresses of its calls, ids left out."""
+    paths = [getattr(route, "path", "") for route in router.routes]
+    return frozenset(part for path in paths for part in path.split("/") if "{" not in part)
 
 
 def _sorry() -> ASGIApp:

@@ -24,6 +24,7 @@ from app.api.schemas import LARGEST_CONTEXT, Interview, NewInterview
 from app.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewOver,
     MissingScope,
@@ -109,6 +110,7 @@ async def schedule_interviews(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
+            InterviewErased,
             InterviewOver,
             TokenIssued,
             PreconditionFailed,

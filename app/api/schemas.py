@@ -174,6 +174,9 @@ class Interview(Shape):
     connected: list[ConnectedParticipant] = Field(description="Who is in the room now")
     created_at: Instant
     updated_at: Instant
+    personal_data_erased_at: Instant | None = Field(
+        description="Since then texts, phone number, summary and result are empty, and identities are roles"
+    )
 
     @classmethod
     def of(cls, view: View) -> "Interview":
@@ -208,6 +211,7 @@ class Interview(Shape):
             ],
             created_at=interview.created_at,
             updated_at=interview.updated_at,
+            personal_data_erased_at=interview.personal_data_erased_at,
         )
 
 

@@ -16,6 +16,7 @@ from app.api.problems import answers
 from app.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewOver,
     PayloadInvalid,
@@ -101,6 +102,7 @@ read_request = json_body(TokenRequest, required=False)
     summary="Get an access token in the form of LiveKit's standard token endpoint",
     responses=answers(
         InterviewNotFound,
+        InterviewErased,
         TooEarly,
         InterviewOver,
         *POLICY_ERRORS,

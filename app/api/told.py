@@ -40,6 +40,10 @@ TYPES = {
         "An interview's details or times are others; the status is the same",
         (ShownStatus.READY_TO_JOIN, ShownStatus.READY_TO_JOIN, None),
     ),
+    ChangeType.PERSONAL_DATA_ERASED: Told(
+        "An interview's personal data was erased: erase your copy too",
+        (ShownStatus.COMPLETED, ShownStatus.COMPLETED, EndReason.AGENT_REPORTED),
+    ),
 }
 
 

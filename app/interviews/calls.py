@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
+from app.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
 from app.interviews.attempts import open_next_attempt
 from app.interviews.settle import lock, settle
 from app.lifecycle import Outcome, Status, Waits
@@ -16,10 +16,15 @@ from app.models import Interview, Report, TimelineEntry
 
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
-    """Lock the organization's interview. Raises InterviewNotFound, for another organization's as well."""
+    """Lock the organization's interview, in order to change it.
+
+    Raises InterviewNotFound, for another organization's as well, and InterviewErased: a tombstone stays as it is.
+    """
     interview = await lock(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound
+    if interview.personal_data_erased_at:
+        raise InterviewErased
     return interview
 
 

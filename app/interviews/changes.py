@@ -56,6 +56,8 @@ class ChangeType(StrEnum):
     """The agent's report has corrected an end that was told before."""
     UPDATED = "interview.updated"
     """Its details or times are others; the status is the same."""
+    PERSONAL_DATA_ERASED = "interview.personal_data_erased"
+    """Only ids and times are left of it: whoever keeps a copy is to erase it too."""
 
 
 def payload_of(change: Change) -> dict[str, object]:

@@ -26,12 +26,14 @@ DEMO = Plan(
 
 
 async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now: datetime, signer: Signer) -> bool:
-    """Add the demo interview to an empty database, and open it again when it is over; tell whether it is there."""
+    """Add the demo interview to an empty database, and open it again when it is over; tell whether it can be joined."""
     demo = await lock(session, DEMO_ID)
     if demo is None:
         if await session.scalar(select(exists().where(Interview.id.is_not(None)))):
             return False
         await schedule(session, organization_id=organization_id, plans=[DEMO], now=now, signer=signer)
+    elif demo.personal_data_erased_at:
+        return False
     elif demo.status.is_terminal:
         await open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
     return True

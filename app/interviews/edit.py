@@ -14,7 +14,7 @@ from app.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenI
 from app.interviews.admission import check_phone_number
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.schedule import check_tokens, rendered_instructions
-from app.interviews.settle import settle
+from app.interviews.settle import keep_joins_out, settle
 from app.interviews.shown import shown_status
 from app.lifecycle import Waits
 from app.livekit import Signer
@@ -103,7 +103,7 @@ def _wrong(field: str, message: str) -> PayloadInvalid:
 
 
 async def _token_was_issued(session: AsyncSession, interview: Interview) -> bool:
-    """Tell whether a token was issued, now that no join is under way, and none gets further until this is committed."""
-    await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
+    """Tell whether a token was issued; none is until this is committed."""
+    await keep_joins_out(session, interview)
     issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
     return bool(await session.scalar(select(issued)))

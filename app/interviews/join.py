@@ -20,6 +20,7 @@ from app.db import driver_connection, statements, transaction
 from app.errors import (
     AppError,
     DatabaseUnavailable,
+    InterviewErased,
     InterviewNotFound,
     InterviewOver,
     TokenFieldNotAllowed,
@@ -108,8 +109,8 @@ Outcome = Ticket | AppError | Wait
 def joining(sessions: async_sessionmaker[AsyncSession], terms: Terms) -> Gather[Ask, Ticket]:
     """Return what lets candidates in. Call it with an Ask: it returns the Ticket.
 
-    Raises InterviewNotFound or a refusal, which is recorded: what the join policy says, and only then TooEarly and
-    InterviewOver, so that whoever may not join learns nothing of the interview.
+    Raises InterviewNotFound, InterviewErased, or a refusal, which is recorded: what the join policy says, and only then
+    TooEarly and InterviewOver, so that whoever may not join learns nothing of the interview.
 
     The status is only read: a token that was issued moves nothing, and a rejoin while the attempt lives is welcome.
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
@@ -183,7 +184,7 @@ async def _join(
     cases = [
         _judge(ask, seat, terms, has_turn=has_turn, is_settled=is_settled)
         for ask, seat in zip(asks, seats, strict=True)
-        if seat
+        if seat and not seat.is_erased
     ]
     answers = [_answer(case, terms) for case in cases]
     recorded = await record_answers(connection, answers, is_durable=is_durable)
@@ -192,7 +193,14 @@ async def _join(
     ]
     await count_wrong_tries(connection, wrong)
     outcomes = iter([_outcome(case, record, terms) for case, record in zip(cases, recorded, strict=True)])
-    return [next(outcomes) if seat else InterviewNotFound() for seat in seats]
+    return [_nobody(seat) or next(outcomes) for seat in seats]
+
+
+def _nobody(seat: Seat | None) -> AppError | None:
+    """Return what is said, and recorded nowhere, where there is nothing to judge by."""
+    if seat is None:
+        return InterviewNotFound()
+    return InterviewErased() if seat.is_erased else None
 
 
 def _judge(ask: Ask, seat: Seat, terms: Terms, *, has_turn: bool, is_settled: bool) -> Case:

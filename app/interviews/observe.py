@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.interviews.erased import identity_kept
 from app.interviews.participants import role_of
 from app.livekit import Participant
 from app.livekit_server import LiveRoom, Occupancy
@@ -44,8 +45,8 @@ async def _append(
     """Write on the timeline what the asking found; return its place there."""
     found = {
         "askedAt": occupancy.asked_at.isoformat(),
-        "present": [who.identity for who in occupancy.participants],
-        "joined": [who.identity for who in joined],
+        "present": [identity_kept(who, interview) for who in occupancy.participants],
+        "joined": [identity_kept(who, interview) for who in joined],
         "gone": [each.identity for each in gone],
         "roomSid": occupancy.room.sid if occupancy.room else None,
     }
@@ -124,7 +125,7 @@ def _new_connection(interview: Interview, who: Participant, there: LiveRoom, ord
         sid=who.sid,
         attempt=interview.attempt,
         room_sid=there.sid,
-        identity=who.identity,
+        identity=identity_kept(who, interview),
         role=role_of(who, interview),
         joined_at=who.joined_at or now,
         joined_order=order,

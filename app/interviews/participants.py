@@ -26,6 +26,7 @@ def outcome_of(who: Participant) -> Outcome | None:
     if not said:
         return None
     if said not in set(Outcome):
-        log.warning("agent %s announced the outcome %r: expected one of %s", who.sid, said, ", ".join(Outcome))
+        # not in its own words: whoever may set attributes may write there whatever they like
+        log.warning("agent %s announced an outcome that is none of %s", who.sid, ", ".join(Outcome))
         return Outcome.PENDING
     return Outcome(said)

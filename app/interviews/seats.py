@@ -27,7 +27,8 @@ REMEMBERED = timedelta(hours=24)  # an address that was let in is not kept out b
 _FIND = """
     SELECT i.id, i.candidate_id, i.application_id, i.job_post_id, i.participant_name, i.phone_number, i.job_title,
         i.company_name, i.instructions, i.max_duration, i.attempt, i.status, i.opens_at, i.invite_hash,
-        i.invite_expires_at, coalesce(o.join_policy, '') AS join_policy,
+        i.invite_expires_at, i.personal_data_erased_at IS NOT NULL AS is_erased,
+        coalesce(o.join_policy, '') AS join_policy,
         CASE WHEN asked.tries_lock IS NOT NULL AND coalesce(o.join_policy, '') = ANY ($3)
             THEN pg_try_advisory_xact_lock(asked.tries_lock) ELSE false END AS has_tries_lock,
         asked.place - 1 AS place
@@ -36,7 +37,7 @@ _FIND = """
     JOIN organizations o ON o.id = i.organization_id
 """
 
-# FOR KEY SHARE holds off who edits the candidate, whose identity is in the token; a new row would take it anyway.
+# FOR KEY SHARE holds off who edits or erases the candidate, whose identity is in the token; a new row takes it anyway.
 RECORD = f"""
     WITH held AS MATERIALIZED (
         SELECT given.*, set_config('synchronous_commit', $9, true)
@@ -44,6 +45,7 @@ RECORD = f"""
                 $8::bool[]) WITH ORDINALITY
             AS given (interview_id, candidate_id, attempt, at, answer, address, is_limited, is_held_back, place)
         JOIN interviews i ON i.id = given.interview_id AND i.candidate_id = given.candidate_id
+            AND i.personal_data_erased_at IS NULL
         FOR KEY SHARE OF i SKIP LOCKED
     ), limited AS (
         SELECT held.*, CASE WHEN is_limited THEN greatest(
@@ -100,6 +102,7 @@ class Seat(NamedTuple):
     opens_at: datetime | None
     invite_hash: bytes | None
     invite_expires_at: datetime | None
+    is_erased: bool
     join_policy: str
     has_tries_lock: bool
     """Whether no other try of this interview is under way, until this transaction ends."""
@@ -161,7 +164,7 @@ async def find_seats(
 async def record_answers(
     connection: asyncpg.Connection, answers: Sequence[Answer], *, is_durable: bool
 ) -> list[Recorded | None]:
-    """Append the answers. Return None for each that was not: it was held back, or its candidate is or was edited.
+    """Append the answers. Return None for each that was not: it was held back, or its candidate was changed, or is.
 
     The limits are looked at by this statement, so it sees each try that was over before it. An answer that is not
     durable may be lost if Postgres crashes within the next second (docs/decisions/0009).

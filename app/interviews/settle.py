@@ -34,6 +34,11 @@ async def lock(
     )
 
 
+async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
+    """Wait for joins of the locked interview that are under way; none gets further until this is committed."""
+    await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
+
+
 async def settle(
     session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: ShownStatus | None = None
 ) -> Derived:

@@ -45,6 +45,7 @@ DEEDS = {
     "agent_dispatched": "The service dispatched an agent",
     "time_told": "The room was told that {secondsLeft} seconds are left",
     "put_off": "A decision was put off ({why})",
+    "personal_data_erased": "The service erased the personal data, which is kept for so long only",
 }
 CALLS = {
     "scheduled": "The interview was scheduled",
@@ -53,6 +54,7 @@ CALLS = {
     "reported": "The agent reported: {outcome}",
     "invited": "An invitation was made, valid until {expiresAt}; one made before is revoked",
     "invite_revoked": "The invitation was revoked",
+    "personal_data_erased": "The personal data was erased",
     "too_early": "The candidate asked to join before it was open",
     "interview_over": "The candidate asked to join after it was over",
     "phone_number_required": "Somebody asked to join without a phone number",
@@ -105,7 +107,12 @@ class _Words(dict[str, Any]):
         return (", ".join(map(str, value)) or "nobody") if isinstance(value, list) else value
 
 
+ERASED = {"candidate": "The candidate", "agent": "The agent", "other": "Somebody"}  # all that is left of identities
+
+
 def _who(identity: str) -> str:
+    if identity in ERASED:
+        return ERASED[identity]
     if identity.startswith("candidate-"):
         return "The candidate"
     return f"The agent {identity}" if identity.startswith("agent-") else f"Participant {identity}"

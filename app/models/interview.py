@@ -77,6 +77,12 @@ class Interview(Base):
             postgresql_using="gin",
             postgresql_ops={"search_text": "gin_trgm_ops"},
         ),
+        Index(
+            "ix_interviews_to_erase",
+            "ended_at",
+            "id",
+            postgresql_where=text("ended_at IS NOT NULL AND personal_data_erased_at IS NULL"),
+        ),
     )
 
     # Made here, and the sentinel: only so does SQLAlchemy insert many in one statement.
@@ -135,6 +141,9 @@ class Interview(Base):
     settled_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+    # Since then the row is a tombstone: ids, times and how it ended.
+    personal_data_erased_at: Mapped[datetime | None]
 
     @property
     def room_name(self) -> str:

@@ -17,3 +17,5 @@ class Context:
     agent_name: str
     reconcile_every: timedelta
     webhooks_to_private: bool = False
+    retention: timedelta | None = None
+    """How long after its end an interview's personal data is kept; None: for ever."""

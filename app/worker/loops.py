@@ -15,6 +15,7 @@ from app import metrics
 from app.db import transaction
 from app.errors import DatabaseUnavailable
 from app.idempotency import MOST_FORGOTTEN, forget_answers
+from app.interviews.erase import erase_overdue, find_overdue
 from app.interviews.settle import lock, settle
 from app.interviews.summary import fold_counts
 from app.livekit_server import LiveKitUnavailable
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 POLL = 0.5  # seconds
 AT_ONCE = 8  # interviews that one process attends to
 SWEEP = 1000  # interviews
+ERASED_AT_ONCE = 200  # interviews, a minute: a stop waits for them
 
 TAKE_TICK = text(
     """
@@ -71,6 +73,7 @@ async def work(context: Context, stop: asyncio.Event) -> None:
         Periodic("audit", timedelta(days=1), nightly_audit),
         Periodic("fold_counts", timedelta(seconds=10), fold),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
+        Periodic("erase", timedelta(minutes=1), erase_all_overdue),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_attend_all_due(context, stop))
@@ -179,6 +182,26 @@ async def fold(context: Context) -> None:
     """Fold the changes of the counts that summaries are read from."""
     async with transaction(context.sessions) as session:
         await fold_counts(session)
+
+
+async def erase_all_overdue(context: Context) -> None:
+    """Erase personal data that was kept for long enough: a batch, each interview in a transaction of its own."""
+    if context.retention is None:
+        return
+    before = datetime.now(UTC) - context.retention
+    async with transaction(context.sessions) as session:
+        found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE)
+    for interview_id in found:
+        await _erase(context, interview_id, before)
+
+
+async def _erase(context: Context, interview_id: uuid.UUID, before: datetime) -> None:
+    try:
+        async with transaction(context.sessions) as session:
+            await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
+    except SQLAlchemyError:  # whatever is wrong with this row, those behind it are overdue too
+        log.exception("the personal data of interview %s could not be erased", interview_id)
+        metrics.WORKER_ERRORS.inc()
 
 
 async def nightly_audit(context: Context) -> None:

@@ -31,7 +31,9 @@ async def working(
     secret = settings.livekit_api_secret.get_secret_value()
     async with LiveKitServer(url, settings.livekit_api_key, secret) as livekit:
         every = timedelta(seconds=settings.reconcile_every)
-        context = Context(sessions, livekit, waits, settings.agent_name, every, settings.webhooks_to_private)
+        context = Context(
+            sessions, livekit, waits, settings.agent_name, every, settings.webhooks_to_private, settings.retention
+        )
         running = asyncio.create_task(_work_on(context, stop))
         try:
             yield stop

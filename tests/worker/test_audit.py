@@ -149,6 +149,26 @@ async def test_nothing_is_found(world: World, history: History) -> None:
     assert await found(world) == []
 
 
+OVER = [completed, failed, amended, cancelled, completed_in_the_second_attempt, no_show, evidence_after_the_end]
+
+
+@pytest.mark.parametrize("history", OVER)
+async def test_nothing_is_found_after_an_erasure(world: World, history: History) -> None:
+    """The facts still say the status: also after evidence that comes late, and once the room is put away."""
+    interview_id = await history(world)
+    before = await world.row(interview_id)
+    await world.erases(interview_id)
+    assert await found(world) == []
+    attempt = before.attempt
+    await world.joins(interview_id, before=1, sid="PA_back", room_sid=f"RM_{attempt}", attempt=attempt)
+    await world.joins(interview_id, AGENT, before=1, sid="PA_too", room_sid=f"RM_{attempt}", attempt=attempt)
+    await world.attends(interview_id)
+    assert await found(world) == []
+    after = await world.row(interview_id)
+    for name in ("status", "end_reason", "started_at", "ended_at", "talk_time"):
+        assert getattr(after, name) == getattr(before, name)
+
+
 TAMPERED: list[tuple[History, str, dict[str, Any]]] = [
     (untouched, "status", {"status": Status.IN_PROGRESS}),
     (talking, "status", {"status": Status.COMPLETED}),

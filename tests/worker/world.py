@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.events import record
 from app.interviews.calls import Completion, cancel, complete, reopen
+from app.interviews.erase import erase_owned
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.schedule import Plan, ensure_default_organization, schedule
 from app.interviews.settle import lock
@@ -161,6 +162,11 @@ class World:
         async with self.sessions.begin() as session:
             interview = await _locked(session, interview_id)
             await reopen(session, interview=interview, closes_at=None, now=ago(0), waits=self.waits)
+
+    async def erases(self, interview_id: uuid.UUID) -> None:
+        async with self.sessions.begin() as session:
+            owner = await ensure_default_organization(session)
+            await erase_owned(session, organization_id=owner, interview_id=interview_id, now=ago(0))
 
     async def reports(self, interview_id: uuid.UUID, outcome: Outcome, *, before: float = 0) -> None:
         async with self.sessions.begin() as session:

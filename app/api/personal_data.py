@@ -1,0 +1,22 @@
+"""Erasing what an interview holds of a person."""
+
+from fastapi import APIRouter
+
+from app.api.deps import AdminCaller, InterviewId, Now, Session
+from app.api.problems import answers
+from app.errors import DatabaseUnavailable, InterviewNotFound, InterviewNotOver, MissingScope, Unauthorized
+from app.interviews.erase import erase_owned
+
+router = APIRouter(tags=["recruiter"])
+
+
+@router.delete(
+    "/interviews/{interview_id}/personal-data",
+    status_code=204,
+    operation_id="erasePersonalData",
+    summary="Erase an interview's personal data for good; ids, times and how it ended stay",
+    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewNotOver, DatabaseUnavailable),
+)
+async def erase_personal_data(interview_id: InterviewId, caller: AdminCaller, session: Session, now: Now) -> None:
+    """It can't be undone, so it takes the scope `admin`. Erasing again changes nothing."""
+    await erase_owned(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)

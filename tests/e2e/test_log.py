@@ -1,0 +1,284 @@
+"""The whole log of a service through which everything has gone, also what is refused and what breaks: it names nobody.
+
+What is sought is what the run has sent and got: a new field is sought by itself.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from app.models.rooms import ROOM_NAME
+from tests import webhooks
+from tests.e2e.agent import Agent
+from tests.e2e.candidate import Candidate
+from tests.e2e.clients import Join
+from tests.e2e.conditions import eventually
+from tests.e2e.outages import OwnStack, audit
+from tests.e2e.service import Service
+from tests.e2e.stack import Stack
+from tests.outgoing.receiver import Receiver, receiving, status
+
+pytestmark = pytest.mark.e2e
+
+PERSON: dict[str, Any] = {
+    "candidateId": "cand-of-the-log",
+    "applicationId": "appl-of-the-log",
+    "jobPostId": "post-of-the-log",
+    "participantName": "Layla Al-Qahtani",
+    "phoneNumber": "+966 51 234 5678",
+    "jobTitle": "Keeper of Falcons",
+    "companyName": "Qahtani Holding",
+    "instructions": "Greet her in Unayzah's way.",
+    "context": {"cv": ["Graduated in Buraydah"]},
+}
+REFUSED = "Refused By-The-Database"
+SPELLINGS = ("+966 51 234 5678", "00966512345678", "٠٥١٢٣٤٥٦٧٨", "0512345678", "+966-(0)51-234-5678")
+WRONG = "+966 51 999 8877"
+OURS = {"roomName", "outcome", "eventTypes", "joinPolicy", "event", "sid"}  # what is sent in words of ours or LiveKit's
+TOLD = {"participantToken", "participant_token", "invite", "secret", "url"}  # what is answered and is to be kept secret
+SHORTEST = 4  # letters; anything shorter is found anywhere
+PATTERNS = re.compile(r"eyJ[\w-]{6}|ik_[0-9a-f]{6}|inv_[0-9a-z]{4}|whsec_")
+
+
+@dataclass
+class Heard:
+    """All that went to the service and came from it, as far as it may be in no log."""
+
+    needles: set[str] = field(default_factory=set)
+
+    def add(self, *texts: str) -> None:
+        self.needles |= {text for text in texts if len(text) >= SHORTEST}
+
+    async def request(self, request: httpx.Request) -> None:
+        self.add(request.headers.get("Authorization", "").removeprefix("Bearer "), request.url.query.decode())
+        self.add(*request.url.params.values())
+        with suppress(ValueError):
+            sent = leaves(json.loads(await request.aread()))
+            self.add(*(text for name, text in sent if name not in OURS and not ROOM_NAME.fullmatch(text)))
+
+    async def answer(self, answer: httpx.Response) -> None:
+        with suppress(ValueError):
+            self.add(*(text for name, text in leaves(json.loads(await answer.aread())) if name in TOLD))
+
+    def found_in(self, log: str) -> set[str]:
+        return {needle for needle in self.needles if needle.lower() in log.lower()}
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts in JSON, and those before them their fields' names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, name)
+    elif isinstance(value, str):
+        yield name, value
+
+
+def numbers_in(log: str, number: str) -> list[str]:
+    """Return the lines with the number in any spelling: digits of any script, with whatever is written between them."""
+    digits = [str(unicodedata.decimal(letter)) for letter in number if letter.isdecimal()]
+    within = re.compile(r"[\s().+-]*".join(digits[-9:]))
+    ascii_log = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in log)
+    return [line for line in ascii_log.splitlines() if within.search(line)]
+
+
+@dataclass
+class Run:
+    """A running stack, and a caller that remembers what it sent."""
+
+    stack: Stack
+    client: httpx.AsyncClient
+    heard: Heard
+    commands: str = ""
+    """What commands have written to standard error; what lists keys or faults, to standard output too."""
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.stack.service.api_key}"}
+
+    async def call(self, method: str, path: str, expected: int, **more: Any) -> Any:
+        answer = await self.client.request(method, path, **{"headers": self.key, **more})
+        assert answer.status_code == expected, (method, path, answer.text)
+        return answer.json() if answer.content else None
+
+    def command(self, *arguments: str, is_log: bool = False) -> str:
+        """Run `interviews` beside the service; return what it printed."""
+        service = self.stack.service
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=service.env, cwd=service.log.parent, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        self.commands += done.stderr + (done.stdout if is_log else "")
+        return done.stdout
+
+
+@asynccontextmanager
+async def running(stack: Stack) -> AsyncIterator[Run]:
+    heard = Heard()
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [heard.request], "response": [heard.answer]}
+    async with httpx.AsyncClient(base_url=stack.service.url, timeout=30, event_hooks=hooks) as client:
+        yield Run(stack, client, heard)
+
+
+def talkative(service: Service, **settings: str) -> None:
+    """Start it again with other settings, and with all that Python itself can tell."""
+    service.stop()
+    service.env.update(settings, PYTHONASYNCIODEBUG="1", PYTHONDEVMODE="1")
+    service.start()
+
+
+async def schedules_and_edits(run: Run) -> dict[str, Any]:
+    keyed = {"headers": {**run.key, "Idempotency-Key": "key-of-the-log"}}
+    made: dict[str, Any] = await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
+    await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
+    await run.call("POST", "/interviews/batch", 201, json={"interviews": [PERSON | {"participantName": "Noura Batch"}]})
+    path = f"/interviews/{made['interviewId']}"
+    await run.call("PATCH", path, 200, json={"instructions": "Ask about Hofuf.", "context": ["of Jubail"]})
+    await run.call("PATCH", path, 422, json={"phoneNumber": "no number of Layla's", "maxDuration": "long in Tabuk"})
+    await run.call("POST", "/interviews", 422, json=PERSON | {"opensAt": "when Layla comes", "remark": "of Najran"})
+    await run.call("POST", "/interviews", 422, content=b'{"participantName": "Layla Broken')
+    await run.call("GET", "/interviews", 200, params={"q": "Layla Al-Qahtani +966 51"})
+    await run.call("GET", "/interviews", 422, params={"phone": "0512345678", "key": "ik_in_the_query"})
+    await run.call("GET", f"{path}/context", 200)
+    return made
+
+
+async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
+    """Every way to join, wrong and right; return the answer to the right one."""
+    path = f"/interviews/{made['interviewId']}"
+    await run.call("POST", f"{path}/join", 401, headers={})
+    await run.call("POST", f"{path}/join", 403, headers={}, json={"phoneNumber": WRONG})
+    for number in SPELLINGS:
+        await run.call("POST", f"{path}/join", 200, headers={}, json={"phoneNumber": number})
+    invite = (await run.call("POST", f"{path}/invite", 201, json={}))["invite"]
+    await run.call("POST", f"{path}/join", 403, headers={}, json={"invite": "inv_guessed_0123456789"})
+    await run.call("POST", f"{path}/join", 200, headers={}, json={"invite": invite})
+    bearer = {"Authorization": f"Bearer {invite}"}
+    await run.call("POST", f"{path}/token", 201, headers=bearer, json={})
+    await run.call("POST", f"{path}/token", 422, headers=bearer, json={"participant_name": "Hessa The Wisher"})
+    for secret in (invite, "+966512345678", run.stack.service.api_key, "layla-al-qahtani"):
+        await run.call("POST", f"/interviews/{secret}/join", 404, json={})
+        await run.call("GET", f"/{secret}", 404, params={"invite": secret})
+        run.heard.add(secret)
+    await run.call("PATCH", "/organization", 200, json={"joinPolicy": "invite"})
+    await run.call("POST", f"{path}/join", 401, headers={}, json={"phoneNumber": SPELLINGS[0]})
+    answer: dict[str, Any] = await run.call("POST", f"{path}/join", 200, headers=bearer)
+    return answer
+
+
+async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
+    """Forged ones, and signed ones that are no events or of no interview; LiveKit itself sends the true ones."""
+    livekit, at = run.stack.livekit, datetime.now(UTC)
+    who = webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
+    for room in (made["roomName"], "a room for Huda", "interview-6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b"):
+        body = webhooks.encode(webhooks.event("participant_joined", room=room, at=at, participant=who))
+        right = webhooks.sign(body, livekit.api_key, livekit.api_secret)
+        for signature, expected in (("", 401), (webhooks.sign(body), 401), (right + "x", 401), (right, 200)):
+            headers = {"Authorization": signature} if signature else {}
+            await run.call("POST", "/webhooks/livekit", expected, headers=headers, content=body)
+    for body in (b'"a text of Huda"', b"{Huda"):
+        headers = {"Authorization": webhooks.sign(body, livekit.api_key, livekit.api_secret)}
+        await run.call("POST", "/webhooks/livekit", 400, headers=headers, content=body)
+    run.heard.add("Huda")
+
+
+async def talks(run: Run, made: dict[str, Any], ticket: dict[str, Any], join: Join) -> None:
+    agent = await join(Agent(run.stack.livekit, made["roomName"]))
+    await join(Candidate(ticket["serverUrl"], ticket["participantToken"]))
+    path = f"/interviews/{made['interviewId']}"
+
+    async def reads(expected: str) -> bool:
+        return bool((await run.call("GET", path, 200))["status"] == expected)
+
+    await eventually(lambda: reads("IN_PROGRESS"), within=30)
+    told = "Layla told it all"
+    run.heard.add(told, "outcome of Layla")
+    await agent.room.local_participant.set_attributes({"interview.outcome": "outcome of Layla"})
+    report = {"roomName": made["roomName"], "outcome": "failed", "summary": told, "result": {"moved": ["to Dhahran"]}}
+    await run.call("POST", f"{path}/complete", 422, json=report | {"remark": "She is from Abha"})
+    await run.call("POST", f"{path}/complete", 200, json=report)
+    await agent.leave()
+    await eventually(lambda: reads("FAILED"), within=30)
+
+
+async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:
+    """The database refuses a row, quoting it; then it does not answer."""
+    path = f"/interviews/{made['interviewId']}"
+    database = await asyncpg.connect(database_url)
+    try:
+        await database.execute(f"ALTER TABLE interviews ADD CHECK (participant_name <> '{REFUSED}') NOT VALID")
+        await run.call("POST", "/interviews", 500, json=PERSON | {"participantName": REFUSED})
+        await database.execute("ALTER TABLE timeline ADD CHECK (name <> 'invite_revoked') NOT VALID")
+        await run.call("DELETE", f"{path}/invite", 500)
+        async with database.transaction():
+            await database.execute("SELECT 1 FROM interviews FOR UPDATE")
+            await run.call("DELETE", f"{path}/personal-data", 503)
+        await database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                               "AND datname = current_database()")  # fmt: skip
+    finally:
+        await database.close()
+
+
+async def commands(run: Run, made: dict[str, Any]) -> None:
+    key = re.search(r"ik_[0-9a-f]+_[0-9a-f]+", run.command("keys", "create", "of-layla", "--scope", "interviews:read"))
+    assert key
+    run.heard.add(key[0])
+    await run.call("GET", "/interviews", 200, headers={"Authorization": f"Bearer {key[0]}"})
+    run.command("keys", "revoke", "of-layla")
+    await run.call("GET", "/interviews", 401, headers={"Authorization": f"Bearer {key[0]}"})
+    assert PERSON["participantName"] in run.command("show", made["interviewId"])
+    run.command("list", "Layla")
+    run.command("keys", "list", is_log=True)
+    run.command("doctor", is_log=True)
+    run.commands += audit(run.stack.service).output
+
+
+async def is_told(run: Run, receiver: Receiver) -> None:
+    """Of its endpoint's failures, which answer with what is no concern of ours."""
+    endpoint = await run.call("POST", "/webhook-endpoints", 201, json={"url": f"{receiver.url}/of-the-log"})
+    path = f"/webhook-endpoints/{endpoint['endpointId']}"
+    receiver.answer = status(500, Remark="Layla was here")
+    run.heard.add("Layla was here", endpoint["secret"].removeprefix("whsec_"))
+    await run.call("POST", f"{path}/test", 202)
+    await run.call("POST", f"{path}/rotate-secret", 200)
+    await eventually(lambda: len(receiver.received) > 0)
+    receiver.answer = status(410)
+
+
+async def test_the_whole_log_names_nobody(own_stack: OwnStack, join: Join) -> None:
+    with own_stack() as stack:
+        talkative(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
+        async with running(stack) as run, receiving() as receiver:
+            await is_told(run, receiver)
+            made = await schedules_and_edits(run)
+            ticket = await wants_in(run, made)
+            await is_sent_webhooks(run, made)
+            await talks(run, made, ticket, join)
+            await breaks(run, made, stack.service.env["DATABASE_URL"])
+            await commands(run, made)
+            path = f"/interviews/{made['interviewId']}"
+            await run.call("DELETE", f"{path}/personal-data", 204)
+            await run.call("POST", f"{path}/join", 410, json={"phoneNumber": SPELLINGS[0]})
+            run.heard.add(stack.livekit.api_secret, "observer-Huda")
+        log = stack.service.log.read_text()
+        seen = log + run.commands
+        # it did say something of each: of errors, too, and the run has sent what is sought
+        for word in (made["interviewId"], "unexpected error", "CheckViolation", "database_unavailable", " 410 "):
+            assert word in log, word
+        assert {*SPELLINGS, WRONG, PERSON["participantName"], ticket["participantToken"]} <= run.heard.needles
+        assert run.heard.found_in(seen) == set()
+        assert [numbers_in(seen, number) for number in (PERSON["phoneNumber"], WRONG)] == [[], []]
+        assert PATTERNS.findall(seen) == []

@@ -1,0 +1,103 @@
+"""An erasure beside webhooks, joins, reports and other erasures, on committed rows: nothing slips in behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.db import create_sessionmaker
+from app.lifecycle import Status
+from app.models import Connection, Interview, JoinRequest
+from tests import webhooks
+from tests.conftest import AUTHORIZED
+from tests.doors import behind
+from tests.e2e.conditions import eventually
+from tests.stage import NEW, Stage
+from tests.stored import places_of
+
+NEEDLES = ("Layla", "966509876543", "candidate-c", "agent-AJ", "Tabuk")
+WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+
+@pytest.fixture
+async def stage(own_engine: AsyncEngine) -> AsyncIterator[Stage]:
+    async with behind(create_sessionmaker(own_engine), "phone") as stage:
+        yield stage
+
+
+async def failed(stage: Stage) -> dict[str, Any]:
+    """An interview that FAILED: the next join would open another attempt."""
+    made = await stage.new(participantName="Layla")
+    await stage.fails(made)
+    return made
+
+
+async def erase(stage: Stage, made: dict[str, Any]) -> httpx.Response:
+    return await stage.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
+
+
+async def knock(stage: Stage, made: dict[str, Any]) -> httpx.Response:
+    said = {"phoneNumber": NEW["phoneNumber"]}
+    return await stage.client.post(f"/interviews/{made['interviewId']}/join", json=said)
+
+
+async def hears(stage: Stage, made: dict[str, Any], sid: str, at: datetime) -> None:
+    kind, identity = ("AGENT", "agent-AJ_9") if int(sid[3:]) % 2 else ("STANDARD", "candidate-c")
+    await stage.hears(
+        made, "participant_joined", at=at, participant=webhooks.participant(sid, identity, joined_at=at, kind=kind)
+    )
+
+
+async def test_nothing_slips_in_behind_it(stage: Stage, own_engine: AsyncEngine) -> None:
+    """Whichever comes first of many at once, none of them leaves a name, a number or an address."""
+    made = await failed(stage)
+    at = stage.now + timedelta(seconds=1)
+    others: list[Any] = []
+    for number in range(12):
+        others += [hears(stage, made, f"PA_{number}", at), knock(stage, made)]
+        others.append(stage.complete(made, "failed", summary="To Tabuk.", result=["Tabuk"]))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in others]
+        await asyncio.sleep(0)
+        erasing = [group.create_task(erase(stage, made)) for _ in range(3)]
+    answers = [task.result() for task in tasks if task.result() is not None]
+    assert {answer.status_code for answer in answers} <= {200, 409, 410}
+    codes = {each.result().status_code for each in erasing}
+    if codes == {409}:  # a join has opened the next attempt: it is not over
+        assert (await stage.call(made, "cancel")).status_code == 200
+        assert (await erase(stage, made)).status_code == 204
+    sessions = create_sessionmaker(own_engine)
+    after = await places_of(sessions, NEEDLES)
+    # sids are LiveKit's, and Stage's agent and candidate have theirs made of the identity
+    assert {needle: places - {"connections.sid", "timeline.detail"} for needle, places in after.items()} == {
+        needle: set() for needle in NEEDLES
+    }
+    async with sessions() as session:
+        assert set(await session.scalars(select(JoinRequest.address))) <= {None}
+        assert set(await session.scalars(select(Connection.identity))) <= {"candidate", "agent"}
+
+
+async def test_a_join_that_has_looked_already_stores_no_address(stage: Stage, own_engine: AsyncEngine) -> None:
+    """It read the interview while that lived, and appends when it was cancelled and erased."""
+    made = await stage.new()
+    sessions = create_sessionmaker(own_engine)
+
+    async def somebody_waits() -> bool:
+        async with sessions() as session:
+            return bool(await session.scalar(WAITING))
+
+    async with sessions.begin() as session:
+        query = select(Interview).where(Interview.id == made["interviewId"]).with_for_update()
+        interview = (await session.scalars(query)).one()
+        joining = asyncio.create_task(knock(stage, made))
+        await eventually(somebody_waits)
+        interview.status, interview.personal_data_erased_at = Status.CANCELLED, stage.now
+    answer = await joining
+    assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+    async with sessions() as session:
+        assert (await session.scalars(select(JoinRequest.answer))).all() == []

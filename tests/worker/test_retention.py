@@ -1,0 +1,176 @@
+"""Retention: the worker erases personal data so many days after the end, once over all workers, by an index."""
+
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import metrics
+from app.idempotency import rewrite_answers
+from app.interviews import erase
+from app.interviews.erase import find_overdue
+from app.interviews.schedule import ensure_default_organization
+from app.lifecycle import Status
+from app.models import Interview, Tick, TimelineEntry
+from app.worker import loops
+from app.worker.context import Context
+from app.worker.loops import erase_all_overdue
+from tests.conftest import make_settings
+from tests.e2e.conditions import eventually
+from tests.explained import NOW, fill, plan_of
+from tests.worker.test_audit import cancelled
+from tests.worker.test_audit import found as differences
+from tests.worker.test_loops import at_work
+from tests.worker.world import World, ago
+
+DAY = 24 * 3600
+
+
+def keeping(world: World, days: int | None) -> Context:
+    return replace(world.context, retention=None if days is None else timedelta(days=days))
+
+
+async def over(world: World, *, days: float) -> uuid.UUID:
+    """An interview that was cancelled so long ago."""
+    interview_id = await world.new(since=days * DAY + 100)
+    await world.cancels(interview_id, before=days * DAY)
+    return interview_id
+
+
+async def erased(world: World) -> set[uuid.UUID]:
+    async with world.sessions() as session:
+        return set(await session.scalars(select(Interview.id).where(Interview.personal_data_erased_at.is_not(None))))
+
+
+async def test_what_was_over_for_so_long_is_erased_and_nothing_else(world: World) -> None:
+    old, young, live = await over(world, days=30.01), await over(world, days=29.99), await world.new(since=90 * DAY)
+    before = metrics.PERSONAL_DATA_ERASED.labels(why="retention")._value.get()  # noqa: SLF001 - it has no other way
+    await erase_all_overdue(keeping(world, 30))
+    assert await erased(world) == {old}
+    assert (await world.row(old)).phone_number == ""
+    assert (await world.row(young)).phone_number == (await world.row(live)).phone_number == "966509876543"
+    assert await world.names(old, "service") == ["personal_data_erased"]
+    assert metrics.PERSONAL_DATA_ERASED.labels(why="retention")._value.get() == before + 1  # noqa: SLF001
+    assert await differences(world) == []
+    await erase_all_overdue(keeping(world, 30))
+    assert await world.names(old, "service") == ["personal_data_erased"]
+
+
+async def test_without_a_retention_it_is_kept_for_ever(world: World) -> None:
+    await over(world, days=36_000)
+    await erase_all_overdue(keeping(world, None))
+    assert await erased(world) == set()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, None), (30, timedelta(days=30))])
+def test_the_setting(given: int | None, kept: timedelta | None) -> None:
+    assert make_settings(personal_data_retention_days=given).retention == kept
+
+
+async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> None:
+    interview_id = await over(world, days=40)
+    before = ago(30 * DAY)
+    async with world.sessions.begin() as session:
+        assert list(await find_overdue(session, before=before, limit=10)) == [interview_id]
+    await world.reopens(interview_id)
+    async with world.sessions.begin() as session:
+        await erase.erase_overdue(session, interview_id=interview_id, before=before, now=ago(0))
+    assert await erased(world) == set()
+    assert (await world.row(interview_id)).status is Status.READY_TO_JOIN
+
+
+async def test_a_run_takes_a_batch_longest_over_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "ERASED_AT_ONCE", 2)
+    made = [await over(world, days=days) for days in (31, 33, 32)]
+    await erase_all_overdue(keeping(world, 30))
+    assert await erased(world) == set(made[1:])
+    await erase_all_overdue(keeping(world, 30))
+    assert await erased(world) == set(made)
+
+
+async def test_one_that_can_not_be_erased_does_not_keep_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await over(world, days=32), await over(world, days=31)
+    whole = erase.erase_overdue
+
+    async def failing(session: object, *, interview_id: uuid.UUID, **more: object) -> None:
+        if interview_id == bad:
+            raise IntegrityError("", {}, Exception("of the test"))
+        await whole(session, interview_id=interview_id, **more)  # type: ignore[arg-type] # as it was called
+
+    monkeypatch.setattr(loops, "erase_overdue", failing)
+    await erase_all_overdue(keeping(world, 30))
+    assert await erased(world) == {good}
+
+
+async def test_two_workers_erase_each_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "POLL", 0.02)
+    made = {await over(world, days=31) for _ in range(5)}
+    async with at_work(keeping(world, 30), keeping(world, 30)):
+
+        async def all_are() -> bool:
+            return await erased(world) == made
+
+        await eventually(all_are)
+    async with world.sessions() as session:
+        told = select(func.count()).where(TimelineEntry.name == "personal_data_erased")
+        assert await session.scalar(told) == len(made)
+        assert await session.get(Tick, "erase")
+
+
+async def test_two_at_once_erase_it_once(world: World) -> None:
+    """Two replicas may both take the tick, if a run is longer than its period."""
+    interview_id = await cancelled(world)
+    await world.alter(interview_id, ended_at=ago(31 * DAY))
+    async with world.sessions.begin() as first:
+        await erase.erase_overdue(first, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
+        async with world.sessions() as second:
+            await second.execute(text("SET lock_timeout = '50ms'"))
+            with pytest.raises(Exception, match="lock timeout"):
+                await erase.erase_overdue(second, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
+    await erase_all_overdue(keeping(world, 30))
+    assert (await world.names(interview_id, "service")).count("personal_data_erased") == 1
+
+
+async def test_what_is_overdue_is_found_by_its_index(world: World) -> None:
+    await fill(world.engine, 20_000)
+    async with world.sessions.begin() as session:
+        over_since = Interview.created_at + timedelta(hours=1)
+        await session.execute(update(Interview).where(Interview.status != "READY_TO_JOIN").values(ended_at=over_since))
+        # nearly all of it was erased long ago, as after years of a retention
+        old = Interview.ended_at < NOW - timedelta(minutes=10)
+        await session.execute(update(Interview).where(old).values(personal_data_erased_at=NOW))
+    async with world.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM ANALYZE interviews"))
+    before = NOW + timedelta(hours=1) - timedelta(seconds=300)
+    plan, ids = await plan_of(world.engine, lambda session: find_overdue(session, before=before, limit=10))
+    assert "ix_interviews_to_erase" in plan, plan
+    assert "Sort" not in plan, plan
+    assert len(ids) == 10
+
+
+async def test_kept_answers_are_found_by_their_index(world: World) -> None:
+    interview_id = await world.new()
+    fill_answers = text(
+        "INSERT INTO idempotency_keys (organization_id, key, fingerprint, status, headers, body, interview_ids) "
+        "SELECT id, 'k' || n, '', 200, '{}', '{}', ARRAY[gen_random_uuid()] FROM organizations, "
+        "generate_series(1, 5000) n"
+    )
+    async with world.sessions.begin() as session:
+        await session.execute(fill_answers)
+    async with world.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM ANALYZE idempotency_keys"))
+
+    async def rewriting(session: AsyncSession) -> None:
+        owner = await ensure_default_organization(session)
+        await rewrite_answers(session, organization_id=owner, interview_id=interview_id, rewrite=lambda told: told)
+
+    plan, _ = await plan_of(world.engine, rewriting, table="idempotency_keys")
+    assert "ix_idempotency_keys_interview_ids" in plan, plan
