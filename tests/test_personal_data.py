@@ -372,6 +372,8 @@ HARMLESS = {
     "organizations": {"name", "company_name", "instructions_template", "join_policy"},
     "api_keys": {"name", "key_hash", "scopes"},
     "ticks": {"name"},
+    "interview_counts": {"job_post_id", "status"},
+    "count_changes": {"job_post_id", "status"},
     "probes": {"room"},
 }
 
