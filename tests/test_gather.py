@@ -140,7 +140,7 @@ async def test_who_goes_away_while_it_waits_is_not_run() -> None:
     kitchen.doors[0].set()
     await kitchen.began(2)
     kitchen.doors[1].set()
-    assert await asyncio.gather(first, stays) == ["A", "STAYS"]
+    assert [await first, await stays] == ["A", "STAYS"]
     assert kitchen.runs == [["a"], ["stays"]]
     assert gone.cancelled()
 
