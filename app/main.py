@@ -1,7 +1,7 @@
 """create_app(settings, sessions): the routers, the error handlers, the middleware."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 
 from fastapi import FastAPI
@@ -29,6 +29,8 @@ from app.api import (
 from app.api.request_log import RequestLog
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
+from app.events import Recorded, RoomEvent, gathering
+from app.gather import Gather
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.stream.hub import Hub
@@ -43,7 +45,8 @@ under which the logs tell more. At an address that is none every call answers 40
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
-Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+_Running = AbstractAsyncContextManager[None]
+Lifespan = Callable[[], _Running]
 
 
 def create_app(
@@ -57,6 +60,7 @@ def create_app(
 
     Streams are served by the hub; one that nobody runs polls, and hears no notifications.
     """
+    recording = gathering(sessions, waits=waits_of(settings))
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
@@ -67,13 +71,14 @@ def create_app(
         webhooks=told.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
-        lifespan=(lambda _: lifespan()) if lifespan else None,
+        lifespan=_running(lifespan or nullcontext, recording),
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
     app.state.settings = settings
     app.state.sessions = sessions
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
+    app.state.recording = recording
     app.state.hub = hub or Hub(sessions)
     for module in (
         join,
@@ -104,6 +109,18 @@ def create_app(
     )
     app.add_middleware(SecureHeaders, https_only=settings.environment == "production")
     return app
+
+
+def _running(lifespan: Lifespan, recording: Gather[RoomEvent, Recorded]) -> Callable[[FastAPI], _Running]:
+    """Return what FastAPI runs from start to stop: at its end, webhooks that are being recorded are recorded."""
+
+    @asynccontextmanager
+    async def run(_: FastAPI) -> AsyncIterator[None]:
+        async with lifespan():
+            yield
+            await recording.finish()
+
+    return run
 
 
 def signer_of(settings: Settings) -> Signer:

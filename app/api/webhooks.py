@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import APIKeyHeader
 
-from app.api.deps import CurrentSettings, CurrentWaits, Now, Session, read_body
+from app.api.deps import CurrentSettings, Now, read_body
 from app.api.problems import answers
 from app.api.schemas import WebhookAnswer
 from app.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
-from app.events import record
+from app.events import receive
 from app.livekit import Event, parse_event, verify_webhook
 
 router = APIRouter(tags=["LiveKit"])
@@ -59,7 +59,9 @@ async def verified_event(
     },
 )
 async def receive_webhook(
-    event: Annotated[Event, Depends(verified_event)], session: Session, now: Now, waits: CurrentWaits
+    request: Request, event: Annotated[Event, Depends(verified_event)], now: Now
 ) -> WebhookAnswer:
     """Answer 200 once the event is committed: LiveKit never again sends what was answered with any 2xx or 4xx."""
-    return WebhookAnswer(result=(await record(session, event=event, now=now, waits=waits)).value)
+    state = request.app.state
+    recorded = await receive(state.sessions, state.recording, event=event, now=now)
+    return WebhookAnswer(result=recorded.value)
