@@ -55,21 +55,22 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
-def get_now() -> datetime:
+# None of these waits for anything; but what is not async, FastAPI runs in a thread: 0.1 ms each.
+async def get_now() -> datetime:
     return datetime.now(UTC)
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_signer(request: Request) -> Signer:
+async def get_signer(request: Request) -> Signer:
     signer: Signer = request.app.state.signer
     return signer
 
 
-def get_waits(request: Request) -> Waits:
+async def get_waits(request: Request) -> Waits:
     waits: Waits = request.app.state.waits
     return waits
 
@@ -170,7 +171,7 @@ def caller_with(scope: Scope) -> CallerWith:
 
 async def get_policy(request: Request) -> JoinPolicy:
     """Return the deployment's join policy: an organization's may be stricter."""
-    return get_settings(request).deployment_policy
+    return (await get_settings(request)).deployment_policy
 
 
 Now = Annotated[datetime, Depends(get_now)]

@@ -97,7 +97,7 @@ async def _answered(
     session: AsyncSession, request: Request, handle: Callable[[Request], Awaitable[Response]], call: Call
 ) -> Response | None:
     """Return the answer, kept or new; None while another call under the key is under way."""
-    now = get_now()
+    now = await get_now()
     has_turn = await take_turn(session, call=call)  # before the look: what the one before has kept is seen then
     if kept := await kept_answer(session, call=call, now=now):
         return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
