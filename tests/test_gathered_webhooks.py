@@ -220,7 +220,7 @@ async def test_two_replicas_share_the_events_of_each_room_in_its_order(
     assert await differences(replica.sessions) == []
 
 
-async def test_a_locked_row_holds_up_its_own_events_only(replica: Replica) -> None:
+async def test_a_locked_row_holds_up_its_own_events_only(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
     held, *free = await plan(replica.sessions, 5)
     async with transaction(replica.sessions) as session:
         assert await lock(session, held)
@@ -229,6 +229,7 @@ async def test_a_locked_row_holds_up_its_own_events_only(replica: Replica) -> No
         assert await replica.hear(*(comes(each, AGENT, 2) for each in free)) == [Recorded.RECORDED] * 4
         assert not first.done()
         assert not second.done()
+    assert not caplog.records  # no transaction failed because it had waited
     assert [await first, await second] == [Recorded.RECORDED] * 2
     assert set((await statuses(replica.sessions)).values()) == {"IN_PROGRESS"}
 
@@ -341,20 +342,20 @@ async def test_a_stop_waits_for_what_is_being_recorded(own_engine: AsyncEngine, 
     sessions = create_sessionmaker(own_engine)
     (held,) = await plan(sessions, 1)
     app = create_app(settings, sessions)
-    stopped = asyncio.Event()
+    stopping = asyncio.Event()
+    heard: list[asyncio.Task[Recorded]] = []
 
     async def live() -> None:
         async with app.router.lifespan_context(app):
             heard.append(asyncio.create_task(Replica(sessions, app.state.recording).hear_one(comes(held))))
             await somebody_waits(sessions)
-        stopped.set()
+            stopping.set()
 
-    heard: list[asyncio.Task[Recorded]] = []
     async with transaction(sessions) as session:
         assert await lock(session, held)
         living = asyncio.create_task(live())
-        await somebody_waits(sessions)
-        assert not stopped.is_set()
+        await stopping.wait()
+        assert not living.done()
     await living
     assert heard[0].done()
     assert set((await statuses(sessions)).values()) == {"WAITING_FOR_AGENT"}

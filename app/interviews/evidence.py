@@ -95,9 +95,7 @@ class Seen:
 
 async def record_evidence(session: AsyncSession, events: Sequence[Evidence]) -> set[uuid.UUID]:
     """Store at most one event of each locked interview; return the interviews whose event was not known before."""
-    # In one order everywhere: whoever is first to write an event's id may be waited for, but never in a circle.
-    ordered = sorted(events, key=lambda each: each.livekit_event_id or "")
-    return set(await session.scalars(RECORD, {"events": recordset(map(_row, ordered))}))
+    return set(await session.scalars(RECORD, {"events": recordset(map(_row, events))}))
 
 
 def _row(event: Evidence) -> dict[str, object]:
