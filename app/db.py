@@ -31,6 +31,7 @@ POOL_SIZE = 5  # connections of one process at most
 
 # SQLSTATEs of what passes by itself: lock and statement timeouts, deadlocks, a server that starts or shuts down.
 PASSING_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
+OF_ONE_SQLSTATES = ("55P03", "57014", "40P01", "40001")  # lock and statement timeouts, deadlocks
 
 # Up to the last @: in a password that is not escaped may be anything.
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
@@ -184,6 +185,17 @@ def is_passing(error: DBAPIError | asyncpg.PostgresError) -> bool:
         return True
     state = getattr(error.orig, "sqlstate", None)
     return state in PASSING_SQLSTATES or (isinstance(error, OperationalError) and state is None)
+
+
+def is_of_one(error: Exception) -> bool:
+    """Tell whether what failed in one transaction for many may succeed for most of them, each in its own.
+
+    It can't where the database is away. A lock, a deadlock or a statement that takes too long may be one's fault.
+    """
+    if not isinstance(error, DatabaseUnavailable):
+        return True
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in OF_ONE_SQLSTATES
 
 
 def masked(url: str) -> str:

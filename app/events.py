@@ -1,20 +1,27 @@
-"""Records a LiveKit webhook as facts about its interview, and settles it: all in the caller's transaction."""
+"""Records LiveKit's webhooks as facts about their interviews, and settles those: many of them in one transaction."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from sqlalchemy import func, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from app.db import is_of_one, transaction
+from app.gather import Alone, Gather
 from app.interviews.erased import bare, identity_kept
+from app.interviews.evidence import Evidence, Seen, record_evidence
 from app.interviews.participants import OUTCOME, outcome_of, role_of
-from app.interviews.settle import lock, settle
+from app.interviews.rows import InterviewRow, existing, lock_rows
+from app.interviews.settle import settle_all
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
 from app.livekit import Event, Participant
-from app.models import PROBE_ROOM, Connection, Interview, Probe, Room, TimelineEntry, parse_room_name
+from app.models import PROBE_ROOM, Probe, RoomName, parse_room_name
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +40,12 @@ WHOLE_SECOND = timedelta(seconds=1)  # LiveKit stamps a webhook with whole secon
 NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed out only then
 
 
+MOST = 64  # events in one transaction
+ALONE_AT_ONCE = 4  # events that wait for a lock: each holds a connection
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
 class Recorded(StrEnum):
     """What became of a webhook."""
 
@@ -41,32 +54,79 @@ class Recorded(StrEnum):
     IGNORED = "ignored"
 
 
-async def record(session: AsyncSession, *, event: Event, now: datetime, waits: Waits) -> Recorded:
-    """Store the event's evidence and settle its interview. The same event again changes nothing."""
-    if event.name in WITHOUT_EVIDENCE:
-        return Recorded.IGNORED
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """An event about the room of an interview's attempt, and when it arrived."""
+
+    room: RoomName
+    event: Event
+    now: datetime
+
+
+async def receive(
+    sessions: Sessions, gathered: Gather[RoomEvent, Recorded], *, event: Event, now: datetime
+) -> Recorded:
+    """Record the event, and return once it is committed. Raises DatabaseUnavailable."""
     if event.room_name.startswith(PROBE_ROOM):
-        return await _tell_doctor(session, event, now)
+        async with transaction(sessions) as session:
+            return await tell_doctor(session, event, now)
+    about = room_event(event, now)
+    if about is None:
+        return Recorded.IGNORED
+    return await gathered(about)
+
+
+def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded]:
+    """Return what records the events that come at the same time in one transaction, and each interview's in order.
+
+    An event whose interview somebody else has locked leaves the transaction, and waits for the lock in one of its own;
+    so does each event of a transaction that failed, because it may be one event's fault.
+    """
+    slots = asyncio.Semaphore(ALONE_AT_ONCE)
+
+    async def alone(event: RoomEvent) -> Recorded:
+        async with slots, transaction(sessions) as session:
+            return await record_one(session, event, waits=waits)
+
+    async def together(events: Sequence[RoomEvent]) -> Sequence[Recorded | Alone[Recorded]]:
+        recorded: Sequence[Recorded | None] = [None] * len(events)
+        try:
+            async with transaction(sessions) as session:
+                recorded = await record_many(session, events, waits=waits)
+        except Exception as error:
+            if len(events) == 1 or not is_of_one(error):
+                raise
+            log.warning("%d webhooks are recorded one by one, because together they failed", len(events), exc_info=True)
+            recorded = [None] * len(events)
+        return [each or Alone(partial(alone, event)) for each, event in zip(recorded, events, strict=True)]
+
+    return Gather(together, most=MOST, at_once=1, apart=lambda about: about.room.interview_id)
+
+
+async def record(session: AsyncSession, *, event: Event, now: datetime, waits: Waits) -> Recorded:
+    """Store the event's evidence and settle its interview, in the caller's transaction. The same again changes nothing.
+
+    Waits for the interview's lock.
+    """
+    if event.room_name.startswith(PROBE_ROOM):
+        return await tell_doctor(session, event, now)
+    about = room_event(event, now)
+    return await record_one(session, about, waits=waits) if about else Recorded.IGNORED
+
+
+def room_event(event: Event, now: datetime) -> RoomEvent | None:
+    """Return the event as one about an interview's room; None if it tells nothing of any."""
+    if event.name in WITHOUT_EVIDENCE:
+        return None
     room = parse_room_name(event.room_name)
     if event.name not in RECORDED or room is None:
         # a name that is not ours to give may be anybody's
         log.info("webhook ignored: event %r, %s", event.name, event.room_name if room else "a room of somebody else")
-        return Recorded.IGNORED
-    interview = await lock(session, room.interview_id)
-    if interview is None or room.attempt > interview.attempt:
-        log.warning("webhook ignored: no interview has the room %r", event.room_name)
-        return Recorded.IGNORED
-    order = await _append(session, interview, room.attempt, event)
-    if order is None:
-        return Recorded.DUPLICATE
-    await _record_room(session, interview, room.attempt, event, now)
-    if event.participant:
-        await _record_participant(session, interview, room.attempt, event, event.participant, order, now)
-    await settle(session, interview=interview, now=now, waits=waits)
-    return Recorded.RECORDED
+        return None
+    return RoomEvent(room, event, now)
 
 
-async def _tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Recorded:
+async def tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Recorded:
     """Note that a webhook about a doctor's room has arrived. Only rooms that it waits for have a row."""
     waiting = (
         update(Probe)
@@ -77,105 +137,98 @@ async def _tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Re
     return Recorded.RECORDED if await session.scalar(waiting) else Recorded.IGNORED
 
 
-async def _append(session: AsyncSession, interview: Interview, attempt: int, event: Event) -> int | None:
-    """Write the event on the timeline; return its place there, or None if its id is there already.
+async def record_one(session: AsyncSession, event: RoomEvent, *, waits: Waits) -> Recorded:
+    """Record an event, waiting for its interview's lock."""
+    rows = await lock_rows(session, [event.room.interview_id], waits=True)
+    row = rows.get(event.room.interview_id)
+    if row is None:
+        return _unknown(event)
+    return (await _record(session, [(event, row)], waits=waits))[0]
 
-    The interview is locked, and LiveKit sends a room's events one after the other: the places are in its queue's order.
+
+async def record_many(session: AsyncSession, events: Sequence[RoomEvent], *, waits: Waits) -> list[Recorded | None]:
+    """Record one event of each of several interviews, waiting for no lock; None for one that somebody else has locked.
+
+    The number of statements does not depend on the number of events.
     """
-    added = (
-        insert(TimelineEntry)
-        .values(
-            interview_id=interview.id,
-            attempt=attempt,
-            kind="livekit",
-            name=event.name,
-            detail=_detail(event, interview),
-            livekit_event_id=event.id or None,
-        )
-        .on_conflict_do_nothing(index_elements=[TimelineEntry.livekit_event_id])
-        .returning(TimelineEntry.id)
+    ids = [each.room.interview_id for each in events]
+    rows = await lock_rows(session, ids, waits=False)
+    locked = await existing(session, [each for each in ids if each not in rows])
+    found = [(each, rows[each.room.interview_id]) for each in events if each.room.interview_id in rows]
+    recorded = iter(await _record(session, found, waits=waits))
+    return [
+        next(recorded)
+        if each.room.interview_id in rows
+        else (None if each.room.interview_id in locked else _unknown(each))
+        for each in events
+    ]
+
+
+def _unknown(event: RoomEvent) -> Recorded:
+    log.warning("webhook ignored: no interview has the room %r", event.event.room_name)
+    return Recorded.IGNORED
+
+
+async def _record(
+    session: AsyncSession, found: Sequence[tuple[RoomEvent, InterviewRow]], *, waits: Waits
+) -> list[Recorded]:
+    """Store the evidence of one event of each locked interview, and settle those that it is news to."""
+    known = [(each, row) for each, row in found if each.room.attempt <= row.attempt]
+    news = await record_evidence(session, [_evidence(each, row) for each, row in known]) if known else set()
+    if news:
+        now = max(each.now for each, _ in found)
+        await settle_all(session, interviews=[row for _, row in known if row.id in news], now=now, waits=waits)
+    return [
+        _unknown(each)
+        if each.room.attempt > row.attempt
+        else (Recorded.RECORDED if row.id in news else Recorded.DUPLICATE)
+        for each, row in found
+    ]
+
+
+def _evidence(about: RoomEvent, row: InterviewRow) -> Evidence:
+    event = about.event
+    return Evidence(
+        interview_id=row.id,
+        attempt=about.room.attempt,
+        name=event.name,
+        detail=_detail(event, row),
+        livekit_event_id=event.id or None,
+        recorded_at=about.now,
+        room_sid=event.room_sid or None,
+        room_created_at=event.room_created_at or event.created_at,
+        room_ended_at=event.created_at + WHOLE_SECOND if event.name == "room_finished" else None,
+        connection=_seen(event, event.participant, row) if event.participant else None,
     )
-    return await session.scalar(added)
 
 
-def _detail(event: Event, interview: Interview) -> dict[str, Any]:
+def _detail(event: Event, row: InterviewRow) -> dict[str, Any]:
     roles = {}
     detail = {"createdAt": event.created_at.isoformat(), "roomSid": event.room_sid}
     if event.participant:
         who = event.participant
         detail |= {"identity": who.identity, "sid": who.sid, "kind": who.kind, "reason": who.disconnect_reason}
         detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}
-        roles = {who.identity: role_of(who, interview)}
+        roles = {who.identity: role_of(who, row)}
     said = {key: value for key, value in detail.items() if value}
-    return bare(said, roles) if interview.personal_data_erased_at else said
+    return bare(said, roles) if row.personal_data_erased_at else said
 
 
-async def _record_room(session: AsyncSession, interview: Interview, attempt: int, event: Event, now: datetime) -> None:
-    if not event.room_sid:
-        return
-    ended_at = event.created_at + WHOLE_SECOND if event.name == "room_finished" else None
-    seen = insert(Room).values(
-        interview_id=interview.id,
-        sid=event.room_sid,
-        attempt=attempt,
-        created_at=event.room_created_at or event.created_at,
-        ended_at=ended_at,
-        recorded_at=now,
-    )
-    await session.execute(
-        seen.on_conflict_do_update(
-            index_elements=[Room.interview_id, Room.sid],
-            set_={"ended_at": func.coalesce(Room.ended_at, seen.excluded.ended_at)},
-        )
-    )
-
-
-async def _record_participant(
-    session: AsyncSession, interview: Interview, attempt: int, event: Event, who: Participant, order: int, now: datetime
-) -> None:
+def _seen(event: Event, who: Participant, row: InterviewRow) -> Seen | None:
     if event.name not in ("participant_joined", "participant_left") or not who.sid:
-        return
-    role = role_of(who, interview)
+        return None
+    role = role_of(who, row)
     if role is Role.OTHER:
-        log.info("interview %s: %s of kind %s is neither candidate nor agent", interview.id, who.sid, who.kind)
-    joined = {
-        "interview_id": interview.id,
-        "sid": who.sid,
-        "attempt": attempt,
-        "room_sid": event.room_sid,
-        "identity": identity_kept(who, interview),
-        "role": role,
-        "joined_at": who.joined_at or event.created_at,
-        "joined_order": order,
-        "recorded_at": now,
-    }
-    if event.name == "participant_joined":
-        known = insert(Connection).values(joined)
-        # A sid that was found by asking may have been put into the room that was there a moment before.
-        await session.execute(
-            known.on_conflict_do_update(
-                index_elements=[Connection.interview_id, Connection.sid],
-                set_={"room_sid": known.excluded.room_sid},
-                where=Connection.room_sid != known.excluded.room_sid,
-            )
-        )
-        return
-    left = insert(Connection).values(
-        joined
-        | {
-            "left_at": _left_at(event, who),
-            "left_order": order,
-            "leave_reason": who.disconnect_reason or UNKNOWN,
-            "outcome": outcome_of(who) if role is Role.AGENT else None,
-        }
-    )
-    # The first left that is known of a sid stands: LiveKit sends one, so a second would be no better.
-    await session.execute(
-        left.on_conflict_do_update(
-            index_elements=[Connection.interview_id, Connection.sid],
-            set_={name: left.excluded[name] for name in ("left_at", "left_order", "leave_reason", "outcome")},
-            where=Connection.left_at.is_(None),
-        )
+        log.info("interview %s: %s of kind %s is neither candidate nor agent", row.id, who.sid, who.kind)
+    left = event.name == "participant_left"
+    return Seen(
+        sid=who.sid,
+        identity=identity_kept(who, row),
+        role=role,
+        joined_at=who.joined_at or event.created_at,
+        left_at=_left_at(event, who) if left else None,
+        leave_reason=(who.disconnect_reason or UNKNOWN) if left else None,
+        outcome=outcome_of(who) if left and role is Role.AGENT else None,
     )
 
 

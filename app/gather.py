@@ -11,6 +11,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from app.errors import DatabaseUnavailable
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -58,16 +60,22 @@ class Gather(Generic[Item, Result]):
         self._at_once = at_once
         self._apart = apart
         self._waiting: deque[_Call[Item, Result]] = deque()
-        self._taken: set[Hashable] = set()
+        self._lines: dict[Hashable, deque[_Call[Item, Result]]] = {}
+        """Who waits for the one before of the same key; a key is here as long as one of it waits or is under way."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs = 0
         self._is_starting = False
 
     async def __call__(self, item: Item) -> Result:
-        """Return the item's result. Raises TimeoutError if its run could not begin for PATIENCE seconds."""
+        """Return the item's result. Raises DatabaseUnavailable if its run could not begin for PATIENCE seconds."""
         call: _Call[Item, Result] = _Call(item, self._apart(item), asyncio.get_running_loop())
-        self._waiting.append(call)
-        self._start()
+        if call.key in self._lines:
+            self._lines[call.key].append(call)
+        else:
+            if call.key is not None:
+                self._lines[call.key] = deque()
+            self._waiting.append(call)
+            self._start()
         return await call.answer
 
     async def finish(self) -> None:
@@ -100,26 +108,27 @@ class Gather(Generic[Item, Result]):
             self._runs -= 1
 
     def _take(self) -> list[_Call[Item, Result]]:
-        """Return who goes into the next run, in order; those whose key is under way stay first in the line."""
+        """Return who goes into the next run, in order."""
         taken: list[_Call[Item, Result]] = []
-        held: list[_Call[Item, Result]] = []
         overdue = asyncio.get_running_loop().time() - PATIENCE
-        blocked = set(self._taken)
         while self._waiting and len(taken) < self._most:
             call = self._waiting.popleft()
             if call.answer.done():
-                continue
-            if call.since < overdue:
-                call.answer.set_exception(TimeoutError("too many waited before it"))
-            elif call.key in blocked:
-                held.append(call)
+                self._release(call.key)
+            elif call.since < overdue:
+                self._end(call, DatabaseUnavailable())
             else:
                 taken.append(call)
-                if call.key is not None:
-                    blocked.add(call.key)
-        self._waiting.extendleft(reversed(held))
-        self._taken.update(call.key for call in taken if call.key is not None)
         return taken
+
+    def _release(self, key: Hashable) -> None:
+        """Let the next one of the key go."""
+        if key is None:
+            return
+        if line := self._lines[key]:
+            self._waiting.append(line.popleft())
+        else:
+            del self._lines[key]
 
     async def _answer(self, calls: Sequence[_Call[Item, Result]]) -> None:
         results: Sequence[Result | Exception | Alone[Result]]
@@ -153,7 +162,7 @@ class Gather(Generic[Item, Result]):
 
     def _end(self, call: _Call[Item, Result], result: Result | Exception) -> None:
         """Answer the caller, if it is still there, and let the next one of its key go."""
-        self._taken.discard(call.key)
+        self._release(call.key)
         if call.answer.done():
             return
         if isinstance(result, Exception):
@@ -163,5 +172,5 @@ class Gather(Generic[Item, Result]):
 
     def _cancel(self, calls: Sequence[_Call[Item, Result]]) -> None:
         for call in calls:
-            self._taken.discard(call.key)
             call.answer.cancel()
+            self._release(call.key)

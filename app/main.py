@@ -1,9 +1,10 @@
 """create_app(settings, sessions): the routers, the error handlers, the middleware."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -33,6 +34,8 @@ from app.api.request_log import RequestLog, words_of
 from app.api.secure_headers import SecureHeaders
 from app.config import Settings
 from app.deployment import signer_of, waits_of
+from app.events import gathering
+from app.gather import Gather
 from app.interviews.join import Terms, joining
 from app.last_used import LastUsed
 from app.rate_limits import RateLimits, rate_limits_of
@@ -48,7 +51,8 @@ under which the logs tell more. At an address that is none every call answers 40
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
-Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+_Running = AbstractAsyncContextManager[None]
+Lifespan = Callable[[], _Running]
 
 
 def create_app(
@@ -62,6 +66,8 @@ def create_app(
 
     Streams are served by the hub; one that nobody runs polls, and hears no notifications.
     """
+    join_gathered = joining(sessions, terms_of(settings))
+    record_gathered = gathering(sessions, waits=waits_of(settings))
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
@@ -72,7 +78,7 @@ def create_app(
         webhooks=told.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
-        lifespan=(lambda _: lifespan()) if lifespan else None,
+        lifespan=_running(lifespan or nullcontext, join_gathered, record_gathered),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
@@ -81,12 +87,13 @@ def create_app(
     app.state.clock = partial(datetime.now, UTC)
     app.state.signer = signer_of(settings)
     app.state.waits = waits_of(settings)
-    app.state.join = joining(sessions, terms_of(settings))
+    app.state.join = join_gathered
+    app.state.record = record_gathered
     app.state.hub = hub or Hub(sessions)
     app.state.last_used = LastUsed(sessions)
     app.state.rate_limits = limits_of(settings)
     words: set[str] = set()
-    for module in (join, token):
+    for module in (join, webhooks, token):
         app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
         words |= words_of(module.router)
     for module in (
@@ -99,7 +106,6 @@ def create_app(
         personal_data,
         organization,
         webhook_endpoints,
-        webhooks,
         health,
         pages,
     ):
@@ -136,3 +142,16 @@ def limits_of(settings: Settings) -> RateLimits:
         per_key=settings.rate_limit_per_key,
         storage_url=settings.rate_limit_storage_url.get_secret_value(),
     )
+
+
+def _running(lifespan: Lifespan, *gathered: Gather[Any, Any]) -> Callable[[FastAPI], _Running]:
+    """Return what FastAPI runs from start to stop: at its end, what is under way for callers is finished."""
+
+    @asynccontextmanager
+    async def run(_: FastAPI) -> AsyncIterator[None]:
+        async with lifespan():
+            yield
+            for each in gathered:
+                await each.finish()
+
+    return run

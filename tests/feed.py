@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth import Scope, hash_key
-from app.interviews.changes import ChangeType, record_changes
+from app.interviews.changes import ChangeType, count_change, record_changes
 from app.interviews.settle import lock
 from app.interviews.shown import ShownStatus
 from app.models import ApiKey, Interview, Organization
@@ -59,9 +59,8 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     interview = await lock(session, interview_id)
     assert interview
     now = datetime.now(UTC)
-    await record_changes(
-        session, interviews=[interview], type_=ChangeType.UPDATED, previous=ShownStatus.READY_TO_JOIN, now=now
-    )
+    change = count_change(interview, ChangeType.UPDATED, ShownStatus.READY_TO_JOIN)
+    await record_changes(session, [change], now=now)
     await session.flush()
 
 

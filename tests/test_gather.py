@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app import gather
+from app.errors import DatabaseUnavailable
 from app.gather import Alone, Gather
 
 Given = str | Exception | Alone[str]
@@ -140,7 +141,7 @@ async def test_who_goes_away_while_it_waits_is_not_run() -> None:
     kitchen.doors[0].set()
     await kitchen.began(2)
     kitchen.doors[1].set()
-    assert await asyncio.gather(first, stays) == ["A", "STAYS"]
+    assert [await first, await stays] == ["A", "STAYS"]
     assert kitchen.runs == [["a"], ["stays"]]
     assert gone.cancelled()
 
@@ -260,7 +261,7 @@ async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     await settled()
     monkeypatch.setattr(gather, "PATIENCE", -1.0)
     kitchen.doors[0].set()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(DatabaseUnavailable):
         await late
     assert await first == "A"
     assert kitchen.runs == [["a"]]

@@ -1,15 +1,20 @@
 """Webhooks as signed bytes and as events, against livekit-api's own receiver."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
+import operator
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from livekit.api import AccessToken, DisconnectReason, TokenVerifier, VideoGrants, WebhookReceiver
 
 from app.errors import WebhookInvalid, WebhookNotSigned
@@ -224,3 +229,92 @@ def test_without_milliseconds_the_whole_second_counts() -> None:
     event = parse_event(body)
     assert event.created_at == datetime.fromtimestamp(1_782_000_000, UTC)
     assert event.room_created_at == datetime.fromtimestamp(1_782_000_001, UTC)
+
+
+def theirs(body: bytes, token: str) -> bool:
+    """Tell whether livekit-api's own verifier takes the token for the body."""
+    issuer = jwt.decode(token, options={"verify_signature": False})["iss"]
+    found = TokenVerifier(issuer, KEYS[issuer]).verify(token)
+    return found.sha256 is not None and hmac.compare_digest(found.sha256.encode(), digest(body).encode())
+
+
+def takes(verify: Callable[[], bool | None]) -> bool:
+    try:
+        return verify() is not False
+    except Exception:  # noqa: BLE001 - livekit-api refuses by whatever falls over first
+        return False
+
+
+def times(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Give an instant from an hour ago to in an hour, but not the second in which it begins or ends to hold."""
+    around = st.integers(-3600, 3600).filter(lambda seconds: abs(abs(seconds) - 60) > 2)
+    odd: st.SearchStrategy[Any] = st.sampled_from([None, "tomorrow", True, [1], {}, -1, 0, 10**30, 1e300, "5"])
+    return st.one_of(
+        st.just({}), around.map(lambda seconds: {name: time.time() + seconds}), odd.map(lambda v: {name: v})
+    )
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=3,
+)
+OF_LIVEKIT = ("sub", "jti", "aud", "video", "sip", "agent", "roomConfig", "roomPreset", "attributes", "kind", "name")
+heads = st.one_of(
+    st.just({"alg": "HS256", "typ": "JWT"}),
+    st.fixed_dictionaries(
+        {"alg": st.sampled_from(["HS256", "HS512", "none", "hs256", None, ["HS256"]])},
+        optional={"typ": anything, "kid": st.text(max_size=3), "crit": st.just(["b64"]), "b64": st.booleans()},
+    ),
+)
+more = st.dictionaries(st.sampled_from(OF_LIVEKIT), anything, max_size=2)
+checksums = st.one_of(st.just({}), anything.map(lambda odd: {"sha256": odd}))
+tokens = st.builds(
+    lambda head, secret, *given: hand_made(head, functools.reduce(operator.or_, given, claims(iat=None)), secret),
+    heads,
+    st.sampled_from([LIVEKIT_SECRET, LIVEKIT_SECRET, LIVEKIT_SECRET, OTHER_SECRET, ""]),
+    times("exp"),
+    times("nbf"),
+    times("iat"),
+    more,
+    checksums,
+)
+
+
+def broken(token: str, place: int, by: str) -> str:
+    place %= len(token) + 1
+    return token[:place] + by + token[place + 1 :]
+
+
+@given(tokens)
+@settings(max_examples=1000, deadline=None)
+def test_what_livekits_verifier_refuses_is_refused(token: str) -> None:
+    """Ours is the stricter one: an instant that is a text, or a grant that is null, LiveKit never sends."""
+    if takes(lambda: verify_webhook(BODY, token, KEYS)):
+        assert takes(lambda: theirs(BODY, token))
+
+
+@given(tokens, st.integers(min_value=0), st.sampled_from(["", ".", "=", "A", "-", "é", "\n", " "]))
+@settings(max_examples=500, deadline=None)
+def test_of_a_broken_token_too(token: str, place: int, by: str) -> None:
+    token = broken(token, place, by)
+    if takes(lambda: verify_webhook(BODY, token, KEYS)):
+        assert takes(lambda: theirs(BODY, token))
+
+
+@given(
+    st.fixed_dictionaries(
+        {"exp": st.integers(-3600, 3600)}, optional={"nbf": st.integers(-3600, 3600), "iat": st.integers(-3600, 3600)}
+    ),
+    st.booleans(),
+    st.sampled_from([LIVEKIT_SECRET, OTHER_SECRET]),
+)
+@settings(max_examples=500, deadline=None)
+def test_of_tokens_as_livekit_makes_them_the_verdict_is_the_same(
+    offsets: dict[str, int], as_float: bool, secret: str
+) -> None:
+    assume(all(abs(abs(seconds) - 60) > 2 for seconds in offsets.values()))
+    instants = {name: time.time() + seconds for name, seconds in offsets.items()}
+    given = claims(**{name: at if as_float else int(at) for name, at in instants.items()})
+    token = hand_made({"alg": "HS256", "typ": "JWT"}, given, secret)
+    assert takes(lambda: verify_webhook(BODY, token, KEYS)) == takes(lambda: theirs(BODY, token))

@@ -1,18 +1,17 @@
 """What LiveKit calls."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 
-from app.api.deps import CurrentSettings, CurrentWaits, Now, Session, read_body
+from app.api.deps import now_of, read_body
+from app.api.plain import PlainRoute
 from app.api.problems import answers
 from app.api.schemas import WebhookAnswer
 from app.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
-from app.events import record
-from app.livekit import Event, parse_event, verify_webhook
+from app.events import receive
+from app.livekit import parse_event, verify_webhook
 
-router = APIRouter(tags=["LiveKit"])
+router = APIRouter(tags=["LiveKit"], route_class=PlainRoute)
 
 # Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
 LIVEKIT_EVENT = {
@@ -35,21 +34,12 @@ signed = APIKeyHeader(
 LARGEST_WEBHOOK = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
 
 
-async def verified_event(
-    request: Request, settings: CurrentSettings, signature: Annotated[str | None, Depends(signed)]
-) -> Event:
-    """Return the event, once its raw bytes are known to be signed by one of our keys."""
-    if len(request.headers.getlist("Authorization")) > 1:  # a proxy before us may have judged the other one
-        raise WebhookNotSigned
-    body = await read_body(request, largest=LARGEST_WEBHOOK)
-    verify_webhook(body, signature, settings.livekit_keys)
-    return parse_event(body)
-
-
 @router.post(
     "/webhooks/livekit",
     operation_id="receiveLiveKitWebhook",
     summary="Receive an event of LiveKit's",
+    response_model=WebhookAnswer,
+    dependencies=[Depends(signed)],
     responses=answers(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
     openapi_extra={
         "requestBody": {
@@ -58,8 +48,13 @@ async def verified_event(
         }
     },
 )
-async def receive_webhook(
-    event: Annotated[Event, Depends(verified_event)], session: Session, now: Now, waits: CurrentWaits
-) -> WebhookAnswer:
+async def receive_webhook(request: Request) -> Response:
     """Answer 200 once the event is committed: LiveKit never again sends what was answered with any 2xx or 4xx."""
-    return WebhookAnswer(result=(await record(session, event=event, now=now, waits=waits)).value)
+    signatures = request.headers.getlist("Authorization")
+    if len(signatures) != 1:  # of two, a proxy before us may have judged the other one
+        raise WebhookNotSigned
+    state = request.app.state
+    body = await read_body(request, largest=LARGEST_WEBHOOK)
+    verify_webhook(body, signatures[0], state.settings.livekit_keys)
+    became = await receive(state.sessions, state.record, event=parse_event(body), now=now_of(request))
+    return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")

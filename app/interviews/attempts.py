@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.interviews.changes import ChangeType, record_changes
+from app.interviews.changes import ChangeType, count_change, record_changes
 from app.interviews.shown import ShownStatus
 from app.lifecycle import Status
 from app.models import Interview, TimelineEntry
@@ -39,4 +39,4 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
     shown, type_ = ShownStatus(previous), ChangeType.STATUS_CHANGED
-    await record_changes(session, interviews=[interview], type_=type_, previous=shown, now=now)
+    await record_changes(session, [count_change(interview, type_, shown)], now=now)

@@ -1,16 +1,17 @@
 """Changes: what the stream shows and what webhooks tell, written in the transaction of the change itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.instants import rfc3339
+from app.interviews.rows import AnyInterview, recordset
 from app.interviews.shown import ShownStatus, shown_status
-from app.models import Change, Interview
+from app.models import Change
 
 CHANNEL = "changes"
 """Postgres notifies it of each change, with the organization's id: for latency only, as a notification may be lost."""
@@ -29,7 +30,7 @@ RECORD = text(
                  WHERE before.interview_id = row.interview_id AND before.sequence = row.sequence - 1)
             ),
             row.*
-        FROM jsonb_to_recordset(:rows) AS row (
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (
             organization_id uuid, interview_id uuid, sequence bigint, at timestamptz, type text, attempt bigint,
             status text, previous_status text, end_reason text
         )
@@ -44,7 +45,7 @@ RECORD = text(
     )
     SELECT pg_notify('changes', organization_id::text) FROM change GROUP BY organization_id
     """
-).bindparams(bindparam("rows", type_=JSONB))
+)
 
 
 class ChangeType(StrEnum):
@@ -79,30 +80,38 @@ def payload_of(change: Change) -> dict[str, object]:
     }
 
 
-async def record_changes(
-    session: AsyncSession,
-    *,
-    interviews: Sequence[Interview],
-    type_: ChangeType,
-    previous: ShownStatus | None,
-    now: datetime,
-) -> None:
-    """Count the change on the locked interviews, and tell all who listen. `previous` is the status shown before."""
-    for interview in interviews:
-        interview.sequence += 1
-    await session.flush()  # a change refers to its interview, which may be new
-    await session.execute(RECORD, {"rows": [_row(interview, type_, previous, now) for interview in interviews]})
+@dataclass(frozen=True, slots=True)
+class NewChange:
+    """A change of a locked interview that is counted, and not recorded yet. `previous`: the status shown before."""
+
+    interview: AnyInterview
+    type: ChangeType
+    previous: ShownStatus | None
 
 
-def _row(interview: Interview, type_: ChangeType, previous: ShownStatus | None, now: datetime) -> dict[str, object]:
+def count_change(interview: AnyInterview, type_: ChangeType, previous: ShownStatus | None) -> NewChange:
+    """Count a change on the locked interview, whose row is stored before the change is recorded."""
+    interview.sequence += 1
+    return NewChange(interview, type_, previous)
+
+
+async def record_changes(session: AsyncSession, changes: Sequence[NewChange], *, now: datetime) -> None:
+    """Tell all who listen of the changes. Each interview has one of them at most."""
+    if changes:
+        await session.flush()  # a change refers to its interview, which may be new
+        await session.execute(RECORD, {"rows": recordset(_row(change, now) for change in changes)})
+
+
+def _row(change: NewChange, now: datetime) -> dict[str, object]:
+    interview = change.interview
     return {
-        "organization_id": str(interview.organization_id),
-        "interview_id": str(interview.id),
+        "organization_id": interview.organization_id,
+        "interview_id": interview.id,
         "sequence": interview.sequence,
-        "at": now.isoformat(),
-        "type": type_,
+        "at": now,
+        "type": change.type,
         "attempt": interview.attempt,
         "status": shown_status(interview.status, opens_at=interview.opens_at, now=now),
-        "previous_status": previous,
+        "previous_status": change.previous,
         "end_reason": interview.end_reason,
     }

@@ -14,7 +14,7 @@ from app import metrics
 from app.errors import InterviewNotFound, InterviewNotOver
 from app.idempotency import rewrite_answers
 from app.instants import rfc3339
-from app.interviews.changes import ChangeType, record_changes
+from app.interviews.changes import ChangeType, count_change, record_changes
 from app.interviews.erased import bare
 from app.interviews.settle import keep_joins_out, lock
 from app.interviews.shown import ShownStatus
@@ -78,8 +78,8 @@ async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: 
     interview.context = interview.invite_hash = interview.invite_expires_at = None
     interview.personal_data_erased_at = interview.updated_at = now
     session.add(TimelineEntry.about(interview, kind=why, name="personal_data_erased", detail={}))
-    shown, type_ = ShownStatus(interview.status), ChangeType.PERSONAL_DATA_ERASED
-    await record_changes(session, interviews=[interview], type_=type_, previous=shown, now=now)
+    change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, ShownStatus(interview.status))
+    await record_changes(session, [change], now=now)
     metrics.PERSONAL_DATA_ERASED.labels(why="asked" if why is Why.ASKED else "retention").inc()
 
 

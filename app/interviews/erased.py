@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.interviews.participants import role_of
+from app.interviews.rows import AnyInterview
 from app.lifecycle import Outcome, Role
 from app.livekit import Participant
-from app.models import Interview
 
 # What stays of a timeline entry: instants, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
 KEPT = frozenset(
@@ -19,7 +19,7 @@ KEPT = frozenset(
 LISTS = ("present", "joined", "gone")  # of identities
 
 
-def identity_kept(who: Participant, interview: Interview) -> str:
+def identity_kept(who: Participant, interview: AnyInterview) -> str:
     """Return what may be stored of a participant's identity: once the data was erased, the role that it stands for."""
     return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity
 

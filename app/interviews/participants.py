@@ -2,9 +2,9 @@
 
 import logging
 
+from app.interviews.rows import AnyInterview
 from app.lifecycle import Outcome, Role
 from app.livekit import Participant
-from app.models import Interview
 
 log = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ OUTCOME = "interview.outcome"  # the attribute by which an agent announces how t
 ON_BEHALF = "lk.publish_on_behalf"  # an avatar, say, that publishes for an agent and is none itself
 
 
-def role_of(who: Participant, interview: Interview) -> Role:
+def role_of(who: Participant, interview: AnyInterview) -> Role:
     if who.kind == "AGENT" and not who.attributes.get(ON_BEHALF):
         return Role.AGENT
     if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.errors import TokenTooLarge
 from app.interviews.access_token import access_token
 from app.interviews.admission import check_phone_number
-from app.interviews.changes import ChangeType, record_changes
+from app.interviews.changes import ChangeType, count_change, record_changes
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN, Signer
 from app.models import Interview, Organization, TimelineEntry
@@ -79,7 +79,8 @@ async def schedule(
         {plan.field: interview for plan, interview in zip(plans, interviews, strict=True)}, signer=signer, now=now
     )
     session.add_all(interviews)
-    await record_changes(session, interviews=interviews, type_=ChangeType.SCHEDULED, previous=None, now=now)
+    changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
+    await record_changes(session, changes, now=now)
     session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await session.flush()
     return interviews

@@ -4,14 +4,16 @@ Everything that may move a status ends here: webhooks, calls, deadlines, what Li
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
-from app.interviews.changes import ChangeType, record_changes
+from app.interviews.changes import ChangeType, NewChange, count_change, record_changes
 from app.interviews.facts import load_facts
+from app.interviews.rows import AnyInterview, InterviewRow, store
 from app.interviews.shown import ShownStatus, shown_status
 from app.lifecycle import Derived, Waits, derive
 from app.models import Interview, TimelineEntry
@@ -46,29 +48,67 @@ async def settle(
 
     `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
     """
-    facts = await load_facts(session, [interview])
-    derived = derive(facts[interview.id], now, waits)
+    derived = await settle_all(session, interviews=[interview], now=now, waits=waits, edited_from=edited_from)
+    return derived[interview.id]
+
+
+async def settle_all(
+    session: AsyncSession,
+    *,
+    interviews: Sequence[AnyInterview],
+    now: datetime,
+    waits: Waits,
+    edited_from: ShownStatus | None = None,
+) -> dict[uuid.UUID, Derived]:
+    """Settle several locked interviews, by as many statements as one takes."""
+    facts = await load_facts(session, interviews)
+    derived = {each.id: derive(facts[each.id], now, waits) for each in interviews}
+    lines: list[dict[str, object]] = []
+    changes: list[NewChange] = []
+    for interview in interviews:
+        _settle(interview, derived[interview.id], now, edited_from, lines, changes)
+    await session.flush()
+    await store(session, [each for each in interviews if isinstance(each, InterviewRow)])
+    if lines:
+        await session.execute(insert(TimelineEntry), lines)
+    await record_changes(session, changes, now=now)
+    return derived
+
+
+def _settle(
+    interview: AnyInterview,
+    derived: Derived,
+    now: datetime,
+    edited_from: ShownStatus | None,
+    lines: list[dict[str, object]],
+    changes: list[NewChange],
+) -> None:
+    """Set on the row what was derived; add what is to be said on the timeline and to those who listen."""
     previous = edited_from or shown_status(interview.status, opens_at=interview.opens_at, now=now)
     is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
-        session.add(_change(interview, derived))
+        lines.append(_line(interview, derived))
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
-    if _store(interview, derived) or edited_from:
+    if _set(interview, derived) or edited_from:
         interview.updated_at = now
         is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
-        type_ = _type_of(derived) if is_told else ChangeType.UPDATED
-        await record_changes(session, interviews=[interview], type_=type_, previous=previous, now=now)
-    return derived
+        changes.append(count_change(interview, _type_of(derived) if is_told else ChangeType.UPDATED, previous))
 
 
 def _type_of(derived: Derived) -> ChangeType:
     return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
 
 
-def _change(interview: Interview, derived: Derived) -> TimelineEntry:
+def _line(interview: AnyInterview, derived: Derived) -> dict[str, object]:
     detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
-    return TimelineEntry.about(interview, kind="status", name=derived.rule, detail=detail | _end(derived))
+    return {
+        "interview_id": interview.id,
+        "attempt": interview.attempt,
+        "kind": "status",
+        "name": derived.rule,
+        "detail": detail | _end(derived),
+    }
 
 
 def _end(derived: Derived) -> dict[str, object]:
@@ -82,8 +122,8 @@ def _end(derived: Derived) -> dict[str, object]:
     }
 
 
-def _store(interview: Interview, derived: Derived) -> bool:
-    """Write what was derived to the row; tell whether anything that a recruiter sees is another than before."""
+def _set(interview: AnyInterview, derived: Derived) -> bool:
+    """Set what was derived on the row; tell whether anything that a recruiter sees is another than before."""
     seen = {
         "status": derived.status,
         "end_reason": derived.end_reason,
