@@ -1,6 +1,7 @@
 """interviews serve | worker | migrate."""
 
 import argparse
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -65,7 +66,14 @@ def serve(settings: Settings, url: str, _: argparse.Namespace) -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAIN,
     )
+    _spare_the_collector()
     Server(config, end_streams=hub.close).run_until_stopped()
+
+
+def _spare_the_collector() -> None:
+    """Let Python's collector pass by what is loaded for good: it took a quarter of the time, in pauses of 0.1 s."""
+    gc.freeze()
+    gc.set_threshold(20_000)  # new objects between two looks at the youngest; 700 are gone within one webhook
 
 
 def _listen_url(settings: Settings, url: str) -> str:
