@@ -17,8 +17,8 @@ from app.models import Interview, Report, TimelineEntry
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
     """Lock the organization's interview. Raises InterviewNotFound, for another organization's as well."""
-    interview = await lock(session, interview_id)
-    if interview is None or interview.organization_id != organization_id:
+    interview = await lock(session, interview_id, organization_id=organization_id)
+    if interview is None:
         raise InterviewNotFound
     return interview
 

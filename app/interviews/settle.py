@@ -17,17 +17,18 @@ from app.lifecycle import Derived, Waits, derive
 from app.models import Interview, TimelineEntry
 
 
-async def lock(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
+async def lock(
+    session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
+) -> Interview | None:
     """Lock the interview's row until the transaction ends, before any of its facts is written.
 
+    With an organization only if it is its own: another's row is neither waited for nor held.
     FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
     """
-    return await session.scalar(
-        select(Interview)
-        .where(Interview.id == interview_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
+    query = select(Interview).where(Interview.id == interview_id)
+    if organization_id:
+        query = query.where(Interview.organization_id == organization_id)
+    return await session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
 
 
 async def settle(

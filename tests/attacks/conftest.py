@@ -24,6 +24,10 @@ async def owner(client: httpx.AsyncClient) -> Owner:
 @pytest.fixture
 async def other(client: httpx.AsyncClient, sessions: Sessions) -> Owner:
     """Another organization of the same service."""
+    return await another(client, sessions)
+
+
+async def another(client: httpx.AsyncClient, sessions: Sessions) -> Owner:
     async with sessions.begin() as session:
         theirs = Organization(name="theirs", company_name="T", instructions_template="t", max_duration=60)
         session.add(theirs)

@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.auth import Scope, hash_key
+from app.db import create_sessionmaker
+from app.main import create_app
 from app.models import ApiKey
-from tests.attacks.conftest import api_key, everything
+from tests.attacks.conftest import another, api_key, everything
 from tests.attacks.document import (
     BY_WHAT_IT_SHOWS,
     ENDLESS,
@@ -26,6 +28,7 @@ from tests.attacks.document import (
     new_interview,
     operations,
 )
+from tests.conftest import API_KEY, client_of, make_settings
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -165,3 +168,17 @@ def asked_for(operation: Operation) -> list[dict[str, str]]:
         values = [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]
         found += [{each["name"]: value} for value in values]
     return found
+
+
+@pytest.mark.parametrize("operation", [each for each in WITH_IDS if each.method != "GET"], ids=str)
+async def test_another_organizations_row_is_not_waited_for(operation: Operation, own_engine: AsyncEngine) -> None:
+    """How long an answer takes tells nothing of it, and nobody can hold a row that is not theirs."""
+    sessions = create_sessionmaker(own_engine)
+    async with client_of(create_app(make_settings(), sessions)) as client:
+        owner, other = Owner(client, API_KEY, "ours"), await another(client, sessions)
+        ids = await other.new(operation)
+        async with own_engine.begin() as busy:
+            for table in ("interviews", "webhook_endpoints", "deliveries"):
+                await busy.execute(text(f"SELECT FROM {table} FOR UPDATE"))
+            refused = await owner.ask(operation, ids)
+        assert refused.status_code == 404, refused.text  # who waits gets a 503, as the lock is never free
