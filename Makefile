@@ -24,11 +24,12 @@ soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and l
 test-repeat: .venv/made ## the tests ten times in a row, each time in another order
 	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow and not soak" || exit 1; done
 
-lint: .venv/made ## format, style, types, import rules, migrations
+lint: .venv/made ## format, style, types, import rules, how secrets are compared, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
 
 format: .venv/made
