@@ -207,6 +207,13 @@ DOORS = (
         (f"{TRIES}::test_fifty_in_an_hour_from_everywhere", f"{TRIES}::test_brute_force_from_everywhere_gets_fifty"),
     ),
     Defence(
+        "all addresses of one IPv6 network are one",
+        "app/interviews/admission.py",
+        "return str(ipaddress.IPv6Network((int(found), NETWORK), strict=False))",
+        "return str(found)",
+        (f"{TRIES}::test_what_counts_as_one_address",),
+    ),
+    Defence(
         "tries at once are judged one after the other",
         "app/interviews/admission.py",
         "await session.execute(select(func.pg_advisory_xact_lock(tries_lock(admission.interview.id))))",
@@ -412,6 +419,13 @@ WORDS = (
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
     ),
     Defence(
+        "the wildcards of a search are letters",
+        "app/interviews/find.py",
+        "Interview.search_text.contains(word, autoescape=True)",
+        "Interview.search_text.contains(word)",
+        ("tests/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
+    ),
+    Defence(
         "a request's id is plain",
         "app/api/request_log.py",
         "return given.decode() if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]",
@@ -513,6 +527,13 @@ TARGETED = (
         "if not (allow_private or port == 443 or port >= 1024):",
         "if port < 0:",
         (f"{LOOKS}[https://a.example:22/]",),
+    ),
+    Defence(
+        "what is sent is signed with the endpoint's secret",
+        "app/outgoing/signing.py",
+        "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
+        'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
+        ("tests/outgoing/test_deliveries.py::test_a_conversation_arrives_signed",),
     ),
     Defence(
         "no redirect is followed",
