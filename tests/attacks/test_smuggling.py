@@ -1,4 +1,4 @@
-"""Requests whose end two servers could see at two places: who hides a second one behind a proxy gets no answer to it."""
+"""Requests whose end two servers may see at two places: what is hidden in one, past a proxy, gets no answer."""
 
 import pytest
 from fastapi import FastAPI
@@ -29,4 +29,4 @@ async def test_what_is_ambiguous_is_refused_and_its_connection_closed(app: FastA
         await attacker.say(POST + rest + HIDDEN)
         answer = await attacker.rest()
         assert answer.startswith(b"HTTP/1.1 400 ")
-        assert answer.count(b"HTTP/1.1") == 1
+        assert answer.count(b"HTTP/1.1 ") == 1
