@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
-from tests.attacks.defences import DEFENCES, Defence
+from tests.attacks.defences import DEFENCES
+from tests.attacks.defences.defence import Defence
 from tests.e2e.toolchain import ROOT
 
 LONGEST = 600  # seconds for the tests of one defence
@@ -83,7 +84,9 @@ def taken_out(defence: Defence, folder: Path) -> Iterator[None]:
     file = folder / defence.file
     source = file.read_text()
     if source.count(defence.code) != 1:
-        raise Stopped(f"{defence.file} has changed: say in defences.py what the defence '{defence.name}' is now.")
+        raise Stopped(
+            f"{defence.file} has changed: say in tests/attacks/defences what the defence '{defence.name}' is now."
+        )
     file.write_text(source.replace(defence.code, defence.without))
     try:
         yield

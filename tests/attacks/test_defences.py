@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.attacks.defences import DEFENCES, Defence
+from tests.attacks.defences import DEFENCES
+from tests.attacks.defences.defence import Defence
 from tests.e2e.toolchain import ROOT
 
 PAGE = (ROOT / "docs" / "threat-model.md").read_text()
@@ -14,7 +15,7 @@ PAGE = (ROOT / "docs" / "threat-model.md").read_text()
 def test_a_defence_can_be_taken_out(defence: Defence) -> None:
     """What take_out.py replaces is found exactly once, and its tests are where they are looked for."""
     source = (ROOT / defence.file).read_text()
-    assert source.count(defence.code) == 1, f"{defence.file} has changed: say in defences.py what the defence is now"
+    assert source.count(defence.code) == 1, f"{defence.file} has changed: say in defences/ what the defence is now"
     compile(source.replace(defence.code, defence.without), defence.file, "exec", dont_inherit=True)
     assert defence.tests
     for test in defence.tests:

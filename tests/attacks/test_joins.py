@@ -35,6 +35,7 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: Stage, sess
     """Whatever a candidate was given for one interview, wherever it is put: the other one asks for its own invite."""
     one, other = await by_invite.new(), await by_invite.new()
     secret = await invited(by_invite, one)
+    await invited(by_invite, other)
     joined = (await knock(by_invite, one, invite=secret)).json()
     token = joined["participantToken"]
     path = f"/interviews/{other['interviewId']}"
