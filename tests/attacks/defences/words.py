@@ -115,7 +115,7 @@ TARGETED = (
         "app/outgoing/targets.py",
         'if target.scheme != "https" and not allow_private:',
         "if target.scheme is None:",
-        (f"{LOOKS}[http://a.example/]",),
+        (f"{LOOKS}[http://a.example:8080/]",),
     ),
     Defence(
         "no user and password in their URL",
