@@ -131,6 +131,8 @@ def main() -> None:
     parser.add_argument("--trusting", action="store_true", help="don't run the tests with the defences in place first")
     given = parser.parse_args()
     chosen = [each for each in DEFENCES if all(word in each.name for word in given.words)]
+    if not chosen:
+        parser.error("no defence has these words in its name")
     with tempfile.TemporaryDirectory() as name, embedded_postgres(Path(name, "postgres"), FAST_AND_UNSAFE) as server:
         folder = Path(name, "copy")
         folder.mkdir()
