@@ -27,11 +27,12 @@ test-repeat: .venv/made ## the tests ten times in a row, each time in another or
 bench: .venv/made ## measure against Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
 	$(BIN)/python -m benchmarks $(BENCH)
 
-lint: .venv/made ## format, style, types, import rules, migrations
+lint: .venv/made ## format, style, types, import rules, how secrets are compared, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
 
 format: .venv/made

@@ -250,7 +250,7 @@ def _choose_socket_dir(data: Path, account: _Account) -> Path:
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
     # Short, and the same for every process whatever its TMPDIR; the check below is what makes it safe.
-    folder = Path("/tmp", f"pg-{account.uid}-{digest}")  # noqa: S108
+    folder = Path("/tmp", f"pg-{account.uid}-{digest}")  # noqa: S108 - as above
     _make_private_folder(folder, account)
     return folder
 

@@ -16,18 +16,28 @@ KNOWN = {"LOCAL_LIVEKIT_KEY", "LOCAL_API_KEY", "BOOTSTRAP_KEY_NAME"}
 
 
 def comparisons(source: str, file: str) -> Iterator[str]:
-    """Yield `file:line: code` of each == , != or `in` with something secret by its name."""
+    """Yield `file:line: code` of each ==, !=, `in`, startswith or `match` with something secret by its name."""
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Compare):
+        if not (sides := _compared(node)):
             continue
-        if not any(isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for operator in node.ops):
-            continue
-        sides = [node.left, *node.comparators]
-        code = ast.unparse(node)
+        code = ast.unparse(node).splitlines()[0]
         if any(map(_is_column, sides)) or not KNOWN.isdisjoint(re.findall(r"\w+", code)):
             continue
         if any(_is_secret(side) for side in sides):
-            yield f"{file}:{node.lineno}: {code}"
+            yield f"{file}:{sides[0].lineno}: {code}"
+
+
+def _compared(node: ast.AST) -> list[ast.expr]:
+    """Return what the code compares, if it does: a prefix that is written there is no secret."""
+    match node:
+        case ast.Compare(left, operators, others):
+            found = any(isinstance(each, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for each in operators)
+            return [left, *others] if found else []
+        case ast.Match(subject):
+            return [subject]
+        case ast.Call(ast.Attribute(value, "startswith" | "endswith" | "__eq__"), [other]):
+            return [] if isinstance(other, ast.Constant) else [value, other]
+    return []
 
 
 def _is_column(side: ast.expr) -> bool:
@@ -75,6 +85,8 @@ def test_no_secret_is_compared_by_equality() -> None:
         "row['token'] == 1 and secrets[0] == 'x'",
         "hash_key(given) == stored",
         "expected == (password.encode())",
+        "given_token.startswith(stored)",
+        "match secret:\n    case 'a':\n        pass",
     ],
 )
 def test_the_rule_finds(code: str) -> None:
@@ -93,6 +105,8 @@ def test_the_rule_finds(code: str) -> None:
         "given == LOCAL_API_KEY or api_key == LOCAL_API_KEY",
         "name == 'token'",
         "answer == Answer.TOKEN",
+        "token.startswith('inv_')",
+        "match name:\n    case 'token':\n        pass",
     ],
 )
 def test_the_rule_lets_pass(code: str) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
-from sqlalchemy import delete, event, func, select
+from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
@@ -390,7 +390,8 @@ async def test_a_revoked_keys_stream_ends(make: Make, committed: Sessions) -> No
     async with Listening(app) as staying, Listening(app, key="ik_short_lived") as listening:
         await listening.next()
         async with committed.begin() as session:
-            await session.execute(delete(ApiKey).where(ApiKey.key_hash == hash_key("ik_short_lived")))
+            revoked = update(ApiKey).where(ApiKey.key_hash == hash_key("ik_short_lived"))
+            await session.execute(revoked.values(revoked_at=func.now()))
         with pytest.raises(EOFError):
             await listening.next()
         assert (await staying.next()).type == "ready"

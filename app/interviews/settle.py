@@ -24,16 +24,13 @@ async def lock(
 ) -> Interview | None:
     """Lock the interview's row until the transaction ends, before any of its facts is written.
 
-    With an organization only a row of its own is found, and no other is waited for.
+    With an organization only if it is its own: another's row is neither waited for nor held.
     FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
     """
-    owned = [] if organization_id is None else [Interview.organization_id == organization_id]
-    return await session.scalar(
-        select(Interview)
-        .where(Interview.id == interview_id, *owned)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
+    query = select(Interview).where(Interview.id == interview_id)
+    if organization_id:
+        query = query.where(Interview.organization_id == organization_id)
+    return await session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
 
 
 async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:

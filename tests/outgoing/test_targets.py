@@ -99,6 +99,7 @@ def answering(*answers: Sequence[str]) -> Resolve:
     "url",
     [
         "http://a.example/",
+        "http://a.example:8080/",
         "ftp://a.example/",
         "https://user@a.example/",
         "https://user:password@a.example/",

@@ -1,0 +1,12 @@
+"""Every defence of the threat model: the piece of code that it is, the code without it, and the tests that then fail.
+
+`take_out.py` proves it. A test by its name alone stands for one of its cases at least, with [..] for that case.
+"""
+
+from tests.attacks.defences.api import KEYS, TENANTS
+from tests.attacks.defences.defence import Defence
+from tests.attacks.defences.seat import DOORS, SEAT, START
+from tests.attacks.defences.webhooks import SOCKETS, WEBHOOKS
+from tests.attacks.defences.words import TARGETED, WORDS
+
+DEFENCES: tuple[Defence, ...] = (*WEBHOOKS, *SOCKETS, *DOORS, *KEYS, *TENANTS, *WORDS, *TARGETED, *SEAT, *START)

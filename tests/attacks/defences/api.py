@@ -1,0 +1,136 @@
+"""API keys, the organizations that they belong to, and their cursors."""
+
+from tests.attacks.defences.defence import Defence
+
+CALLS = "tests/attacks/test_every_call.py"
+FOREIGN = f"{CALLS}::test_another_organizations_id_is_as_one_that_never_was"
+READ = f"{CALLS}::test_what_is_read_is_the_own_organizations_alone"
+
+KEYS = (
+    Defence(
+        "a key is taken from the header alone",
+        "app/api/deps.py",
+        "    if credentials is None:\n        raise Unauthorized\n",
+        '    given = request.query_params.get("key", "")\n'
+        '    credentials = credentials or HTTPAuthorizationCredentials(scheme="Bearer", credentials=given)\n',
+        (f"{CALLS}::test_a_key_is_taken_from_one_place_alone[getInterview]",),
+    ),
+    Defence(
+        "a revoked key is none",
+        "app/auth.py",
+        "ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None)",
+        "ApiKey.key_hash == hash_key(key)",
+        (
+            f"{CALLS}::test_a_revoked_key_is_no_key[listInterviews]",
+            "tests/test_stream.py::test_a_revoked_keys_stream_ends",
+        ),
+    ),
+    Defence(
+        "a call takes its scope",
+        "app/auth.py",
+        "if scope not in self.scopes:",
+        "if not self.scopes:",
+        tuple(
+            f"{CALLS}::test_a_call_takes_one_scope_and_no_other[{each}]"
+            for each in ("cancelInterview", "getContext", "listWebhookEndpoints", "changeOrganization")
+        ),
+    ),
+    Defence(
+        "of a key only a hash is stored",
+        "app/auth.py",
+        "return hashlib.sha256(key.encode()).digest()",
+        "return key.encode()",
+        ("tests/test_api_keys.py::test_only_a_hash_is_stored",),
+    ),
+    Defence(
+        "a stream ends with its key",
+        "app/stream/hub.py",
+        "(await authenticate(session, key=key)).require(Scope.READ)",
+        "pass",
+        ("tests/test_stream.py::test_a_revoked_keys_stream_ends",),
+    ),
+    Defence(
+        "an answer is told again to who may make the call",
+        "app/api/idempotency.py",
+        "    caller.require(scope)  # to be told an answer again takes the same right\n",
+        "",
+        ("tests/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
+    ),
+)
+
+TENANTS = (
+    Defence(
+        "an interview is read by its organization",
+        "app/interviews/read.py",
+        "select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)",
+        "select(Interview).where(Interview.id == interview_id)",
+        tuple(f"{FOREIGN}[{each}]" for each in ("getInterview", "getContext", "getTimeline")),
+    ),
+    Defence(
+        "an interview is changed by its organization, and locked by nobody else",
+        "app/interviews/settle.py",
+        "query = query.where(Interview.organization_id == organization_id)",
+        "pass",
+        (
+            *(f"{FOREIGN}[{each}]" for each in ("cancelInterview", "editInterview", "inviteCandidate")),
+            f"{CALLS}::test_another_organizations_row_is_not_waited_for[cancelInterview]",
+        ),
+    ),
+    Defence(
+        "interviews are listed to their organization",
+        "app/interviews/find.py",
+        "select(Interview).where(Interview.organization_id == organization_id, *conditions(filters, now=now))",
+        "select(Interview).where(*conditions(filters, now=now))",
+        (f"{READ}[listInterviews]", "tests/attacks/test_tampered_cursors.py::test_a_cursor_is_no_key[listInterviews]"),
+    ),
+    Defence(
+        "interviews are counted for their organization",
+        "app/interviews/summary.py",
+        "return [Interview.organization_id == self.organization_id, *conditions(self.filters, now=self.now)]",
+        "return [*conditions(self.filters, now=self.now)]",
+        (f"{READ}[summarizeInterviews]",),
+    ),
+    Defence(
+        "changes are told to their organization",
+        "app/interviews/feed.py",
+        "select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)",
+        "select(Change).where(Change.xid < OPEN_FROM)",
+        ("tests/test_stream.py::test_another_organizations_changes_are_never_told",),
+    ),
+    Defence(
+        "a webhook endpoint is its organization's",
+        "app/outgoing/endpoints.py",
+        "        WebhookEndpoint.id == endpoint_id,\n        WebhookEndpoint.organization_id == organization_id,\n",
+        "        WebhookEndpoint.id == endpoint_id,\n",
+        tuple(f"{FOREIGN}[{each}]" for each in ("getWebhookEndpoint", "rotateWebhookSecret", "listDeliveries")),
+    ),
+    Defence(
+        "webhook endpoints are listed to their organization",
+        "app/outgoing/endpoints.py",
+        "    query = select(WebhookEndpoint).where(\n"
+        "        WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)\n    )",
+        "    query = select(WebhookEndpoint).where(WebhookEndpoint.deleted_at.is_(None))",
+        (f"{READ}[listWebhookEndpoints]",),
+    ),
+    Defence(
+        "a delivery is its endpoint's",
+        "app/outgoing/deliveries.py",
+        "select(Delivery).where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint.id)",
+        "select(Delivery).where(Delivery.id == delivery_id)",
+        (f"{FOREIGN}[replayDelivery]",),
+    ),
+    Defence(
+        "an Idempotency-Key is its organization's",
+        "app/idempotency.py",
+        "            IdempotencyKey.organization_id == call.organization_id,\n",
+        "",
+        ("tests/test_idempotency.py::test_keys_are_an_organizations_own",),
+    ),
+    Defence(
+        "a cursor is its list's",
+        "app/interviews/find.py",
+        "if marked != mark:",
+        "if not marked:",
+        ("tests/test_find.py::test_a_cursor_belongs_to_its_sort_and_filters",),
+    ),
+)

@@ -1,0 +1,217 @@
+"""Who gets a seat, what it allows, and with which settings the service starts."""
+
+from tests.attacks.defences.defence import Defence
+
+JOINS = "tests/attacks/test_joins.py"
+TRIES = "tests/test_wrong_tries.py"
+RIGHTS = "tests/e2e/test_candidate_rights.py"
+
+DOORS = (
+    Defence(
+        "an invite is the one on file",
+        "app/interviews/invites.py",
+        'is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")',
+        "is_right = bool(invite)",
+        (
+            "tests/test_invites.py::test_what_is_no_invite_is_refused_in_the_same_words",
+            f"{JOINS}::test_a_token_of_another_interview_opens_nothing",
+        ),
+    ),
+    Defence(
+        "an invite expires",
+        "app/interviews/invites.py",
+        "return is_right and interview.invite_expires_at is not None and now < interview.invite_expires_at",
+        "return is_right",
+        ("tests/test_invites.py::test_until_when_it_holds",),
+    ),
+    Defence(
+        "an invite can be revoked",
+        "app/interviews/invites.py",
+        "    interview.invite_hash = interview.invite_expires_at = None\n",
+        "",
+        (f"{JOINS}::test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant",),
+    ),
+    Defence(
+        "of an invite only a hash is stored",
+        "app/interviews/invites.py",
+        'return hashlib.sha256(invite.encode("utf-8", "surrogatepass")).digest()',
+        'return invite.encode("utf-8", "surrogatepass")',
+        ("tests/test_invites.py::test_the_secret_is_neither_stored_nor_logged",),
+    ),
+    Defence(
+        "secrets are compared in constant time",
+        "app/interviews/invites.py",
+        'is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")',
+        "is_right = _hash(invite) == interview.invite_hash",
+        ("tests/test_secrets_are_compared.py::test_no_secret_is_compared_by_equality",),
+    ),
+    Defence(
+        "a phone number is the one on file",
+        "app/phones.py",
+        "return international | national",
+        "return True",
+        ("tests/test_join_policies.py::test_another_number_does_not",),
+    ),
+    Defence(
+        "five wrong tries of an address",
+        "app/interviews/admission.py",
+        "TRIES = 5  #",
+        "TRIES = 5_000  #",
+        (
+            f"{TRIES}::test_five_in_ten_minutes",
+            f"{JOINS}::test_brute_force_over_eight_connections_of_a_running_service",
+        ),
+    ),
+    Defence(
+        "fifty wrong tries of all addresses",
+        "app/interviews/admission.py",
+        "TRIES_IN_ALL = 50  #",
+        "TRIES_IN_ALL = 50_000  #",
+        (f"{TRIES}::test_fifty_in_an_hour_from_everywhere", f"{TRIES}::test_brute_force_from_everywhere_gets_fifty"),
+    ),
+    Defence(
+        "all addresses of one IPv6 network are one",
+        "app/interviews/admission.py",
+        "return str(ipaddress.IPv6Network((int(found), NETWORK), strict=False))",
+        "return str(found)",
+        (f"{TRIES}::test_what_counts_as_one_address",),
+    ),
+    Defence(
+        "tries at once are judged one after the other",
+        "app/interviews/admission.py",
+        "await session.execute(select(func.pg_advisory_xact_lock(tries_lock(admission.interview.id))))",
+        "pass",
+        (f"{TRIES}::test_brute_force_over_eight_connections_gets_five_tries",),
+    ),
+    Defence(
+        "a right invite is let in whatever strangers tried",
+        "app/interviews/admission.py",
+        "return Admission(interview, knock, policy, None, is_limited=False, is_alone=False)",
+        "return Admission(interview, knock, policy, None, is_limited=True, is_alone=False)",
+        (f"{TRIES}::test_a_right_invite_is_let_in_at_once",),
+    ),
+    Defence(
+        "who was let in before is not kept out by strangers",
+        "app/interviews/admission.py",
+        "case((~was_let_in, last + TRIES_IN_ALL_WITHIN))",
+        "last + TRIES_IN_ALL_WITHIN",
+        (f"{TRIES}::test_who_was_let_in_before_is_not_kept_out_by_strangers",),
+    ),
+    Defence(
+        "a forwarded address is believed of trusted proxies alone",
+        "app/cli/serving.py",
+        "forwarded_allow_ips=list(settings.trusted_proxies),",
+        'forwarded_allow_ips="*",',
+        ("tests/test_trusted_proxies.py::test_a_stranger_behind_the_same_proxy[192.0.2.0/24-429]",),
+    ),
+    Defence(
+        "an organization's policy may only be stricter",
+        "app/policy.py",
+        "return max(deployment, organization or deployment, key=STRICTNESS.index)",
+        "return organization or deployment",
+        ("tests/test_join_policies.py::test_the_stricter_of_two_holds",),
+    ),
+    Defence(
+        "a stranger learns nothing of the interview",
+        "app/interviews/join.py",
+        "return admission, admission.refusal",
+        "return admission, _refusal(interview, now) or admission.refusal",
+        ("tests/test_join_policies.py::test_a_stranger_learns_nothing_of_the_interview",),
+    ),
+    Defence(
+        "nobody joins after the end",
+        "app/interviews/join.py",
+        "if interview.status.is_terminal:\n        return InterviewOver(",
+        "if interview.attempt < 0:\n        return InterviewOver(",
+        (f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end", "tests/test_join.py::test_over"),
+    ),
+    Defence(
+        "nobody joins before the start",
+        "app/interviews/join.py",
+        "if interview.opens_at and now < interview.opens_at:",
+        "if interview.opens_at and now < interview.created_at:",
+        (
+            f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
+            "tests/test_join.py::test_too_early",
+        ),
+    ),
+)
+
+SEAT = (
+    Defence(
+        "a token is for one room",
+        "app/livekit.py",
+        '            "room": room,\n            "canPublish"',
+        '            "canPublish"',
+        (f"{RIGHTS}::test_no_other_room_is_entered",),
+    ),
+    Defence(
+        "a token has no admin's grants",
+        "app/livekit.py",
+        '            "roomJoin": True,\n',
+        '            "roomJoin": True,\n            "roomAdmin": True,\n            "roomList": True,\n',
+        (f"{RIGHTS}::test_every_call_to_the_server_is_refused",),
+    ),
+    Defence(
+        "a token is for microphone and camera",
+        "app/livekit.py",
+        '            "canPublishSources": ["microphone", "camera"],\n',
+        "",
+        (f"{RIGHTS}::test_no_screen_is_shared[screen]", f"{RIGHTS}::test_no_screen_is_shared[screen_audio]"),
+    ),
+    Defence(
+        "a candidate changes nothing that the agent reads",
+        "app/livekit.py",
+        '"canUpdateOwnMetadata": self.client_metadata_updates,',
+        '"canUpdateOwnMetadata": True,',
+        (f"{RIGHTS}::test_neither_metadata_nor_name_nor_attributes_are_its_own",),
+    ),
+    Defence(
+        "a candidate is seen",
+        "app/livekit.py",
+        '            "canSubscribe": True,\n',
+        '            "canSubscribe": True,\n            "hidden": True,\n',
+        (f"{RIGHTS}::test_nobody_hides",),
+    ),
+    Defence(
+        "a token lives for ten minutes",
+        "app/livekit.py",
+        "TOKEN_LIFE = timedelta(minutes=10)",
+        "TOKEN_LIFE = timedelta(hours=6)",
+        ("tests/test_livekit.py::test_a_token_lives_for_ten_minutes_from_its_second",),
+    ),
+    Defence(
+        "a client wishes for no other token",
+        "app/interviews/wishes.py",
+        "    if refused:\n        raise TokenFieldNotAllowed(",
+        "    if refused is None:\n        raise TokenFieldNotAllowed(",
+        ("tests/test_token.py::test_what_a_client_may_not_say",),
+    ),
+)
+
+START = (
+    Defence(
+        "outside a laptop it does not start with what everybody knows",
+        "app/config.py",
+        "*([] if self.is_local else self._unsafe_outside_a_laptop()),",
+        "",
+        (
+            "tests/test_config.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
+            "tests/test_config.py::test_each_rule_stands_alone",
+        ),
+    ),
+    Defence(
+        "open has to be said",
+        "app/config.py",
+        "if self.join_policy is None:",
+        'if self.environment == "never":',
+        ("tests/test_config.py::test_each_rule_stands_alone[JOIN_POLICY]",),
+    ),
+    Defence(
+        "an invitation's secret is in no logged address",
+        "app/config.py",
+        "            *self._leaking_links(),\n",
+        "",
+        ("tests/test_config.py::test_a_link_whose_secret_would_be_logged_is_refused",),
+    ),
+)

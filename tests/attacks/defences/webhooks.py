@@ -1,0 +1,118 @@
+"""LiveKit's webhooks, and what comes over a socket at all."""
+
+from tests.attacks.defences.defence import Defence
+
+FORGED = "tests/test_forged_webhooks.py::test_a_forged_webhook_moves_nothing"
+NO_REQUEST = "tests/test_protocol.py::test_what_is_no_request_is_answered_and_closed"
+
+WEBHOOKS = (
+    Defence(
+        "a webhook's signature is verified, by HS256 alone",
+        "app/livekit.py",
+        "claims = TokenVerifier(_issuer(authorization), secret).verify(authorization)",
+        'claims: Any = type("Claims", (), jwt.decode(authorization, options={"verify_signature": False}))',
+        tuple(
+            f"{FORGED}[{each}]"
+            for each in ("alg_none", "another_key", "an_empty_secret", "rs256_confusion", "hs256_by_a_public_key")
+        ),
+    ),
+    Defence(
+        "it signs this very body",
+        "app/livekit.py",
+        "if not isinstance(claims.sha256, str) or not hmac.compare_digest("
+        'claims.sha256.encode(errors="replace"), digest):',
+        "if not digest:",
+        (f"{FORGED}[of_another_body]", f"{FORGED}[a_participants_own_token]"),
+    ),
+    Defence(
+        "it expires",
+        "app/livekit.py",
+        "claims = TokenVerifier(_issuer(authorization), secret).verify(authorization)",
+        'claims: Any = type("Claims", (), jwt.decode(authorization, secret, ["HS256"], {"verify_exp": False}))',
+        (f"{FORGED}[replayed_after_ten_minutes]",),
+    ),
+    Defence(
+        "there is one Authorization",
+        "app/api/webhooks.py",
+        'if len(request.headers.getlist("Authorization")) > 1:',
+        'if len(request.headers.getlist("Authorization")) > 9:',
+        (f"{FORGED}[right_before_forged]", f"{FORGED}[right_twice]"),
+    ),
+    Defence(
+        "an event counts once",
+        "app/events.py",
+        "livekit_event_id=event.id or None,",
+        "livekit_event_id=None,",
+        ("tests/test_forged_webhooks.py::test_a_replay_within_its_life_is_a_duplicate",),
+    ),
+    Defence(
+        "of an event only ids, instants and reasons are stored",
+        "app/events.py",
+        'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}',
+        "detail |= who.attributes",
+        ("tests/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
+    ),
+    Defence(
+        "who is hidden is no candidate",
+        "app/interviews/participants.py",
+        'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
+        'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
+        ("tests/test_webhook_facts.py::test_others_are_recorded_and_change_nothing",),
+    ),
+)
+
+SOCKETS = (
+    Defence(
+        "a body is cut off where it becomes too large",
+        "app/api/deps.py",
+        "if len(body) > largest:",
+        "if len(body) > 2**40:",
+        (
+            "tests/test_forged_webhooks.py::test_a_hundred_megabytes_are_cut_off_before_anything_is_verified",
+            "tests/test_protocol.py::test_a_hundred_megabytes_in_chunks_are_cut_off",
+        ),
+    ),
+    Defence(
+        "a body that is announced as too large is not waited for",
+        "app/api/deps.py",
+        "if announced.isdecimal() and (len(announced) > 18 or int(announced) > largest):",
+        'if announced == "never":',
+        ("tests/test_protocol.py::test_an_announced_body_that_is_too_large_is_refused_before_it_comes",),
+    ),
+    Defence(
+        "a body that trickles is cut off",
+        "app/api/deps.py",
+        "async with asyncio.timeout(BODY_WITHIN):",
+        "async with asyncio.timeout(None):",
+        (NO_REQUEST,),
+    ),
+    Defence(
+        "a head that trickles is cut off",
+        "app/api/protocol.py",
+        "self._deadline = self.loop.call_later(seconds, self._on_deadline, seconds)",
+        "self._deadline = self.loop.call_later(3600, self._on_deadline, seconds)",
+        ("tests/test_protocol.py::test_a_silent_connection_is_closed_without_a_word",),
+        forever=True,
+    ),
+    Defence(
+        "a head has a size",
+        "app/api/protocol.py",
+        "if self._in_head and self._arrived > LARGEST_HEAD:",
+        "if self._in_head and self._arrived > 2**40:",
+        (NO_REQUEST,),
+    ),
+    Defence(
+        "who does not read is given up",
+        "app/api/protocol.py",
+        "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)",
+        "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3_600_000)",
+        ("tests/test_protocol.py::test_a_client_that_does_not_read_is_given_up",),
+    ),
+    Defence(
+        "nesting without end is no JSON",
+        "app/api/deps.py",
+        "except (ValueError, RecursionError) as error:",
+        "except ValueError as error:",
+        ("tests/test_join.py::test_junk_is_refused_by_field_and_not_echoed",),
+    ),
+)

@@ -1,0 +1,151 @@
+"""Texts that come in or go out, and where webhooks may go."""
+
+from tests.attacks.defences.defence import Defence
+
+TEXTS = "tests/attacks/test_injection.py::test_a_text_of_a_body_is_kept_as_it_is_or_refused"
+TARGETS = "tests/outgoing/test_targets.py"
+LOOKS = f"{TARGETS}::test_urls_that_are_refused_by_their_looks"
+
+WORDS = (
+    Defence(
+        "no NUL comes to the database",
+        "app/api/fields.py",
+        'if "\\0" in value:',
+        "if value is None:",
+        (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[editInterview]"),
+    ),
+    Defence(
+        "nor half a character",
+        "app/api/fields.py",
+        'if any("\\ud800" <= letter <= "\\udfff" for letter in value):',
+        "if value is None:",
+        (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
+    ),
+    Defence(
+        "the wildcards of a search are letters",
+        "app/interviews/find.py",
+        "Interview.search_text.contains(word, autoescape=True)",
+        "Interview.search_text.contains(word)",
+        ("tests/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
+    ),
+    Defence(
+        "a request's id is plain",
+        "app/api/request_log.py",
+        "return given.decode() if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]",
+        'return given.decode("latin-1") or uuid.uuid4().hex[:16]',
+        ("tests/test_problems.py::test_an_odd_request_id_is_replaced",),
+    ),
+    Defence(
+        "nobody writes lines into the log",
+        "app/api/request_log.py",
+        "return path if path.isprintable() else repr(path)",
+        "return path",
+        ("tests/test_problems.py::test_the_access_log",),
+    ),
+    Defence(
+        "an error echoes no value",
+        "app/api/problems.py",
+        '"message": fault["msg"].removeprefix("Value error, ")}',
+        "\"message\": f\"{fault['msg']}: {fault.get('input')}\"}",
+        (
+            "tests/test_secure_headers.py::test_no_refusal_echoes_a_secret",
+            "tests/test_join.py::test_junk_is_refused_by_field_and_not_echoed",
+        ),
+    ),
+    Defence(
+        "only the frontends' origins may call",
+        "app/main.py",
+        "allow_origins=settings.allowed_origins,",
+        'allow_origins=["*"],',
+        (
+            "tests/test_problems.py::test_elsewhere_the_configured_origins_may",
+            "tests/test_problems.py::test_on_a_laptop_no_other_origin_may",
+        ),
+    ),
+    Defence(
+        "every answer tells browsers to run, frame and keep nothing",
+        "app/api/secure_headers.py",
+        "more = [header for header in self.headers if header[0] not in said]",
+        "more: list[tuple[bytes, bytes]] = []",
+        ("tests/test_secure_headers.py::test_every_answer_is_secure",),
+    ),
+)
+
+TARGETED = (
+    Defence(
+        "nothing is sent to a private address",
+        "app/outgoing/targets.py",
+        "refused = [] if allow_private else [why for each in addresses if (why := refusal(each))]",
+        "refused: list[str] = []",
+        (
+            f"{TARGETS}::test_every_spelling_of_the_own_host_is_refused",
+            "tests/outgoing/test_endpoints_api.py::test_outside_a_laptop_private_targets_are_refused",
+        ),
+    ),
+    Defence(
+        "nor when the name has turned private since",
+        "app/outgoing/sender.py",
+        "public_addresses(host, port, allow_private=self._allow_private, resolve=self._resolve)",
+        "public_addresses(host, port, allow_private=True, resolve=self._resolve)",
+        (f"{TARGETS}::test_a_name_that_turns_private_after_the_check_is_not_connected_to",),
+    ),
+    Defence(
+        "one private address among public ones is enough",
+        "app/outgoing/targets.py",
+        "    if refused:\n        raise WebhookTargetRefused(",
+        "    if len(refused) == len(addresses):\n        raise WebhookTargetRefused(",
+        (f"{TARGETS}::test_one_private_address_among_public_ones_is_enough",),
+    ),
+    Defence(
+        "relays that lead anywhere are refused",
+        "app/outgoing/targets.py",
+        "any(ip in each for each in NEVER)",
+        "False",
+        (f"{TARGETS}::test_refused_addresses",),
+    ),
+    Defence(
+        "an IPv6 address that stands for an IPv4 one is judged by that",
+        "app/outgoing/targets.py",
+        "    return ip.ipv4_mapped\n",
+        "    return IPv4Address(134744072) if ip.ipv4_mapped else None\n",
+        (f"{TARGETS}::test_refused_addresses[::ffff:127.0.0.1]",),
+    ),
+    Defence(
+        "webhooks go by https",
+        "app/outgoing/targets.py",
+        'if target.scheme != "https" and not allow_private:',
+        "if target.scheme is None:",
+        (f"{LOOKS}[http://a.example:8080/]",),
+    ),
+    Defence(
+        "no user and password in their URL",
+        "app/outgoing/targets.py",
+        "if target.username is not None or target.password is not None:",
+        "if target.netloc is None:",
+        (f"{LOOKS}[https://user@a.example/]",),
+    ),
+    Defence(
+        "no low port but 443",
+        "app/outgoing/targets.py",
+        "if not (allow_private or port == 443 or port >= 1024):",
+        "if port < 0:",
+        (f"{LOOKS}[https://a.example:22/]",),
+    ),
+    Defence(
+        "what is sent is signed with the endpoint's secret",
+        "app/outgoing/signing.py",
+        "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
+        'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
+        ("tests/outgoing/test_deliveries.py::test_a_conversation_arrives_signed",),
+    ),
+    Defence(
+        "no redirect is followed",
+        "app/outgoing/sender.py",
+        "            return response.status, _retry_after(response)\n",
+        '            places = [value.decode() for name, value in response.headers if name.lower() == b"location"]\n'
+        "            if 300 <= response.status < 400 and places:\n"
+        "                return await self._post(places[0], headers, body, limit)\n"
+        "            return response.status, _retry_after(response)\n",
+        ("tests/outgoing/test_sender.py::test_no_redirect_is_followed[302]",),
+    ),
+)
