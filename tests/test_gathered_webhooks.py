@@ -347,14 +347,15 @@ async def test_a_stop_waits_for_what_is_being_recorded(own_engine: AsyncEngine, 
 
     async def live() -> None:
         async with app.router.lifespan_context(app):
-            heard.append(asyncio.create_task(Replica(sessions, app.state.recording).hear_one(comes(held))))
+            heard.append(asyncio.create_task(Replica(sessions, app.state.record).hear_one(comes(held))))
             await somebody_waits(sessions)
             stopping.set()
 
     async with transaction(sessions) as session:
         assert await lock(session, held)
         living = asyncio.create_task(live())
-        await stopping.wait()
+        async with asyncio.timeout(30):  # one that fails before would never say so
+            await stopping.wait()
         assert not living.done()
     await living
     assert heard[0].done()
