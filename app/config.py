@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.limit_notation import is_shared, parse_limit
 from app.policy import JoinPolicy
-from app.rate_limits import is_shared, parse_limit
 
 # What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
 LOCAL_LIVEKIT_KEY = "devkey"

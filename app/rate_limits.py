@@ -5,25 +5,22 @@ is counted, so that those who were told to wait do not all come back together.
 """
 
 import asyncio
-import importlib.util
 import logging
 import re
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 from zlib import crc32
 
-from limits import RateLimitItem, parse_many
+from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 
 from app import metrics
+from app.limit_notation import is_shared, parse_limit
 
 log = logging.getLogger(__name__)
 
-IN_MEMORY = "memory"
-SHARED = ("redis", "rediss", "valkey", "valkeys")  # one protocol, so one client
 ANSWER_WITHIN = 0.25  # seconds, of a storage that others share
 PAUSE = 5.0  # seconds that it is not asked after it did not answer
 SAY_AGAIN = 60.0  # seconds between two lines in the log
@@ -149,31 +146,3 @@ def rate_limits_of(*, per_address: str, per_key: str, storage_url: str) -> RateL
         return RateLimit(name, item, shared or OwnCounters()) if item else None
 
     return RateLimits(limit("address", per_address), limit("key", per_key), shared)
-
-
-def parse_limit(notation: str) -> RateLimitItem | None:
-    """Return what `600/minute` or `20 per 10 seconds` says; None for `none`. Raises ValueError."""
-    if notation.strip().lower() == "none":
-        return None
-    try:
-        items = parse_many(notation)
-    except ValueError:
-        items = []
-    if len(items) != 1 or items[0].amount < 1:
-        raise ValueError("write one limit, such as 600/minute or 20 per 10 seconds, or none")
-    return items[0]
-
-
-def is_shared(url: str) -> bool:
-    """Tell whether it is a storage that replicas share. Raises ValueError for one that can't be used."""
-    try:
-        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
-    except ValueError as error:  # its text may hold a piece of the password
-        raise ValueError("it is not a valid URL: redis://user:password@host:6379/0") from error
-    if scheme == IN_MEMORY:
-        return False
-    if scheme not in SHARED:
-        raise ValueError(f"write memory://, or a URL that begins with {', '.join(SHARED)}")
-    if importlib.util.find_spec("redis") is None:
-        raise ValueError("install the extra 'redis' of this package, it has the client")
-    return True

@@ -26,7 +26,7 @@ FIELDS = {
     "interviewId", "candidateId", "applicationId", "jobPostId", "participantName", "phoneNumber", "jobTitle",
     "companyName", "instructions", "maxDuration", "opensAt", "closesAt", "status", "endReason", "startedAt", "endedAt",
     "talkTime", "attempt", "roomName", "sequence", "joinAttempts", "connected", "createdAt",
-    "updatedAt",
+    "updatedAt", "personalDataErasedAt",
 }  # fmt: skip
 LONE_SURROGATE = "\ud800"
 OPAQUE_IDS = ("candidateId", "applicationId", "jobPostId")

@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.api.rate_limits import UNLIMITED
 from app.auth import Scope, create_key
 from app.interviews.schedule import ensure_default_organization
+from app.limit_notation import parse_limit
 from app.main import create_app
-from app.rate_limits import OwnCounters, RateLimit, parse_limit
+from app.rate_limits import OwnCounters, RateLimit
 from tests.conftest import API_KEY, AUTHORIZED, make_settings
 from tests.test_races import NEW
 
