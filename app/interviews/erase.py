@@ -39,8 +39,8 @@ async def erase_owned(
 
     Raises InterviewNotFound, for another organization's as well, and InterviewNotOver.
     """
-    interview = await lock(session, interview_id)
-    if interview is None or interview.organization_id != organization_id:
+    interview = await lock(session, interview_id, organization_id=organization_id)
+    if interview is None:
         raise InterviewNotFound
     if not interview.status.is_terminal:
         raise InterviewNotOver("Its data is still needed. Cancel it first.", interviewStatus=interview.status)

@@ -165,7 +165,11 @@ MADE: dict[str, Callable[[Owner, Ids], Awaitable[str]]] = {
     "endpoint_id": new_endpoint,
     "delivery_id": new_delivery,
 }
-BEFORE: dict[str, Callable[[Owner, Ids], Awaitable[None]]] = {"completeInterview": talks, "reopenInterview": cancelled}
+BEFORE: dict[str, Callable[[Owner, Ids], Awaitable[None]]] = {
+    "completeInterview": talks,
+    "reopenInterview": cancelled,
+    "erasePersonalData": cancelled,
+}
 SAID: dict[str, Callable[[Ids], Json]] = {
     "completeInterview": lambda ids: {"roomName": f"interview-{ids['interview_id']}"},
     "createWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},  # an address, which needs no name server
