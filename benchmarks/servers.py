@@ -44,6 +44,9 @@ def ours(policy: str = "open", *, name: str = "", **settings: str) -> Contender:
         "ALLOWED_ORIGINS": "https://jobs.example",
         "INVITE_URL": "https://jobs.example/interview/{interviewId}#invite={secret}",
         "JOIN_POLICY": policy,
+        "RATE_LIMIT_PER_ADDRESS": "100000000/minute",  # counted, and never reached: all of the load has one address
+        "RATE_LIMIT_PER_KEY": "100000000/minute",
+        "DATABASE_POOL_SIZE": "10",  # as the peers have
     }
     command = [str(Path(sys.executable).with_name("interviews")), "serve"]
     return Contender(name or f"ours, {policy}", command, env | settings, "/health/ready", 200)
