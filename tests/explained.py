@@ -51,7 +51,7 @@ async def plan_of(
     statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
-        if f"FROM {table}" in statement:
+        if f"FROM {table}" in statement or f"JOIN {table}" in statement:
             statements.append((statement, parameters))
 
     async with create_sessionmaker(engine)() as session:
