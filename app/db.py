@@ -24,6 +24,9 @@ SERVER_SETTINGS = {
     "statement_timeout": "8000",
     "lock_timeout": "5000",
     "idle_in_transaction_session_timeout": "30000",
+    # Planned once a connection: otherwise a join's two statements took 0.7 ms, of which 0.6 ms to plan them each time.
+    # What depends on its parameters says so itself (app.interviews.find).
+    "plan_cache_mode": "force_generic_plan",
 }
 # The same behind a transaction pooler, which knows no settings but a transaction's own.
 LIMITS = "".join(f"; SET LOCAL {name} = {value}" for name, value in SERVER_SETTINGS.items() if value.isdecimal())

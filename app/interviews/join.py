@@ -43,7 +43,7 @@ from app.policy import JoinPolicy, stricter
 ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
 TOGETHER = 64  # joins of one look-up
-AT_ONCE = 2  # look-ups under way: Python works on one while Postgres works on the other
+AT_ONCE = 1  # look-up under way: those who come meanwhile share the next one, and so cost less
 
 
 @dataclass(frozen=True, slots=True)
