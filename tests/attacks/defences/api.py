@@ -26,6 +26,16 @@ KEYS = (
         ),
     ),
     Defence(
+        "an expired key is none",
+        "app/auth.py",
+        "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
+        "",
+        (
+            "tests/test_key_lives.py::test_an_expired_key_is_refused_as_one_that_never_was",
+            "tests/test_key_lives.py::test_a_key_ends_at_once_on_all_replicas",
+        ),
+    ),
+    Defence(
         "a call takes its scope",
         "app/auth.py",
         "if scope not in self.scopes:",
