@@ -85,10 +85,7 @@ LOG = (
         "app/logs.py",
         "if record.exc_info or any(isinstance(each, BaseException) for each in args):",
         "if record.levelno < 0:",
-        (
-            f"{LOGGED}::test_an_error_is_told_by_its_place",
-            f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",
-        ),
+        (f"{LOGGED}::test_an_error_is_told_by_its_place",),
     ),
     Defence(
         "so is one below it",
