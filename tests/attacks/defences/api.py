@@ -18,11 +18,21 @@ KEYS = (
     Defence(
         "a revoked key is none",
         "app/auth.py",
-        "ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None)",
-        "ApiKey.key_hash == hash_key(key)",
+        "    ApiKey.revoked_at.is_(None),\n",
+        "",
         (
             f"{CALLS}::test_a_revoked_key_is_no_key[listInterviews]",
             "tests/test_stream.py::test_a_revoked_keys_stream_ends",
+        ),
+    ),
+    Defence(
+        "an expired key is none",
+        "app/auth.py",
+        "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
+        "",
+        (
+            "tests/test_key_lives.py::test_an_expired_key_is_refused_as_one_that_never_was",
+            "tests/test_key_lives.py::test_a_key_ends_at_once_on_all_replicas",
         ),
     ),
     Defence(

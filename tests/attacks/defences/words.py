@@ -38,7 +38,7 @@ WORDS = (
     Defence(
         "nobody writes lines into the log",
         "app/api/request_log.py",
-        "return path if path.isprintable() else repr(path)",
+        'return "/".join(part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/"))',
         "return path",
         ("tests/test_problems.py::test_the_access_log",),
     ),
