@@ -48,8 +48,9 @@ async def test_another_number_does_not(by_phone: Stage) -> None:
     made = await by_phone.new()
     for said in (WRONG, "abc", "6543", "9665098765430"):
         problem = problem_of(await knock(by_phone, made, phoneNumber=said), 403, "wrong_phone_number")
-        assert "9876543" not in str(problem)
-        assert said not in str(problem)
+        words = {name: text for name, text in problem.items() if name != "requestId"}  # which may spell any digits
+        assert "9876543" not in str(words)
+        assert said not in str(words)
     assert await told(by_phone, made) == ["scheduled", *["wrong_phone_number"] * 4]
     assert (await by_phone.get(made))["joinAttempts"] == 4
 
