@@ -29,6 +29,7 @@ class Follower:
         self._position = after
         self._poll = poll
         self._pause = poll
+        self._held_pause = SOON
         self._woken = asyncio.Event()
         self._is_stopped = False
         # in a context of its own: it outlives the request that it began with, whose id is not for its log lines
@@ -36,7 +37,7 @@ class Follower:
 
     def wake(self) -> None:
         """Read now."""
-        self._pause = SOON
+        self._held_pause = SOON
         self._woken.set()
 
     def stop(self) -> None:
@@ -73,7 +74,8 @@ class Follower:
             for listener in self.listeners:
                 listener.offer(page.batch)
         # what is held back comes without another notification, mostly within milliseconds
-        self._pause = min(self._pause * 2, self._poll) if page.is_held_back else self._poll
+        self._pause = self._held_pause if page.is_held_back else self._poll
+        self._held_pause = min(self._held_pause * 2, self._poll) if page.is_held_back else SOON
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):
