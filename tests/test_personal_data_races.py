@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -11,11 +12,12 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db import create_sessionmaker
+from app.interviews.erase import erase_owned
 from app.lifecycle import Status
-from app.models import Connection, Interview, JoinRequest
+from app.models import Connection, Interview, JoinRequest, WrongTry
 from tests import webhooks
 from tests.conftest import AUTHORIZED
-from tests.doors import behind
+from tests.doors import WRONG, behind
 from tests.e2e.conditions import eventually
 from tests.stage import NEW, Stage
 from tests.stored import places_of
@@ -41,8 +43,8 @@ async def erase(stage: Stage, made: dict[str, Any]) -> httpx.Response:
     return await stage.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
 
 
-async def knock(stage: Stage, made: dict[str, Any]) -> httpx.Response:
-    said = {"phoneNumber": NEW["phoneNumber"]}
+async def knock(stage: Stage, made: dict[str, Any], number: str = str(NEW["phoneNumber"])) -> httpx.Response:
+    said = {"phoneNumber": number}
     return await stage.client.post(f"/interviews/{made['interviewId']}/join", json=said)
 
 
@@ -82,20 +84,39 @@ async def test_nothing_slips_in_behind_it(stage: Stage, own_engine: AsyncEngine)
         assert set(await session.scalars(select(Connection.identity))) <= {"candidate", "agent"}
 
 
+async def somebody_waits(engine: AsyncEngine) -> None:
+    async def there_is_one() -> bool:
+        async with engine.connect() as connection:
+            return bool(await connection.scalar(WAITING))
+
+    await eventually(there_is_one)
+
+
+async def test_a_join_during_it_waits_and_stores_no_address(stage: Stage, own_engine: AsyncEngine) -> None:
+    """A wrong number, as whose join does not look at the row again before its address is stored."""
+    made = await failed(stage)
+    sessions = create_sessionmaker(own_engine)
+    async with sessions.begin() as session:
+        owner = (await session.scalars(select(Interview.organization_id))).one()
+        await erase_owned(session, organization_id=owner, interview_id=UUID(made["interviewId"]), now=stage.now)
+        joining = asyncio.create_task(knock(stage, made, WRONG))
+        await somebody_waits(own_engine)
+    answer = await joining
+    assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+    async with sessions() as session:
+        assert set(await session.scalars(select(JoinRequest.address))) <= {None}
+        assert (await session.scalars(select(WrongTry.address))).all() == []
+
+
 async def test_a_join_that_has_looked_already_stores_no_address(stage: Stage, own_engine: AsyncEngine) -> None:
     """It read the interview while that lived, and appends when it was cancelled and erased."""
     made = await stage.new()
     sessions = create_sessionmaker(own_engine)
-
-    async def somebody_waits() -> bool:
-        async with sessions() as session:
-            return bool(await session.scalar(WAITING))
-
     async with sessions.begin() as session:
         query = select(Interview).where(Interview.id == made["interviewId"]).with_for_update()
         interview = (await session.scalars(query)).one()
         joining = asyncio.create_task(knock(stage, made))
-        await eventually(somebody_waits)
+        await somebody_waits(own_engine)
         interview.status, interview.personal_data_erased_at = Status.CANCELLED, stage.now
     answer = await joining
     assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")

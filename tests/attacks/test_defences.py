@@ -23,8 +23,8 @@ def test_a_defence_can_be_taken_out(defence: Defence) -> None:
 
 
 def assert_there(test: str) -> None:
-    file, _, name = test.partition("::")
-    assert re.search(rf"^(async )?def {name.partition('[')[0]}\(", (ROOT / file).read_text(), re.MULTILINE), test
+    file, *_, name = test.partition("[")[0].split("::")
+    assert re.search(rf"^ *(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
 def test_each_defence_has_a_name_of_its_own() -> None:

@@ -36,6 +36,19 @@ KEYS = (
         ),
     ),
     Defence(
+        "no key is kept in mind",
+        "app/auth.py",
+        '    row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n',
+        "    kept = authenticate.__dict__\n"
+        "    if key not in kept:\n"
+        '        kept[key] = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n'
+        "    row = kept[key]\n",
+        (
+            "tests/test_key_lives.py::test_a_key_ends_at_once_on_all_replicas",
+            "tests/test_api_keys.py::test_a_revoked_key_is_refused_at_once",
+        ),
+    ),
+    Defence(
         "a call takes its scope",
         "app/auth.py",
         "if scope not in self.scopes:",
@@ -83,7 +96,9 @@ TENANTS = (
         "pass",
         (
             *(f"{FOREIGN}[{each}]" for each in ("cancelInterview", "editInterview", "inviteCandidate")),
+            f"{FOREIGN}[erasePersonalData]",
             f"{CALLS}::test_another_organizations_row_is_not_waited_for[cancelInterview]",
+            f"{CALLS}::test_another_organizations_row_is_not_waited_for[erasePersonalData]",
         ),
     ),
     Defence(

@@ -5,6 +5,8 @@ from tests.attacks.defences.defence import Defence
 LIMITED = "tests/test_rate_limits.py"
 ERASED = "tests/test_personal_data.py"
 LOGGED = "tests/test_logs.py"
+RACES = "tests/test_personal_data_races.py"
+RETENTION = "tests/worker/test_retention.py"
 GONE = f"{ERASED}::test_no_table_holds_any_of_it_any_more"
 
 LIMITS = (
@@ -32,6 +34,27 @@ LIMITS = (
         "request.app.state.rate_limits.key, key_id.hex + address_of(request.scope))",
         (f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",),
     ),
+    Defence(
+        "replicas count as one",
+        "app/rate_limits.py",
+        "shared or OwnCounters()",
+        "OwnCounters()",
+        ("tests/test_rate_limits_shared.py::test_replicas_count_as_one",),
+    ),
+    Defence(
+        "calls go on while the counts can't be had",
+        "app/rate_limits.py",
+        "except (StorageError, TimeoutError, OSError) as error:",
+        "except ZeroDivisionError as error:",
+        ("tests/test_rate_limits_shared.py::test_one_that_hangs_is_given_up_and_not_asked_for_a_while",),
+    ),
+    Defence(
+        "LiveKit's webhooks are never limited",
+        "app/api/rate_limits.py",
+        '"/webhooks/livekit", ',
+        "",
+        (f"{LIMITED}::test_livekit_and_operators_are_never_limited",),
+    ),
 )
 
 PERSONAL_DATA = (
@@ -50,6 +73,41 @@ PERSONAL_DATA = (
         (GONE, f"{ERASED}::test_a_new_kind_of_detail_does_not_outlive_the_erasure"),
     ),
     Defence(
+        "an erasure takes who was connected",
+        "app/interviews/erase.py",
+        "await session.execute(of_connections.values(identity=func.lower(Connection.role)))",
+        "pass",
+        (GONE,),
+    ),
+    Defence(
+        "an erasure takes what the agent reported",
+        "app/interviews/erase.py",
+        ".values(summary=None, result=None)",
+        ".values(outcome=Report.outcome)",
+        (GONE, f"{ERASED}::test_a_tombstone_stays"),
+    ),
+    Defence(
+        "an erasure takes the addresses of joins",
+        "app/interviews/erase.py",
+        ".values(address=None)",
+        ".values(address=JoinRequest.address)",
+        (GONE,),
+    ),
+    Defence(
+        "an erasure takes the addresses of wrong tries",
+        "app/interviews/erase.py",
+        "    await session.execute(delete(WrongTry).where(WrongTry.interview_id == interview_id))\n",
+        "",
+        (GONE,),
+    ),
+    Defence(
+        "an erasure takes context and invite",
+        "app/interviews/erase.py",
+        "    interview.context = interview.invite_hash = interview.invite_expires_at = None\n",
+        "",
+        (GONE, f"{ERASED}::test_a_tombstone_stays"),
+    ),
+    Defence(
         "an erasure takes what kept answers say",
         "app/interviews/erase.py",
         "    await _erase_from_answers(session, interview, now)\n",
@@ -64,6 +122,34 @@ PERSONAL_DATA = (
         (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
     ),
     Defence(
+        "nor do late webhooks on the timeline",
+        "app/events.py",
+        "return bare(said, roles) if row.personal_data_erased_at else said",
+        "return said",
+        (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
+    ),
+    Defence(
+        "no join gets in beside an erasure",
+        "app/interviews/erase.py",
+        "    await keep_joins_out(session, interview)  # each of them would store an address\n",
+        "",
+        (f"{RACES}::test_a_join_during_it_waits_and_stores_no_address",),
+    ),
+    Defence(
+        "a tombstone's door stays shut",
+        "app/interviews/seats.py",
+        "i.personal_data_erased_at IS NOT NULL AS is_erased",
+        "false AS is_erased",
+        (f"{ERASED}::test_no_policy_lets_anybody_into_a_failed_one",),
+    ),
+    Defence(
+        "an erasure takes the scope admin",
+        "app/api/personal_data.py",
+        "from app.api.deps import AdminCaller, InterviewId",
+        "from app.api.deps import InterviewId, Writer as AdminCaller",
+        (f"{ERASED}::test_a_key_that_writes_is_not_enough",),
+    ),
+    Defence(
         "what is still needed is not erased",
         "app/interviews/erase.py",
         "if not interview.status.is_terminal:",
@@ -75,7 +161,21 @@ PERSONAL_DATA = (
         "app/worker/loops.py",
         "        await _erase(context, interview_id, before)\n",
         "        pass\n",
-        ("tests/worker/test_retention.py::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
+        (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
+    ),
+    Defence(
+        "what was opened again is kept",
+        "app/interviews/erase.py",
+        "if interview and interview.ended_at and interview.ended_at <= before:",
+        "if interview:",
+        (f"{RETENTION}::test_one_that_was_opened_again_meanwhile_is_let_be",),
+    ),
+    Defence(
+        "without a retention nothing is erased by itself",
+        "app/worker/loops.py",
+        "    if context.retention is None:\n        return\n    before = datetime.now(UTC) - context.retention\n",
+        "    before = datetime.now(UTC) - (context.retention or timedelta())\n",
+        (f"{RETENTION}::test_without_a_retention_it_is_kept_for_ever",),
     ),
 )
 
@@ -92,6 +192,16 @@ LOG = (
         "app/logs.py",
         'return "\\n".join(_trace(ei[1])) if ei[1] else ""',
         "return super().formatException(ei)",
+        (
+            f"{LOGGED}::test_an_error_is_told_by_its_place",
+            f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",
+        ),
+    ),
+    Defence(
+        "of an error of somebody else's only its class is told",
+        "app/logs.py",
+        "return f\"{name} ({', '.join(facts)})\" if facts else name",
+        'return f"{name}: {error}"',
         (
             f"{LOGGED}::test_an_error_is_told_by_its_place",
             f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",

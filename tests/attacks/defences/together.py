@@ -1,0 +1,58 @@
+"""What is done together with others: nobody waits for the lock of somebody else, nor with a connection in hand."""
+
+from tests.attacks.defences.defence import Defence
+
+JOINS = "tests/test_joins_together.py"
+GATHERED = "tests/test_gathered_webhooks.py"
+
+TOGETHER = (
+    Defence(
+        "a locked interview holds up no other candidate",
+        "app/interviews/seats.py",
+        "FOR KEY SHARE OF i SKIP LOCKED",
+        "FOR KEY SHARE OF i",
+        (f"{JOINS}::test_a_locked_interview_holds_up_its_own_candidate_only",),
+    ),
+    Defence(
+        "a join under way keeps its candidate from being changed",
+        "app/interviews/seats.py",
+        "        FOR KEY SHARE OF i SKIP LOCKED\n",
+        "",
+        ("tests/test_patch.py::TestCandidateAndJoin::test_a_join_waits_for_an_edit_and_names_the_new_candidate",),
+    ),
+    Defence(
+        "of many guesses at once one has a connection",
+        "app/interviews/join.py",
+        "return ask.interview_id if ask.knock.phone_number else None",
+        "return None",
+        (f"{JOINS}::test_of_many_guesses_at_one_interview_one_has_a_connection",),
+    ),
+    Defence(
+        "those of one interview keep their order",
+        "app/gather.py",
+        "if call.key in self._lines:",
+        "if call.key in self._lines and not self._most:",
+        ("tests/test_gather.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
+    ),
+    Defence(
+        "a locked interview holds up no other one's webhooks",
+        "app/interviews/rows.py",
+        "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        "ORDER BY id FOR NO KEY UPDATE",
+        (f"{GATHERED}::test_a_locked_row_holds_up_its_own_events_only",),
+    ),
+    Defence(
+        "an event that can't be stored harms no other",
+        "app/events.py",
+        "if len(events) == 1 or not is_of_one(error):",
+        "if events:",
+        (f"{GATHERED}::test_one_bad_event_harms_no_other",),
+    ),
+    Defence(
+        "when a key was used last is never waited for",
+        "app/last_used.py",
+        "FOR NO KEY UPDATE SKIP LOCKED",
+        "FOR NO KEY UPDATE",
+        ("tests/test_key_lives.py::test_a_locked_key_is_left_for_the_next_time",),
+    ),
+)

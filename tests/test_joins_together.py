@@ -1,0 +1,59 @@
+"""Those who join together, on committed rows: nobody waits for the lock of somebody else, or with a connection."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.db import POOL_SIZE, create_sessionmaker
+from app.interviews.admission import Knock
+from app.interviews.join import Ask, Ticket
+from app.interviews.seats import tries_lock
+from tests.doors import HOME, RIGHT, behind
+from tests.e2e.conditions import eventually
+from tests.stage import Stage
+
+WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+
+def asking(stage: Stage, interview: dict[str, Any], number: str | None = None) -> asyncio.Task[Ticket]:
+    """Ask for a seat as a join does; those who ask in one turn of the loop go together."""
+    ask = Ask(UUID(interview["interviewId"]), Knock(HOME, phone_number=number), stage.now)
+    return asyncio.create_task(stage.app.state.join(ask))
+
+
+async def waiting(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return await connection.scalar(WAITING) or 0
+
+
+async def test_a_locked_interview_holds_up_its_own_candidate_only(own_engine: AsyncEngine) -> None:
+    async with behind(create_sessionmaker(own_engine), "open") as stage:
+        held, *free = [await stage.new() for _ in range(4)]
+        async with own_engine.begin() as other:
+            await other.execute(text("SELECT FROM interviews WHERE id = :id FOR UPDATE"), {"id": held["interviewId"]})
+            first, *others = [asking(stage, each) for each in (held, *free)]
+            tickets = await asyncio.gather(*others)
+            assert [str(each.seat.id) for each in tickets] == [each["interviewId"] for each in free]
+            assert not first.done()
+        assert str((await first).seat.id) == held["interviewId"]
+
+
+async def test_of_many_guesses_at_one_interview_one_has_a_connection(own_engine: AsyncEngine) -> None:
+    """More guesses than connections, while the first of them waits: others are let in all the same."""
+    async with behind(create_sessionmaker(own_engine), "phone") as stage:
+        guessed, other = await stage.new(), await stage.new()
+        async with own_engine.connect() as busy:
+            await busy.execute(select(func.pg_advisory_xact_lock(tries_lock(UUID(guessed["interviewId"])))))
+            guesses = [asking(stage, guessed, RIGHT) for _ in range(POOL_SIZE + 5)]
+
+            async def one_waits() -> bool:
+                return await waiting(own_engine) == 1
+
+            await eventually(one_waits)
+            assert str((await asking(stage, other, RIGHT)).seat.id) == other["interviewId"]
+            assert await waiting(own_engine) == 1
+            await busy.commit()
+        assert len(await asyncio.gather(*guesses)) == len(guesses)
