@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PATIENCE = 10.0  # seconds that a call waits for its run to begin
+LONGEST = 20.0  # seconds of a run: Postgres ends a statement sooner, but a network that swallows all ends nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Gather(Generic[Item, Result]):
         self._is_starting = False
 
     async def __call__(self, item: Item) -> Result:
-        """Return the item's result. Raises DatabaseUnavailable if its run could not begin for PATIENCE seconds."""
+        """Return the item's result. Raises DatabaseUnavailable if its run did not begin in time, or did not end."""
         call: _Call[Item, Result] = _Call(item, self._apart(item), asyncio.get_running_loop())
         if call.key in self._lines:
             self._lines[call.key].append(call)
@@ -101,11 +102,15 @@ class Gather(Generic[Item, Result]):
         self._runs += 1
         try:
             while calls := self._take():
-                if self._waiting:  # more than one run takes
-                    self._start()
+                self._go_on()  # with those that are more than one run takes
                 await self._answer(calls)
         finally:
             self._runs -= 1
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._start()
 
     def _take(self) -> list[_Call[Item, Result]]:
         """Return who goes into the next run, in order."""
@@ -133,7 +138,7 @@ class Gather(Generic[Item, Result]):
     async def _answer(self, calls: Sequence[_Call[Item, Result]]) -> None:
         results: Sequence[Result | Exception | Alone[Result]]
         try:
-            results = await self._run([call.item for call in calls])
+            results = await _in_time(self._run([call.item for call in calls]))
             if len(results) != len(calls):
                 raise ValueError(f"a run of {len(calls)} gave {len(results)} results")
         except Exception as error:  # noqa: BLE001 - each caller raises it
@@ -150,15 +155,15 @@ class Gather(Generic[Item, Result]):
     async def _finish_alone(self, call: _Call[Item, Result], alone: Alone[Result]) -> None:
         result: Result | Exception
         try:
-            result = await alone.work()
+            result = await _in_time(alone.work())
         except Exception as error:  # noqa: BLE001 - its caller raises it
             result = error
         except BaseException:
             self._cancel([call])
+            self._go_on()
             raise
         self._end(call, result)
-        if self._waiting:  # its key held somebody
-            self._start()
+        self._go_on()  # with whom its key held
 
     def _end(self, call: _Call[Item, Result], result: Result | Exception) -> None:
         """Answer the caller, if it is still there, and let the next one of its key go."""
@@ -174,3 +179,12 @@ class Gather(Generic[Item, Result]):
         for call in calls:
             call.answer.cancel()
             self._release(call.key)
+
+
+async def _in_time(work: Awaitable[Result]) -> Result:
+    """Return what the work gives. Raises DatabaseUnavailable after LONGEST, when it is cancelled."""
+    try:
+        async with asyncio.timeout(LONGEST):
+            return await work
+    except TimeoutError as error:
+        raise DatabaseUnavailable from error

@@ -293,3 +293,48 @@ def test_one_serves_several_event_loops() -> None:
     gathered: Gather[str, str] = Gather(run, most=1, at_once=1, apart=initial)
     ask: Callable[[str], Coroutine[Any, Any, str]] = gathered.__call__
     assert [asyncio.run(ask("a")), asyncio.run(ask("a"))] == ["a", "a"]
+
+
+async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        if "ends" in items:
+            raise asyncio.CancelledError
+        return list(items)
+
+    calls = call(Gather(run, most=1, at_once=1), "ends", "b")
+    async with asyncio.timeout(10):
+        assert await calls[1] == "b"
+    assert calls[0].cancelled()
+
+
+async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
+    async def cancelled() -> str:
+        raise asyncio.CancelledError
+
+    async def run(items: Sequence[str]) -> Sequence[Given]:
+        return [Alone(cancelled) if item == "a1" else item for item in items]
+
+    calls = call(Gather(run, most=9, at_once=1, apart=initial), "a1", "a2")
+    async with asyncio.timeout(10):
+        assert await calls[1] == "a2"
+    assert calls[0].cancelled()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    monkeypatch.setattr(gather, "LONGEST", 0.01)
+
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def run(items: Sequence[str]) -> Sequence[Given]:
+        if "a1" in items:
+            return [Alone(hang)] if alone else [await hang()]
+        return list(items)
+
+    calls = call(Gather(run, most=1, at_once=1, apart=initial), "a1", "a2", "b")
+    async with asyncio.timeout(10):
+        with pytest.raises(DatabaseUnavailable):
+            await calls[0]
+        assert [await each for each in calls[1:]] == ["a2", "b"]

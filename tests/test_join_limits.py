@@ -1,5 +1,6 @@
 """Joining under strain: a locked row, a database that is away, texts as long as are allowed."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -12,12 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.config import Settings
 from app.db import create_engine, create_sessionmaker
+from app.interviews.admission import Admission, admit
+from app.interviews.seats import Seat
 from app.lifecycle import Status
 from app.livekit import LARGEST_TOKEN
 from app.main import create_app
 from app.models import Interview, JoinRequest
 from tests import webhooks
 from tests.conftest import AUTHORIZED, client_of
+from tests.stage import Stage
 
 NEW = {
     "candidateId": "c",
@@ -102,3 +106,45 @@ async def test_no_accepted_interview_has_a_token_that_is_too_large(
     assert last.json()["roomName"].endswith("-9999")
     assert last.json()["instructions"] == made["instructions"]
     assert LARGEST_TOKEN - 10 < len(last.json()["participantToken"]) <= LARGEST_TOKEN
+
+
+async def test_one_that_can_not_be_judged_harms_no_other(
+    own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(settings, create_sessionmaker(own_engine))
+    async with client_of(app) as client:
+        stage = Stage(app, client)
+        made = [await stage.new() for _ in range(4)]
+
+        def faulty(seat: Seat, *args: Any, **more: Any) -> Admission:
+            if str(seat.id) == made[1]["interviewId"]:
+                raise LookupError("a fault of ours")
+            return admit(seat, *args, **more)
+
+        monkeypatch.setattr("app.interviews.join.admit", faulty)
+        answers = await asyncio.gather(*map(stage.join, made))
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+
+
+async def test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others(
+    own_engine: AsyncEngine, settings: Settings
+) -> None:
+    app = create_app(settings, create_sessionmaker(own_engine))
+    async with client_of(app) as client:
+        stage = Stage(app, client)
+        held, over, free = [await stage.new() for _ in range(3)]
+        for each in (held, over):
+            await stage.talk(each)
+        stage.later(2)
+        for each in (held, over):
+            assert (await stage.complete(each)).status_code == 200
+        async with own_engine.begin() as other:
+            await other.execute(
+                text("SELECT 1 FROM interviews WHERE id = CAST(:id AS uuid) FOR NO KEY UPDATE"),
+                {"id": held["interviewId"]},
+            )
+            waiting = [asyncio.create_task(stage.join(held)) for _ in range(20)]
+            assert (await stage.join(over)).status_code == 409  # settled, beside those who wait
+            assert (await stage.join(free)).status_code == 200
+            assert not any(each.done() for each in waiting)
+        assert [(await each).status_code for each in waiting] == [409] * 20

@@ -8,7 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db import driver_connection
 from app.interviews.facts import load_facts
-from app.interviews.seats import RECORD, REMEMBERED, TRIES_IN_ALL_WITHIN, TRIES_WITHIN, Answer
+from app.interviews.seats import (
+    RECORD,
+    REMEMBERED,
+    TRIES_IN_ALL_WITHIN,
+    TRIES_WITHIN,
+    Answer,
+    count_wrong_tries,
+    record_answers,
+)
 from app.models import Interview
 from tests.explained import NOW, fill, plan_of
 
@@ -63,3 +71,16 @@ def assert_reads_tokens_alone(plan: str) -> None:
     assert places, plan
     assert all("answer = 'TOKEN_ISSUED'" in lines[place + 1] for place in places), plan
     assert "Seq Scan on join_requests" not in plan
+
+
+async def test_a_wrong_try_is_counted_durably(own_engine: AsyncEngine) -> None:
+    await fill(own_engine, 1)
+    async with AsyncSession(own_engine) as session:
+        interview = (await session.scalars(select(Interview))).one()
+        connection = await driver_connection(session)
+        answer = Answer(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
+        async with connection.transaction():
+            assert await record_answers(connection, [answer], is_durable=False) != [None]
+            assert await connection.fetchval("SHOW synchronous_commit") == "off"
+            await count_wrong_tries(connection, [answer])
+            assert await connection.fetchval("SHOW synchronous_commit") == "on"

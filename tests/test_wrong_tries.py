@@ -193,13 +193,14 @@ async def replicas(url: str, policy: str, count: int) -> AsyncIterator[list[Stag
         yield stages
 
 
-async def test_brute_force_over_eight_connections_gets_five_tries(own_database: str) -> None:
+@pytest.mark.parametrize("beside", [{}, {"invite": "inv_wrong"}])
+async def test_brute_force_over_eight_connections_gets_five_tries(own_database: str, beside: dict[str, str]) -> None:
     async with replicas(own_database, "phone", 2) as stages:
         made = await stages[0].new()
 
         async def guess(number: int) -> int:
             said = f"+96650000{number:04}"
-            answer = await knock(stages[number % 2], made, at_address=STRANGER, phoneNumber=said)
+            answer = await knock(stages[number % 2], made, at_address=STRANGER, phoneNumber=said, **beside)
             return answer.status_code
 
         answers = Counter(await asyncio.gather(*(guess(number) for number in range(8))))

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy import func, select
@@ -44,6 +45,7 @@ ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again
 TOGETHER = 64  # joins of one look-up
 AT_ONCE = 1  # look-up under way: those who come meanwhile share the next one, and so cost less
+ALONE_AT_ONCE = 2  # joins that wait for a lock: each holds a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,13 @@ class Wait:
     is_over: bool
 
 
+class HeldUp(NamedTuple):
+    """A join that can't go on together with others."""
+
+    ask: Ask
+    wait: Wait
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A join under way: what is said of it, unless too much was tried."""
@@ -103,7 +112,7 @@ class Case:
     """Whether its attempt has ended, and was not settled as of now."""
 
 
-Outcome = Ticket | AppError | Wait
+Outcome = Ticket | Exception | Wait
 
 
 def joining(sessions: async_sessionmaker[AsyncSession], terms: Terms) -> Gather[Ask, Ticket]:
@@ -116,16 +125,19 @@ def joining(sessions: async_sessionmaker[AsyncSession], terms: Terms) -> Gather[
     After a fault of the platform (FAILED) the next attempt opens by itself. Raises TokenFieldNotAllowed if the client
     wishes for another token than ours: then nothing was asked, nothing is recorded and no attempt is opened.
     """
-    return Gather(partial(_join_together, sessions, terms), most=TOGETHER, at_once=AT_ONCE, apart=_turn)
+    one_by_one = Gather(
+        partial(_join_alone, sessions, terms), most=1, at_once=ALONE_AT_ONCE, apart=lambda held: held.ask.interview_id
+    )
+    return Gather(partial(_join_together, sessions, terms, one_by_one), most=TOGETHER, at_once=AT_ONCE, apart=_turn)
 
 
 def _turn(ask: Ask) -> uuid.UUID | None:
-    """Whoever guesses waits for those before him here, and not in the database with one of its connections."""
-    return ask.interview_id if ask.knock.phone_number else None
+    """Whoever guesses waits for those before him here, and not in the database; a right invite waits for nobody."""
+    return ask.interview_id if ask.knock.phone_number and not ask.knock.invite else None
 
 
 async def _join_together(
-    sessions: async_sessionmaker[AsyncSession], terms: Terms, asks: Sequence[Ask]
+    sessions: async_sessionmaker[AsyncSession], terms: Terms, one_by_one: Gather[HeldUp, Ticket], asks: Sequence[Ask]
 ) -> list[Ticket | Exception | Alone[Ticket]]:
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(statements(sessions))
@@ -133,12 +145,16 @@ async def _join_together(
             await stack.enter_async_context(connection.transaction())
         outcomes = await _join(connection, asks, terms, is_durable=False)
     return [
-        Alone(partial(_join_alone, sessions, terms, ask, outcome)) if isinstance(outcome, Wait) else outcome
+        Alone(partial(one_by_one, HeldUp(ask, outcome))) if isinstance(outcome, Wait) else outcome
         for ask, outcome in zip(asks, outcomes, strict=True)
     ]
 
 
-async def _join_alone(sessions: async_sessionmaker[AsyncSession], terms: Terms, ask: Ask, wait: Wait) -> Ticket:
+async def _join_alone(
+    sessions: async_sessionmaker[AsyncSession], terms: Terms, one: Sequence[HeldUp]
+) -> Sequence[Ticket]:
+    """Join the one who was held up, waiting for its interview's locks: those of one interview come one at a time."""
+    ((ask, wait),) = one
     async with transaction(sessions) as session:
         if wait.is_guess:
             await session.execute(select(func.pg_advisory_xact_lock(tries_lock(ask.interview_id))))
@@ -150,9 +166,9 @@ async def _join_alone(sessions: async_sessionmaker[AsyncSession], terms: Terms, 
             (outcome,) = await _join(connection, [ask], terms, has_turn=wait.is_guess, is_settled=True)
         if isinstance(outcome, Wait):  # edited meanwhile, so that there is something else to wait for
             raise DatabaseUnavailable
-        if isinstance(outcome, AppError):
+        if isinstance(outcome, Exception):
             raise outcome
-        return outcome
+        return [outcome]
 
 
 async def _try_again(session: AsyncSession, interview: Interview, now: datetime, waits: Waits) -> None:
@@ -174,18 +190,18 @@ async def _join(
     is_settled: bool = False,
     is_durable: bool = True,
 ) -> list[Outcome]:
-    """Return what becomes of each; it is recorded, unless it is a Wait."""
+    """Return what becomes of each; it is recorded, unless it is a Wait or could not be judged."""
     seats = await find_seats(
         connection,
         ids=[ask.interview_id for ask in asks],
         trying={place for place, ask in enumerate(asks) if ask.knock.phone_number},
         by_phone=terms.by_phone,
     )
-    cases = [
-        _judge(ask, seat, terms, has_turn=has_turn, is_settled=is_settled)
+    judged = [
+        _judged(ask, seat, terms, has_turn=has_turn, is_settled=is_settled)
         for ask, seat in zip(asks, seats, strict=True)
-        if seat and not seat.is_erased
     ]
+    cases = [each for each in judged if isinstance(each, Case)]
     answers = [_answer(case, terms) for case in cases]
     recorded = await record_answers(connection, answers, is_durable=is_durable)
     wrong = [
@@ -193,14 +209,19 @@ async def _join(
     ]
     await count_wrong_tries(connection, wrong)
     outcomes = iter([_outcome(case, record, terms) for case, record in zip(cases, recorded, strict=True)])
-    return [_nobody(seat) or next(outcomes) for seat in seats]
+    return [next(outcomes) if isinstance(each, Case) else each for each in judged]
 
 
-def _nobody(seat: Seat | None) -> AppError | None:
-    """Return what is said, and recorded nowhere, where there is nothing to judge by."""
+def _judged(ask: Ask, seat: Seat | None, terms: Terms, *, has_turn: bool, is_settled: bool) -> Case | Exception:
+    """Return the case; or what is said, and recorded nowhere, where there is nothing to judge by."""
     if seat is None:
         return InterviewNotFound()
-    return InterviewErased() if seat.is_erased else None
+    if seat.is_erased:
+        return InterviewErased()
+    try:
+        return _judge(ask, seat, terms, has_turn=has_turn, is_settled=is_settled)
+    except Exception as error:  # noqa: BLE001 - its caller raises it, and nobody who came with it
+        return error
 
 
 def _judge(ask: Ask, seat: Seat, terms: Terms, *, has_turn: bool, is_settled: bool) -> Case:

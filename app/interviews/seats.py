@@ -75,7 +75,8 @@ RECORD = f"""
 
 _COUNT = """
     WITH wrong AS (
-        SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::bytea[]) AS wrong (interview_id, at, address)
+        SELECT wrong.*, set_config('synchronous_commit', 'on', true)
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::bytea[]) AS wrong (interview_id, at, address)
     ), forgotten AS (
         DELETE FROM wrong_tries t USING wrong WHERE t.interview_id = wrong.interview_id
             AND t.at <= wrong.at - $4::interval
@@ -180,7 +181,10 @@ async def record_answers(
 
 
 async def count_wrong_tries(connection: asyncpg.Connection, tries: Sequence[Answer]) -> None:
-    """Count the tries, in the transaction that holds the locks; what is too old to count is forgotten."""
+    """Count the tries, in the transaction that holds the locks; what is too old to count is forgotten.
+
+    Durably, whatever the answers were recorded with.
+    """
     if tries:
         columns = ([each.interview_id for each in tries], [each.at for each in tries], [each.address for each in tries])
         await connection.execute(_COUNT, *columns, TRIES_IN_ALL_WITHIN)
