@@ -23,9 +23,16 @@ TOGETHER = (
     Defence(
         "of many guesses at once one has a connection",
         "app/interviews/join.py",
-        "return ask.interview_id if ask.knock.phone_number else None",
+        "return ask.interview_id if ask.knock.phone_number and not ask.knock.invite else None",
         "return None",
         (f"{JOINS}::test_of_many_guesses_at_one_interview_one_has_a_connection",),
+    ),
+    Defence(
+        "who waits for a lock leaves connections to the others",
+        "app/interviews/join.py",
+        "most=1, at_once=ALONE_AT_ONCE",
+        "most=1, at_once=64",
+        ("tests/test_join_limits.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",),
     ),
     Defence(
         "those of one interview keep their order",
