@@ -199,11 +199,18 @@ class BodyTooLarge(AppError):
 
 
 class RequestTooSlow(AppError):
-    code, status, title = "request_too_slow", 408, "The request's body did not arrive in time"
-    detail = "Send the body faster, or over a better connection."
+    code, status, title = "request_too_slow", 408, "The request did not arrive in time"
+    detail = "Send the request faster, or over a better connection."
 
-    def __init__(self) -> None:
-        super().__init__(headers={"Connection": "close"})
+
+class HeadersTooLarge(AppError):
+    code, status, title = "headers_too_large", 431, "The request's address and headers are too large"
+    detail = "Send smaller headers."
+
+
+class RequestInvalid(AppError):
+    code, status, title = "request_invalid", 400, "This is no HTTP request"
+    detail = "Send the request as HTTP/1.1."
 
 
 class WebhookInvalid(AppError):

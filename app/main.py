@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.api import (
@@ -29,6 +28,8 @@ from app.api import (
     webhook_endpoints,
     webhooks,
 )
+from app.api.cors import Cors
+from app.api.plain import PlainRoute, PlainRoutes
 from app.api.rate_limits import HEADERS, RateLimiting
 from app.api.request_log import RequestLog, words_of
 from app.api.secure_headers import SecureHeaders
@@ -46,9 +47,26 @@ Candidates, AI interviewers and recruiters in one LiveKit room, and a status tha
 
 Errors are problem documents (RFC 9457) with a stable `code`, a sentence that tells what to do, and the `requestId`
 under which the logs tell more. At an address that is none every call answers 404 `not_found`, with another method 405
-`method_not_allowed` and `Allow`. Bodies are JSON, whatever their content type.
+`method_not_allowed` and `Allow`. Bodies are JSON, whatever their content type. What is no HTTP/1.1 request is answered
+400 `request_invalid`, an address and headers of more than 32 KiB 431 `headers_too_large`, and the connection closed.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+ROUTERS = (
+    join.router,
+    webhooks.router,
+    token.router,
+    stream.router,
+    find.router,
+    schedule.router,
+    interviews.router,
+    calls.router,
+    invites.router,
+    personal_data.router,
+    organization.router,
+    webhook_endpoints.router,
+    health.router,
+    pages.router,
+)
 
 
 _Running = AbstractAsyncContextManager[None]
@@ -92,31 +110,16 @@ def create_app(
     app.state.hub = hub or Hub(sessions)
     app.state.last_used = LastUsed(sessions)
     app.state.rate_limits = limits_of(settings)
-    words: set[str] = set()
-    for module in (join, webhooks, token):
-        app.router.routes.extend(module.router.routes)  # as they are: an included route is matched and run anew
-        words |= words_of(module.router)
-    for module in (
-        stream,
-        find,
-        schedule,
-        interviews,
-        calls,
-        invites,
-        personal_data,
-        organization,
-        webhook_endpoints,
-        health,
-        pages,
-    ):
-        app.include_router(module.router)
-        words |= words_of(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     problems.install(app)
     openapi.install(app)
+    plain = [route for router in ROUTERS for route in router.routes if isinstance(route, PlainRoute)]
+    app.add_middleware(PlainRoutes, routes=plain)
     app.add_middleware(RateLimiting, by_address=app.state.rate_limits.address)
-    app.add_middleware(RequestLog, words=frozenset(words))
+    app.add_middleware(RequestLog, words=frozenset().union(*map(words_of, ROUTERS)))
     app.add_middleware(  # around the log: a page may read an unexpected error's requestId too
-        CORSMiddleware,
+        Cors,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],

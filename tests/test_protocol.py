@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app import api
-from app.api import deps, protocol
+from app.api import protocol
 from tests.sockets import line, serving
 
 SHORT = 0.3  # seconds
@@ -23,8 +23,7 @@ MEGABYTE = 1024 * 1024
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_WITHIN", SHORT)
-    monkeypatch.setattr(protocol, "BODY_WITHIN", 3 * SHORT)
-    monkeypatch.setattr(deps, "BODY_WITHIN", SHORT)
+    monkeypatch.setattr(protocol, "BODY_WITHIN", SHORT)
 
 
 def problem(answer: bytes) -> tuple[int, str]:

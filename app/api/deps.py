@@ -1,6 +1,5 @@
 """What handlers ask for: a session with its transaction, the time, the settings' parts, and who calls."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -15,16 +14,15 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.convertors import Convertor, register_url_convertor
 
+from app.api.headers import header_of
 from app.api.rate_limits import count_key
 from app.auth import Caller, Scope, authenticate
 from app.config import Settings
 from app.db import transaction
-from app.errors import BodyTooLarge, InterviewNotFound, RequestTooSlow, Unauthorized
+from app.errors import BodyTooLarge, InterviewNotFound, Unauthorized
 from app.lifecycle import Waits
 from app.livekit import Signer
 from app.policy import JoinPolicy
-
-BODY_WITHIN = 20.0  # seconds in all, however steadily it trickles
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -82,19 +80,18 @@ async def get_waits(request: Request) -> Waits:
 
 
 async def read_body(request: Request, *, largest: int) -> bytes:
-    """Return the body, without reading more of it than `largest` bytes. Raises BodyTooLarge or RequestTooSlow."""
-    announced = request.headers.get("Content-Length", "")
-    if announced.isdecimal() and (len(announced) > 18 or int(announced) > largest):
+    """Return the body, without reading more of it than `largest` bytes. Raises BodyTooLarge.
+
+    How long it may take is the protocol's to say (app.api.protocol).
+    """
+    announced = header_of(request.scope, b"content-length") or b""
+    if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):
         raise BodyTooLarge
     body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > largest:
-                    raise BodyTooLarge
-    except TimeoutError as error:
-        raise RequestTooSlow from error
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > largest:
+            raise BodyTooLarge
     return bytes(body)
 
 

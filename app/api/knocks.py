@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from app.api.headers import header_of
 from app.api.rate_limits import address_of
 from app.errors import (
     InviteInvalid,
@@ -26,6 +27,6 @@ POLICY_ERRORS = (
 
 def knock_of(request: Request) -> Knock:
     """Return what address and header show. Another bearer token than an invite is none of our concern."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, given = (header_of(request.scope, b"authorization") or b"").decode("latin-1").partition(" ")
     is_invite = scheme.lower() == "bearer" and given.strip().startswith(PREFIX)
     return Knock(address_of(request.scope), invite=given.strip() if is_invite else None)

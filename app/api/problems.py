@@ -90,12 +90,12 @@ def _example(error: type[AppError]) -> dict[str, object]:
 
 def install(app: FastAPI) -> None:
     """Turn every error of the app into a problem document."""
-    app.add_exception_handler(AppError, _on_app_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(AppError, on_app_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
-def _on_app_error(_: Request, error: Exception) -> Response:
+def on_app_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)  # noqa: S101 - what it was registered for
     if error.status >= 500:
         log.warning("%s: %r", error.code, error.__cause__)
@@ -113,17 +113,17 @@ def problem_of(error: AppError) -> Response:
     )
 
 
-def _on_invalid_request(request: Request, error: Exception) -> Response:
+def on_invalid_request(request: Request, error: Exception) -> Response:
     """Name each field, and never echo its value: it may be a phone number."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
     faults = error.errors()
     for fault in faults:
         if fault["loc"][0] == "path":  # an id that is none belongs to nothing
-            return _on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), InterviewNotFound)())
+            return on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), InterviewNotFound)())
     fields = [
         {"field": _field(fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")} for fault in faults
     ]
-    return _on_app_error(request, PayloadInvalid(errors=fields))
+    return on_app_error(request, PayloadInvalid(errors=fields))
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -1,24 +1,63 @@
 """uvicorn's HTTP/1.1, with the limits that it lacks: a slow or endless sender does not keep its connection.
 
 uvicorn closes an idle connection between two requests only; a client that sends a byte now and then, or nothing at all,
-stays for ever, and its parser keeps headers of any size. Bodies have their limits in deps.read_body too, which can
-answer in full; here is what no handler sees.
+stays for ever, and its parser keeps headers of any size. How large a body may be is its call's to say, in deps.read_body.
 """
 
 import asyncio
+import logging
 import socket
 from http import HTTPStatus
+from typing import Any
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.api.headers import with_missing
+from app.api.problems import problem_of
+from app.api.request_log import new_request_id
 from app.api.secure_headers import SECURE
+from app.errors import AppError, HeadersTooLarge, RequestInvalid, RequestTooSlow
+from app.logs import request_id
+
+log = logging.getLogger(__name__)
 
 HEAD_WITHIN = 10.0  # seconds from the connection, or a request's first byte, to the end of its headers
-BODY_WITHIN = 30.0  # seconds from there to the end of its body; above deps.BODY_WITHIN, which answers
+BODY_WITHIN = 20.0  # seconds from there to the end of its body, however steadily it trickles
 LARGEST_HEAD = 32 * 1024  # bytes of address and headers
 LARGEST_REST = 1024 * 1024  # bytes of a body that are read and dropped when the answer was given without it
 UNREAD_WITHIN = 30_000  # milliseconds that an answer may wait for a client that does not read
+
+
+class _HeadWithBody:
+    """A transport that holds what is written first in a turn of the event loop, to send it with what comes next.
+
+    uvicorn writes an answer's head and its body one after the other: two packets and two system calls.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._held = data
+            self._loop.call_soon(self._send_held)
+
+    def close(self) -> None:
+        self._send_held()
+        self._transport.close()
+
+    def _send_held(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -31,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        self.transport = _HeadWithBody(transport, self.loop)  # type: ignore[assignment] # it has all that uvicorn calls
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux's: no timer of ours sees what the kernel can't deliver
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)
@@ -47,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._deadline is None:
             return
         if self._in_head and self._arrived > LARGEST_HEAD:
-            self._refuse(431, "headers_too_large", "Send smaller headers.")
+            self._refuse(HeadersTooLarge())
         elif not self._in_head and self._arrived > LARGEST_REST:
             self.transport.close()
 
@@ -73,9 +113,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if self._head_too_large:
-            self._refuse(431, "headers_too_large", "Send smaller headers.")
+            self._refuse(HeadersTooLarge())
         else:
-            self._refuse(400, "request_invalid", "Send the request as HTTP/1.1.")
+            self._refuse(RequestInvalid())
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -89,21 +129,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def _on_deadline(self, seconds: float) -> None:
         if self.pipeline or self.flow.read_paused:  # it is we who do not read on
             self._arm(seconds)
-        elif self._in_head and self._arrived:
-            self._refuse(408, "request_too_slow", "Send the request faster.")
+        elif self._is_waited_for():
+            self._refuse(RequestTooSlow())
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Answer what is no request for the app, and close."""
-        title = HTTPStatus(status).phrase
-        body = orjson.dumps({"title": title, "status": status, "detail": detail, "code": code})
-        headers = (
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-            *SECURE,
-        )
-        lines = [f"HTTP/1.1 {status} {title}".encode(), *(b": ".join(header) for header in headers)]
-        self.transport.write(b"\r\n".join([*lines, b"", body]))
+    def _is_waited_for(self) -> bool:
+        """Tell whether a request has begun that is not answered yet, nor in part."""
+        if self._in_head:
+            return self._arrived > 0
+        return self.cycle is not None and not self.cycle.response_started
+
+    def _refuse(self, error: AppError) -> None:
+        """Answer what never becomes a request of the app's, or a whole one, and close."""
+        told = request_id.set(new_request_id())
+        answer = problem_of(error)
+        log.info("refused before it was read: %d %s", error.status, error.code)
+        request_id.reset(told)
+        headers = with_missing(answer.raw_headers, (*SECURE, (b"connection", b"close")))
+        status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
+        lines = [status, *(b": ".join(header) for header in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
         self.transport.close()

@@ -5,6 +5,8 @@ Pure ASGI. What an answer says itself stands: the pages under / and /docs have p
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.headers import with_missing
+
 SECURE = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -24,9 +26,7 @@ class SecureHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                said = {name.lower() for name, _ in message["headers"]}
-                more = [header for header in self.headers if header[0] not in said]
-                message["headers"] = [*message["headers"], *more]
+                message["headers"] = with_missing(message["headers"], self.headers)
             await send(message)
 
         await self.app(scope, receive, send_secured if scope["type"] == "http" else send)

@@ -31,8 +31,8 @@ WORDS = (
     Defence(
         "a request's id is plain",
         "app/api/request_log.py",
-        "return given.decode() if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex[:16]",
-        'return given.decode("latin-1") or uuid.uuid4().hex[:16]',
+        "return given.decode() if given and GIVEN_ID.fullmatch(given) else new_request_id()",
+        'return given.decode("latin-1") if given else new_request_id()',
         ("tests/test_problems.py::test_an_odd_request_id_is_replaced",),
     ),
     Defence(
@@ -65,8 +65,8 @@ WORDS = (
     Defence(
         "every answer tells browsers to run, frame and keep nothing",
         "app/api/secure_headers.py",
-        "more = [header for header in self.headers if header[0] not in said]",
-        "more: list[tuple[bytes, bytes]] = []",
+        'with_missing(message["headers"], self.headers)',
+        'with_missing(message["headers"], ())',
         ("tests/test_secure_headers.py::test_every_answer_is_secure",),
     ),
 )
