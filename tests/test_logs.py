@@ -14,13 +14,12 @@ from app.models import Interview
 from tests.stage import NEW
 
 NAME = "Layla Al-Qahtani"
-FORMAT = "%(levelname)s [%(request_id)s] %(message)s"
 
 
 def line(message: str, *args: object, error: BaseException | None = None) -> str:
     info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord("app", logging.ERROR, __file__, 1, message, args, info)
-    return _Line(FORMAT).format(record)
+    return _Line().format(record)
 
 
 def caught(work: Callable[[], object]) -> BaseException:
@@ -60,7 +59,7 @@ def test_an_error_is_told_by_its_place(work: Callable[[], object]) -> None:
 
 def test_its_causes_come_first() -> None:
     lines = line("it failed", error=caught(with_a_cause)).splitlines()
-    assert lines[0] == "ERROR [-] it failed"
+    assert lines[0].endswith(" ERROR app [-] it failed")
     assert lines.index("ValueError") < lines.index("and from there:") < lines.index("RuntimeError")
 
 

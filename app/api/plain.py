@@ -23,7 +23,7 @@ class PlainRoute(APIRoute):
     def fits(self, scope: Scope) -> bool:
         """Tell whether it is this route's call; if so, `path_params` are in the scope then."""
         found = self.path_regex.match(scope["path"])
-        if found is None or scope["method"] not in self.methods:
+        if found is None or scope["method"] not in (self.methods or ()):
             return False
         scope["path_params"] = found.groupdict()
         return True

@@ -74,7 +74,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def new_request_id() -> str:
-    return f"{random.getrandbits(64):016x}"  # noqa: S311 - tells calls apart, and is no secret
+    return f"{random.getrandbits(64):016x}"  # tells calls apart, and is no secret
 
 
 def words_of(router: APIRouter) -> frozenset[str]:

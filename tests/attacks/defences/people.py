@@ -183,15 +183,15 @@ LOG = (
     Defence(
         "an error in a line of the log is told without its words",
         "app/logs.py",
-        "if record.exc_info or any(isinstance(each, BaseException) for each in args):",
+        "if any(isinstance(each, BaseException) for each in args):",
         "if record.levelno < 0:",
         (f"{LOGGED}::test_an_error_is_told_by_its_place",),
     ),
     Defence(
         "so is one below it",
         "app/logs.py",
-        'return "\\n".join(_trace(ei[1])) if ei[1] else ""',
-        "return super().formatException(ei)",
+        'return "\\n".join([line, *_trace(error)]) if error else line',
+        "return line + super().formatException(record.exc_info) if record.exc_info else line",
         (
             f"{LOGGED}::test_an_error_is_told_by_its_place",
             f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",
