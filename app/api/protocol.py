@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1, with the limits that it lacks: a slow or endless sender does not keep its connection.
 
 uvicorn closes an idle connection between two requests only; a client that sends a byte now and then, or nothing at all,
-stays for ever, and its parser keeps headers of any size. How large a body may be is for its call to say: deps.read_body.
+stays for ever, and its parser keeps headers of any size. How large a body may be its call says, in deps.read_body.
 """
 
 import asyncio
