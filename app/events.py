@@ -103,17 +103,6 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
     return Gather(together, most=MOST, at_once=1, apart=lambda about: about.room.interview_id)
 
 
-async def record(session: AsyncSession, *, event: Event, now: datetime, waits: Waits) -> Recorded:
-    """Store the event's evidence and settle its interview, in the caller's transaction. The same again changes nothing.
-
-    Waits for the interview's lock.
-    """
-    if event.room_name.startswith(PROBE_ROOM):
-        return await tell_doctor(session, event, now)
-    about = room_event(event, now)
-    return await record_one(session, about, waits=waits) if about else Recorded.IGNORED
-
-
 def room_event(event: Event, now: datetime) -> RoomEvent | None:
     """Return the event as one about an interview's room; None if it tells nothing of any."""
     if event.name in WITHOUT_EVIDENCE:

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.db import create_engine, create_sessionmaker
 from app.deployment import signer_of, waits_of
 from app.doctor import Finding, State, examine, judge_clock, table
-from app.events import Recorded, record
-from app.livekit import Event
+from app.events import Recorded
 from app.livekit_server import clock_of
 from app.models import PROBE_ROOM, Probe
+from tests import webhooks
 from tests.conftest import make_settings
 
 
@@ -65,16 +65,14 @@ async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime |
 
 async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:
     room, now = PROBE_ROOM + uuid4().hex, datetime.now(UTC)
-    event = Event("EV_1", "room_started", now, room, "RM_1", now, None)
-    waits = waits_of(make_settings())
+    event, waits = webhooks.event("room_started", room=room, at=now), waits_of(make_settings())
+    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.IGNORED
     async with sessions.begin() as session:
-        assert await record(session, event=event, now=now, waits=waits) is Recorded.IGNORED
         session.add(Probe(room=room))
-        await session.flush()
-        assert await record(session, event=event, now=now, waits=waits) is Recorded.RECORDED
-        assert await record(session, event=event, now=now + timedelta(1), waits=waits) is Recorded.IGNORED
-        probe = await session.get_one(Probe, room, populate_existing=True)
-        assert probe.arrived_at == now
+    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.RECORDED
+    assert await webhooks.hear(sessions, event, at=now + timedelta(1), waits=waits) is Recorded.IGNORED
+    async with sessions() as session:
+        assert (await session.get_one(Probe, room)).arrived_at == now
 
 
 async def test_a_database_that_fails_is_a_finding(own_database: str) -> None:
