@@ -41,7 +41,7 @@ NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed
 
 
 MOST = 64  # events in one transaction
-ALONE_AT_ONCE = 4  # events that wait for a lock: each holds a connection
+ALONE_AT_ONCE = 2  # events that wait for a lock: each holds a connection
 
 Sessions = async_sessionmaker[AsyncSession]
 
