@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
-from app.db import transaction
+from app.db import is_of_one, transaction
 from app.errors import DatabaseUnavailable
 from app.idempotency import MOST_FORGOTTEN, forget_answers
-from app.interviews.erase import erase_overdue, find_overdue
+from app.interviews.erase import Overdue, erase_overdue, find_overdue
 from app.interviews.settle import lock, settle
 from app.interviews.summary import fold_counts
 from app.livekit_server import LiveKitUnavailable
@@ -78,7 +78,7 @@ async def work(context: Context, stop: asyncio.Event) -> None:
         Periodic("audit", timedelta(days=1), partial(nightly_audit, stop=stop)),
         Periodic("fold_counts", timedelta(seconds=10), fold),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
-        Periodic("erase", timedelta(minutes=1), erase_all_overdue),
+        Periodic("erase", timedelta(minutes=1), EraseOverdue()),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_attend_all_due(context, stop))
@@ -195,22 +195,34 @@ async def fold(context: Context) -> None:
         await fold_counts(session)
 
 
-async def erase_all_overdue(context: Context) -> None:
-    """Erase personal data that was kept for long enough: a batch, each interview in a transaction of its own."""
-    if context.retention is None:
-        return
-    before = datetime.now(UTC) - context.retention
-    async with transaction(context.sessions) as session:
-        found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE)
-    for interview_id in found:
-        await _erase(context, interview_id, before)
+class EraseOverdue:
+    """Erases personal data that was kept for long enough: a batch a run, each interview in a transaction of its own.
+
+    A run goes on where this process's last one ended, until all were tried: those that can't be erased hold up nobody.
+    """
+
+    def __init__(self) -> None:
+        self._after: Overdue | None = None
+
+    async def __call__(self, context: Context) -> None:
+        if context.retention is None:
+            return
+        before = datetime.now(UTC) - context.retention
+        async with transaction(context.sessions) as session:
+            found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE, after=self._after)
+        for each in found:
+            await _erase(context, each.id, before)
+        self._after = found[-1] if len(found) == ERASED_AT_ONCE else None
 
 
 async def _erase(context: Context, interview_id: uuid.UUID, before: datetime) -> None:
     try:
         async with transaction(context.sessions) as session:
             await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
-    except SQLAlchemyError:  # whatever is wrong with this row, those behind it are overdue too
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        if not is_of_one(error):
+            raise
+        # whatever is wrong with this row, those behind it are overdue too
         log.exception("the personal data of interview %s could not be erased", interview_id)
         metrics.WORKER_ERRORS.inc()
 
