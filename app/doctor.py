@@ -7,6 +7,7 @@ by one of its own: it makes a room, and waits until the service has noted LiveKi
 import asyncio
 import hmac
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,15 +24,18 @@ from app.db import transaction
 from app.errors import DatabaseUnavailable, SchemaBehind
 from app.interviews.access_token import access_token
 from app.lifecycle import Status
+from app.limit_notation import is_shared
 from app.livekit import LARGEST_TOKEN, Signer
 from app.livekit_server import LiveKitKeysRefused, LiveKitServer, LiveKitUnavailable, clock_of
 from app.models import PROBE_ROOM, ApiKey, Interview, Probe
+from app.rate_limits import ANSWER_WITHIN, FAILURES, SharedCounters
 from app.schema import check_schema
 
 OLDEST_POSTGRES = 14
 LEEWAY = timedelta(seconds=60)  # what LiveKit allows between its clock and a token's
 NOTICEABLE = timedelta(seconds=5)
 WEBHOOK_WITHIN = timedelta(seconds=20)
+STORAGE_WITHIN = 5.0  # seconds
 FORGOTTEN = timedelta(hours=1)  # what an interrupted doctor left
 POLL = 0.2  # seconds
 NEARLY_FULL = 0.9
@@ -74,6 +78,8 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
     if usable:
         findings.append(await _asked("bootstrap key", _bootstrap_key(settings, sessions)))
         findings.append(await _asked("token size", _largest_token(sessions, signer, now)))
+    if is_shared(storage_url := settings.rate_limit_storage_url.get_secret_value()):
+        findings.append(await _rate_limits(storage_url))
     url = settings.livekit_api_url or settings.livekit_url
     async with LiveKitServer(url, settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()) as livekit:
         answering = [await _livekit_clock(url), await _keys(livekit)]
@@ -156,6 +162,27 @@ def judge_clock(what: str, clock: datetime | None, asked_at: datetime) -> Findin
     direction = "behind" if early > late else "ahead of"
     state = State.FAULT if off >= LEEWAY else State.WARN
     return Finding(what, state, f"{seen} {direction} ours", "Let NTP set the clocks of both machines.")
+
+
+async def _rate_limits(url: str) -> Finding:
+    """Count once in the storage that replicas share, as each call does."""
+    what, asked_at = "rate limits", time.monotonic()
+    counters = SharedCounters(url)
+    try:
+        await counters.count("doctor", 1, within=STORAGE_WITHIN)
+    except FAILURES as error:
+        cause = error.__cause__ or error
+        late = isinstance(error, TimeoutError)
+        seen = f"no answer within {STORAGE_WITHIN:g} s" if late else f"{type(cause).__name__}: {cause}"
+        todo = "Start their storage, or correct RATE_LIMIT_STORAGE_URL: until then calls go on uncounted."
+        return Finding(what, State.FAULT, seen, todo)
+    finally:
+        await counters.close()
+    took = time.monotonic() - asked_at
+    if took < ANSWER_WITHIN:
+        return Finding(what, State.OK, f"their storage counts, after {took * 1000:.0f} ms")
+    todo = f"Bring it nearer: a call waits {ANSWER_WITHIN:g} s for it at most, and goes on uncounted."
+    return Finding(what, State.WARN, f"their storage counts, but only after {took:.1f} s", todo)
 
 
 async def _livekit_clock(url: str) -> Finding:

@@ -41,7 +41,7 @@ NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed
 
 
 MOST = 64  # events in one transaction
-ALONE_AT_ONCE = 4  # events that wait for a lock: each holds a connection
+ALONE_AT_ONCE = 2  # events that wait for a lock: each holds a connection
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -101,17 +101,6 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
         return [each or Alone(partial(alone, event)) for each, event in zip(recorded, events, strict=True)]
 
     return Gather(together, most=MOST, at_once=1, apart=lambda about: about.room.interview_id)
-
-
-async def record(session: AsyncSession, *, event: Event, now: datetime, waits: Waits) -> Recorded:
-    """Store the event's evidence and settle its interview, in the caller's transaction. The same again changes nothing.
-
-    Waits for the interview's lock.
-    """
-    if event.room_name.startswith(PROBE_ROOM):
-        return await tell_doctor(session, event, now)
-    about = room_event(event, now)
-    return await record_one(session, about, waits=waits) if about else Recorded.IGNORED
 
 
 def room_event(event: Event, now: datetime) -> RoomEvent | None:

@@ -45,16 +45,10 @@ class Signer:
     client_metadata_updates: bool = False
     """Whether a candidate may replace its metadata, which is what the agent reads, once it is connected."""
 
-    def access_token(
-        self, *, identity: str, name: str, room: str, metadata: Mapping[str, object], now: datetime
-    ) -> str:
-        """Return a LiveKit access token for one room and one identity, with the metadata inside."""
-        return self.sign(self.claims(identity=identity, name=name, room=room, metadata=metadata, now=now))
-
     def claims(
         self, *, identity: str, name: str, room: str, metadata: Mapping[str, object], now: datetime
     ) -> dict[str, object]:
-        """Return what an access token says."""
+        """Return what an access token for one room and one identity says, with the metadata inside."""
         issued = int(now.timestamp())
         return {
             "iss": self.api_key,

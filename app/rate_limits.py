@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 ANSWER_WITHIN = 0.25  # seconds, of a storage that others share
 PAUSE = 5.0  # seconds that it is not asked after it did not answer
 SAY_AGAIN = 60.0  # seconds between two lines in the log
+FAILURES = (StorageError, TimeoutError, OSError)
+"""What is raised where such a storage does not answer."""
 
 
 class Counters(Protocol):
@@ -75,12 +77,16 @@ class SharedCounters:
     async def incr(self, key: str, expiry: int) -> int | None:
         if time.monotonic() >= self._paused_until:
             try:
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    return await self._storage.incr(key, expiry)
-            except (StorageError, TimeoutError, OSError) as error:
+                return await self.count(key, expiry, within=ANSWER_WITHIN)
+            except FAILURES as error:
                 self._pause(error)
         metrics.RATE_LIMITS_UNCHECKED.inc()
         return None
+
+    async def count(self, key: str, expiry: int, *, within: float) -> int:
+        """Count the key. Raises one of FAILURES if the storage has not done it within so many seconds."""
+        async with asyncio.timeout(within):
+            return await self._storage.incr(key, expiry)
 
     def _pause(self, error: Exception) -> None:
         now = time.monotonic()

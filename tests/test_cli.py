@@ -4,8 +4,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import httpx
@@ -32,9 +33,10 @@ class Service(Process):
             [*COMMAND, "serve", *arguments], env=clean_environment(**given), cwd=folder, log=folder / "log"
         )
 
-    def start_and_wait(self) -> None:
+    def start_and_wait(self) -> Self:
         self.start()
         self.wait_until_ready()
+        return self
 
     def wait_until_ready(self) -> None:
         self.wait_until(lambda: http_status(self.port, "/health/ready") == 200, within=WITHIN)
@@ -50,13 +52,13 @@ class Service(Process):
         return answer.json()
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Make services, each in an empty folder; all of them are gone at the end."""
+@contextmanager
+def services(folder: Path) -> Iterator[Callable[..., Service]]:
+    """Give what makes services, each in an empty folder; all of them are gone at the end."""
     made: list[Service] = []
 
-    def make(**environment: str) -> Service:
-        made.append(Service(tmp_path / f"service{len(made)}", **environment))
+    def make(*arguments: str, **environment: str) -> Service:
+        made.append(Service(folder / f"service{len(made)}", *arguments, **environment))
         return made[-1]
 
     yield make
@@ -64,6 +66,12 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         each.send(signal.SIGTERM)
         if each.wait(WITHIN) is None:
             each.kill()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    with services(tmp_path) as make:
+        yield make
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

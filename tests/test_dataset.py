@@ -43,7 +43,7 @@ async def read(url: str, query: Any) -> list[Any]:
 async def check_rows(url: str) -> None:
     engine = create_engine(url)
     sessions = create_sessionmaker(engine)
-    assert [difference async for difference in audit(sessions, waits=Waits())] == []
+    assert [each async for batch in audit(sessions, waits=Waits()) for each in batch.differences] == []
     searched = (Interview.participant_name, Interview.job_title, Interview.phone_number)
     async with sessions() as session:
         for row in (await session.execute(select(*searched, Interview.search_text))).mappings():

@@ -1,7 +1,9 @@
 """The doctor's judgements; what it sees of a real set-up is in tests/e2e/test_doctor.py."""
 
 import asyncio
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.db import create_engine, create_sessionmaker
 from app.deployment import signer_of, waits_of
 from app.doctor import Finding, State, examine, judge_clock, table
-from app.events import Recorded, record
-from app.livekit import Event
+from app.events import Recorded
 from app.livekit_server import clock_of
 from app.models import PROBE_ROOM, Probe
+from tests import webhooks
 from tests.conftest import make_settings
+from tests.redis_server import running_redis
 
 
 @pytest.mark.parametrize(
@@ -65,16 +68,14 @@ async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime |
 
 async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:
     room, now = PROBE_ROOM + uuid4().hex, datetime.now(UTC)
-    event = Event("EV_1", "room_started", now, room, "RM_1", now, None)
-    waits = waits_of(make_settings())
+    event, waits = webhooks.event("room_started", room=room, at=now), waits_of(make_settings())
+    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.IGNORED
     async with sessions.begin() as session:
-        assert await record(session, event=event, now=now, waits=waits) is Recorded.IGNORED
         session.add(Probe(room=room))
-        await session.flush()
-        assert await record(session, event=event, now=now, waits=waits) is Recorded.RECORDED
-        assert await record(session, event=event, now=now + timedelta(1), waits=waits) is Recorded.IGNORED
-        probe = await session.get_one(Probe, room, populate_existing=True)
-        assert probe.arrived_at == now
+    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.RECORDED
+    assert await webhooks.hear(sessions, event, at=now + timedelta(1), waits=waits) is Recorded.IGNORED
+    async with sessions() as session:
+        assert (await session.get_one(Probe, room)).arrived_at == now
 
 
 async def test_a_database_that_fails_is_a_finding(own_database: str) -> None:
@@ -95,6 +96,42 @@ async def test_a_database_that_fails_is_a_finding(own_database: str) -> None:
             assert states["migrations"] is State.FAULT
         else:
             assert states["bootstrap key"] is State.FAULT
+
+
+async def looked_at(sessions: async_sessionmaker[AsyncSession], storage_url: str) -> list[tuple[State, str, str]]:
+    """Return what is found of the rate limits: state, what was seen, what to do."""
+    settings = make_settings(livekit_url="ws://127.0.0.1:9", rate_limit_storage_url=storage_url)
+    findings = await examine(settings, sessions, signer=signer_of(settings), now=datetime.now(UTC))
+    return [(each.state, each.seen, each.todo) for each in findings if each.what == "rate limits"]
+
+
+async def test_the_rate_limits_storage_is_looked_at_where_replicas_share_one(
+    sessions: async_sessionmaker[AsyncSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await looked_at(sessions, "memory://") == []
+    with running_redis(tmp_path) as redis:
+        monkeypatch.setattr("app.doctor.STORAGE_WITHIN", 30.0)
+        monkeypatch.setattr("app.doctor.ANSWER_WITHIN", 30.0)  # this machine may be busy
+        for url in (redis.url, redis.url.replace("redis", "valkey", 1)):
+            ((state, seen, todo),) = await looked_at(sessions, url)
+            assert (state, seen[:28], todo) == (State.OK, "their storage counts, after ", "")
+        monkeypatch.setattr("app.doctor.ANSWER_WITHIN", 0.0)
+        ((state, _, todo),) = await looked_at(sessions, redis.url)
+        assert (state, "nearer" in todo) == (State.WARN, True)
+        redis.kill()
+        ((state, seen, todo),) = await looked_at(sessions, redis.url.replace("//", "//user:hush@"))
+        assert (state, "RATE_LIMIT_STORAGE_URL" in todo) == (State.FAULT, True)
+        assert seen.startswith("ConnectionError: ")
+        assert "hush" not in seen
+
+
+async def test_a_rate_limits_storage_that_hangs_is_not_waited_for(
+    sessions: async_sessionmaker[AsyncSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.doctor.STORAGE_WITHIN", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        ((state, seen, _),) = await looked_at(sessions, f"redis://127.0.0.1:{mute.getsockname()[1]}")
+    assert (state, seen) == (State.FAULT, "no answer within 0.1 s")
 
 
 def test_the_table_says_what_to_do() -> None:

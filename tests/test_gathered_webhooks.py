@@ -142,7 +142,7 @@ async def lines(sessions: Sessions, interview: uuid.UUID) -> list[str | None]:
 
 
 async def differences(sessions: Sessions) -> list[object]:
-    return [difference async for difference in audit(sessions, waits=Waits())]
+    return [each async for batch in audit(sessions, waits=Waits()) for each in batch.differences]
 
 
 def counting(engine: AsyncEngine) -> Callable[[], int]:

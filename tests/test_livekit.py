@@ -31,11 +31,10 @@ def signer(**changed: Any) -> Signer:
     return Signer(**given | {"grace": timedelta(seconds=120)} | changed)
 
 
-def token(**changed: Any) -> str:
-    """Return a token as of now."""
-    return signer(**changed).access_token(
-        identity="candidate-1", name="ليلى", room=ROOM, metadata=METADATA, now=datetime.now(UTC)
-    )
+def token(*, metadata: dict[str, object] = METADATA, age: timedelta = timedelta(), **changed: Any) -> str:
+    """Return a token, as of now or so long ago."""
+    made_by, now = signer(**changed), datetime.now(UTC) - age
+    return made_by.sign(made_by.claims(identity="candidate-1", name="ليلى", room=ROOM, metadata=metadata, now=now))
 
 
 def payload(token: str) -> bytes:
@@ -87,20 +86,16 @@ def timeless(token: str) -> dict[str, object]:
 
 
 def test_a_token_lives_for_ten_minutes_from_its_second() -> None:
-    now = datetime.now(UTC)
-    made = signer().access_token(identity="candidate-1", name="C", room=ROOM, metadata={}, now=now)
-    found = json.loads(payload(made))
+    now = datetime(2026, 11, 22, 9, 0, 0, 999_999, tzinfo=UTC)
+    found = signer().claims(identity="candidate-1", name="C", room=ROOM, metadata={}, now=now)
     assert (found["nbf"], found["exp"]) == (int(now.timestamp()), int(now.timestamp()) + 600)
 
 
 def test_an_expired_token_is_refused_by_livekit_after_its_leeway_of_a_minute() -> None:
-    def made(age: timedelta) -> str:
-        return signer().access_token(identity="c", name="C", room=ROOM, metadata={}, now=datetime.now(UTC) - age)
-
     verifier = TokenVerifier(LIVEKIT_KEY, LIVEKIT_SECRET)
-    verifier.verify(made(timedelta(minutes=10, seconds=30)))
+    verifier.verify(token(age=timedelta(minutes=10, seconds=30)))
     with pytest.raises(jwt.ExpiredSignatureError):
-        verifier.verify(made(timedelta(minutes=11, seconds=5)))
+        verifier.verify(token(age=timedelta(minutes=11, seconds=5)))
 
 
 def test_departure_waits_longer_than_the_grace() -> None:
@@ -116,7 +111,7 @@ def test_arabic_travels_as_utf8_not_escaped() -> None:
 
 
 def test_five_thousand_arabic_letters_take_a_third_of_what_livekit_api_takes() -> None:
-    metadata = {"instructions": "م" * 5000}
-    mine = signer().access_token(identity="c", name="C", room=ROOM, metadata=metadata, now=datetime.now(UTC))
+    metadata: dict[str, object] = {"instructions": "م" * 5000}
+    mine = token(metadata=metadata)
     theirs = AccessToken(LIVEKIT_KEY, LIVEKIT_SECRET).with_identity("c").with_metadata(json.dumps(metadata)).to_jwt()
     assert len(mine) * 2.5 < len(theirs)

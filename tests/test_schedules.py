@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.events import record
 from app.interviews.schedule import Plan, ensure_default_organization, schedule
 from app.lifecycle import Status, Waits
-from app.livekit import Signer, parse_event
+from app.livekit import Signer
 from app.models import Interview, TimelineEntry
 from tests import webhooks
 
@@ -101,9 +100,8 @@ async def deliver(
     """Deliver each event in a transaction of its own; return the stored status after each."""
     statuses = []
     for at, event in deliveries:
-        body = parse_event(webhooks.encode(event))
-        async with sessions.begin() as session:
-            await record(session, event=body, now=_at(at), waits=Waits())
+        await webhooks.hear(sessions, event, at=_at(at), waits=Waits())
+        async with sessions() as session:
             statuses.append(await session.scalar(select(Interview.status).where(Interview.id == _id_of(event))))
     return [status for status in statuses if status]
 

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from tests.e2e.conditions import eventually
 from tests.stage import NEW
-from tests.test_cli import RECRUITER, WITHIN, Service
+from tests.test_cli import RECRUITER, WITHIN, Service, services
 
 Serve = Callable[[], Service]
 
@@ -21,18 +20,8 @@ Serve = Callable[[], Service]
 @pytest.fixture
 def serve(tmp_path: Path, own_database: str) -> Iterator[Serve]:
     """Start services on one database."""
-    made: list[Service] = []
-
-    def start() -> Service:
-        made.append(Service(tmp_path / f"service{len(made)}", DATABASE_URL=own_database))
-        made[-1].start_and_wait()
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.send(signal.SIGTERM)
-        if each.wait(WITHIN) is None:
-            each.kill()
+    with services(tmp_path) as make:
+        yield lambda: make(DATABASE_URL=own_database).start_and_wait()
 
 
 class Answer:

@@ -14,7 +14,7 @@ from app.interviews.demo import DEMO_ID
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment, http_status
-from tests.test_cli import WITHIN, Service, execute, run
+from tests.test_cli import WITHIN, Service, execute, run, services
 from tests.test_stream_service import listening, metric
 
 Serve = Callable[..., Service]
@@ -31,18 +31,8 @@ if fork_workers(1, socket.create_server(("127.0.0.1", 0)), within=5, gone=lambda
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start services with several processes."""
-    made: list[Service] = []
-
-    def start(*arguments: str, **environment: str) -> Service:
-        made.append(Service(tmp_path / f"service{len(made)}", *arguments, **environment))
-        made[-1].start_and_wait()
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.send(signal.SIGTERM)
-        if each.wait(WITHIN) is None:
-            each.kill()
+    with services(tmp_path) as make:
+        yield lambda *arguments, **environment: make(*arguments, **environment).start_and_wait()
 
 
 def started(service: Service) -> list[int]:

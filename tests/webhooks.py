@@ -9,7 +9,11 @@ import uuid
 from typing import Any
 
 from livekit.api import AccessToken
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from app.events import Recorded, gathering, receive
+from app.lifecycle import Waits
+from app.livekit import parse_event
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 
 _numbers = itertools.count(1)
@@ -76,6 +80,13 @@ def participant(
     found |= {"kind": kind} if kind != "STANDARD" else {}
     found |= {"disconnectReason": reason} if reason else {}
     return found | ({"attributes": attributes} if attributes else {})
+
+
+async def hear(
+    sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, waits: Waits
+) -> Recorded:
+    """Take the event in as the service does, as one that arrives alone at that instant."""
+    return await receive(sessions, gathering(sessions, waits=waits), event=parse_event(encode(event)), now=at)
 
 
 def encode(event: Any) -> bytes:

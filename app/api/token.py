@@ -8,22 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
-from app.api.deps import body_documentation, documented_interview, interview_id_of, json_body, now_of
+from app.api.deps import body_documentation, documented_interview, json_body
 from app.api.fields import TEXT_OR_NUMBER
-from app.api.knocks import POLICY_ERRORS, knock_of
+from app.api.knocks import ERRORS, join
 from app.api.plain import PlainRoute
 from app.api.problems import answers
-from app.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    PayloadInvalid,
-    TokenFieldNotAllowed,
-    TooEarly,
-)
-from app.interviews.join import Ask
+from app.errors import TokenFieldNotAllowed
 from app.interviews.wishes import Wishes
 
 router = APIRouter(tags=["candidate"], route_class=PlainRoute)
@@ -100,17 +90,7 @@ read_request = json_body(TokenRequest, required=False)
     status_code=201,
     operation_id="createToken",
     summary="Get an access token in the form of LiveKit's standard token endpoint",
-    responses=answers(
-        InterviewNotFound,
-        InterviewErased,
-        TooEarly,
-        InterviewOver,
-        *POLICY_ERRORS,
-        PayloadInvalid,
-        TokenFieldNotAllowed,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
+    responses=answers(*ERRORS, TokenFieldNotAllowed),
     response_model=TokenResponse,
     dependencies=[Depends(documented_interview)],
     openapi_extra=body_documentation(TokenRequest, required=False),
@@ -120,9 +100,6 @@ async def create_token(request: Request) -> Response:
 
     They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
     """
-    interview_id = interview_id_of(request)
-    said = await read_request(request)
-    knock = knock_of(request).saying(phone_number=said.phone_number, invite=said.invite)
-    ticket = await request.app.state.join(Ask(interview_id, knock, now_of(request), said.wishes()))
+    ticket = await join(request, read_request, TokenRequest.wishes)
     answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=ticket.token)
     return Response(answer.model_dump_json(), 201, media_type="application/json")

@@ -27,10 +27,11 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
         async with transaction(sessions) as session:
             total = await count_audited(session, since=arguments.since)
         with progress("Interviews", total) as advance:
-            differences = audit(sessions, waits=waits_of(settings), since=arguments.since, advance=advance)
-            async for each in differences:
-                print(f"{each.interview_id} {each.field}: {each.stored}, by its {each.account} {each.expected}")
-                found += 1
+            async for batch in audit(sessions, waits=waits_of(settings), since=arguments.since):
+                for each in batch.differences:
+                    print(f"{each.interview_id} {each.field}: {each.stored}, by its {each.account} {each.expected}")
+                found += len(batch.differences)
+                advance(batch.compared)
         return found
 
     found = with_sessions(url, find)

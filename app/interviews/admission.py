@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from app.errors import (
     AppError,
@@ -36,10 +36,6 @@ class Knock:
     address: str
     phone_number: str | None = None
     invite: str | None = None
-
-    def saying(self, *, phone_number: str | None, invite: str | None) -> Self:
-        """Return the knock with what the body says; an invite in the body comes before that of the header."""
-        return type(self)(self.address, phone_number or None, invite or self.invite)
 
 
 class Admission(NamedTuple):

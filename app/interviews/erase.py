@@ -1,13 +1,12 @@
 """Erasing an interview's personal data. A tombstone stays: ids, times, and how it ended (docs/decisions/0008)."""
 
 import uuid
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic.alias_generators import to_camel
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
@@ -23,6 +22,13 @@ from app.models import Connection, Interview, JoinRequest, Report, TimelineEntry
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
 """What people wrote about the interview: any of it may name somebody, so all of it goes."""
+
+
+class Overdue(NamedTuple):
+    """An interview whose personal data was kept for long enough; in the order in which it is erased."""
+
+    ended_at: datetime
+    id: uuid.UUID
 
 
 class Why(StrEnum):
@@ -54,15 +60,17 @@ async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, befor
         await _erase(session, interview, why=Why.RETENTION, now=now)
 
 
-async def find_overdue(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[uuid.UUID]:
+async def find_overdue(
+    session: AsyncSession, *, before: datetime, limit: int, after: Overdue | None = None
+) -> list[Overdue]:
     """Return interviews that were over by `before` and have personal data still, longest over first."""
-    found = await session.scalars(
-        select(Interview.id)
-        .where(Interview.ended_at <= before, Interview.personal_data_erased_at.is_(None))
-        .order_by(Interview.ended_at, Interview.id)
-        .limit(limit)
+    query = select(Interview.ended_at, Interview.id).where(
+        Interview.ended_at <= before, Interview.personal_data_erased_at.is_(None)
     )
-    return found.all()
+    if after:
+        query = query.where(tuple_(Interview.ended_at, Interview.id) > tuple_(*after))
+    rows = await session.execute(query.order_by(Interview.ended_at, Interview.id).limit(limit))
+    return [Overdue(row.ended_at, row.id) for row in rows]
 
 
 async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: datetime) -> None:

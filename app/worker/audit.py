@@ -1,9 +1,10 @@
 """Derives every interview's status again from its stored facts, and compares it with what is stored."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -28,30 +29,29 @@ class Difference:
     account: str
 
 
-async def audit(
-    sessions: async_sessionmaker[AsyncSession],
-    *,
-    waits: Waits,
-    since: datetime | None = None,
-    advance: Callable[[int], None] = lambda _: None,
-) -> AsyncIterator[Difference]:
-    """Yield every difference, of all interviews or of those changed since. Reads a batch at a time, in one snapshot.
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A batch: how many interviews were compared, and what was found."""
 
-    `advance` is told how many interviews were compared, after each batch.
-    """
+    compared: int
+    differences: Sequence[Difference]
+
+
+async def audit(
+    sessions: async_sessionmaker[AsyncSession], *, waits: Waits, since: datetime | None = None, size: int = BATCH
+) -> AsyncGenerator[Audited]:
+    """Compare all interviews, or those changed since: yield batches of up to `size`, each read in one snapshot."""
     last = uuid.UUID(int=0)
     while True:
         async with transaction(sessions) as session:
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            batch = await _batch(session, last, since)
+            batch = await _batch(session, last, since, size)
             facts = await load_facts(session, batch)
             told = await _last_changes(session, batch)
         if not batch:
             return
-        for interview in batch:
-            for difference in _compare(interview, facts[interview.id], told.get(interview.id), waits):
-                yield difference
-        advance(len(batch))
+        found = [_compare(each, facts[each.id], told.get(each.id), waits) for each in batch]
+        yield Audited(len(batch), list(chain.from_iterable(found)))
         last = batch[-1].id
 
 
@@ -61,8 +61,8 @@ async def count_audited(session: AsyncSession, *, since: datetime | None) -> int
     return (await session.scalars(query.where(Interview.updated_at >= since) if since else query)).one()
 
 
-async def _batch(session: AsyncSession, after: uuid.UUID, since: datetime | None) -> Sequence[Interview]:
-    query = select(Interview).where(Interview.id > after).order_by(Interview.id).limit(BATCH)
+async def _batch(session: AsyncSession, after: uuid.UUID, since: datetime | None, size: int) -> Sequence[Interview]:
+    query = select(Interview).where(Interview.id > after).order_by(Interview.id).limit(size)
     if since:
         query = query.where(Interview.updated_at >= since)
     return (await session.scalars(query)).all()

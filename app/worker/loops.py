@@ -4,18 +4,19 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
-from app.db import transaction
+from app.db import is_of_one, transaction
 from app.errors import DatabaseUnavailable
 from app.idempotency import MOST_FORGOTTEN, forget_answers
-from app.interviews.erase import erase_overdue, find_overdue
+from app.interviews.erase import Overdue, erase_overdue, find_overdue
 from app.interviews.settle import lock, settle
 from app.interviews.summary import fold_counts
 from app.livekit_server import LiveKitUnavailable
@@ -31,6 +32,8 @@ POLL = 0.5  # seconds
 AT_ONCE = 8  # interviews that one process attends to
 SWEEP = 1000  # interviews
 ERASED_AT_ONCE = 200  # interviews, a minute: a stop waits for them
+AUDITED_AT_ONCE = 50  # interviews: a stop waits for them, and so does a join that comes while they are compared
+AUDIT_RESTS = 19  # times as long as a batch took: a process that serves gives it a twentieth of its core at most
 
 TAKE_TICK = text(
     """
@@ -41,6 +44,8 @@ TAKE_TICK = text(
     RETURNING name
     """
 )
+# As if it had never run: who looks next takes it.
+GIVE_BACK_TICK = text("UPDATE ticks SET last_run = DEFAULT WHERE name = :name")
 # A token that is issued moves nothing, so an interview without closesAt gets its deadline only here.
 WITHOUT_DEADLINE = text(
     """
@@ -70,10 +75,10 @@ async def work(context: Context, stop: asyncio.Event) -> None:
         Periodic("reconcile", context.reconcile_every, reconcile),
         Periodic("sweep", timedelta(minutes=10), sweep),
         Periodic("forget", timedelta(hours=1), forget),
-        Periodic("audit", timedelta(days=1), nightly_audit),
+        Periodic("audit", timedelta(days=1), partial(nightly_audit, stop=stop)),
         Periodic("fold_counts", timedelta(seconds=10), fold),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
-        Periodic("erase", timedelta(minutes=1), erase_all_overdue),
+        Periodic("erase", timedelta(minutes=1), EraseOverdue()),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_attend_all_due(context, stop))
@@ -90,7 +95,7 @@ async def _attend_all_due(context: Context, stop: asyncio.Event) -> None:
             interview_id = await _claim(context)
             if interview_id is None:
                 slots.release()
-                await _pause(stop)
+                await _pause(stop, POLL)
                 continue
             attending = group.create_task(_attend(context, interview_id))
             attending.add_done_callback(lambda _: slots.release())
@@ -135,7 +140,7 @@ async def _repeat(context: Context, task: Periodic, stop: asyncio.Event) -> None
         except Exception:  # a period that failed must not end those to come
             log.exception("%s failed", task.name)
             metrics.WORKER_ERRORS.inc()
-        await _pause(stop)
+        await _pause(stop, POLL)
 
 
 async def _take_tick(context: Context, task: Periodic) -> bool:
@@ -146,9 +151,15 @@ async def _take_tick(context: Context, task: Periodic) -> bool:
     return taken is not None
 
 
-async def _pause(stop: asyncio.Event) -> None:
+async def _give_back_tick(context: Context, name: str) -> None:
+    """Let whichever process looks next run the task anew."""
+    async with transaction(context.sessions) as session:
+        await session.execute(GIVE_BACK_TICK, {"name": name})
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), POLL)
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def sweep(context: Context) -> None:
@@ -184,28 +195,54 @@ async def fold(context: Context) -> None:
         await fold_counts(session)
 
 
-async def erase_all_overdue(context: Context) -> None:
-    """Erase personal data that was kept for long enough: a batch, each interview in a transaction of its own."""
-    if context.retention is None:
-        return
-    before = datetime.now(UTC) - context.retention
-    async with transaction(context.sessions) as session:
-        found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE)
-    for interview_id in found:
-        await _erase(context, interview_id, before)
+class EraseOverdue:
+    """Erases personal data that was kept for long enough: a batch a run, each interview in a transaction of its own.
+
+    A run goes on where this process's last one ended, until all were tried: those that can't be erased hold up nobody.
+    """
+
+    def __init__(self) -> None:
+        self._after: Overdue | None = None
+
+    async def __call__(self, context: Context) -> None:
+        if context.retention is None:
+            return
+        before = datetime.now(UTC) - context.retention
+        async with transaction(context.sessions) as session:
+            found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE, after=self._after)
+        for each in found:
+            await _erase(context, each.id, before)
+        self._after = found[-1] if len(found) == ERASED_AT_ONCE else None
 
 
 async def _erase(context: Context, interview_id: uuid.UUID, before: datetime) -> None:
     try:
         async with transaction(context.sessions) as session:
             await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
-    except SQLAlchemyError:  # whatever is wrong with this row, those behind it are overdue too
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        if not is_of_one(error):
+            raise
+        # whatever is wrong with this row, those behind it are overdue too
         log.exception("the personal data of interview %s could not be erased", interview_id)
         metrics.WORKER_ERRORS.inc()
 
 
-async def nightly_audit(context: Context) -> None:
-    """Log and count what is not as derived. It is for people to look at: nothing is repaired by itself."""
-    async for difference in audit(context.sessions, waits=context.waits):
-        log.error("audit: %s", difference)
-        metrics.AUDIT_DIFFERENCES.inc()
+async def nightly_audit(context: Context, *, stop: asyncio.Event) -> None:
+    """Log and count what is not as derived. It is for people to look at: nothing is repaired by itself.
+
+    It rests after each batch, because candidates join in the same process. A stop ends it, and another starts anew.
+    """
+    clock = asyncio.get_running_loop().time
+    compared, began = 0, clock()
+    async with aclosing(audit(context.sessions, waits=context.waits, size=AUDITED_AT_ONCE)) as batches:
+        async for batch in batches:
+            for difference in batch.differences:
+                log.error("audit: %s", difference)
+                metrics.AUDIT_DIFFERENCES.inc()
+            compared += batch.compared
+            await _pause(stop, AUDIT_RESTS * (clock() - began))
+            if stop.is_set():
+                await _give_back_tick(context, "audit")
+                log.info("audit: stopped after %d interviews, the next process starts it anew", compared)
+                return
+            began = clock()

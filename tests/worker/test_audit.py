@@ -139,8 +139,8 @@ ORDINARY: list[History] = [
 ]
 
 
-async def found(world: World, since: datetime | None = None) -> list[Difference]:
-    return [each async for each in audit(world.sessions, waits=world.waits, since=since)]
+async def found(world: World, **more: Any) -> list[Difference]:
+    return [each async for batch in audit(world.sessions, waits=world.waits, **more) for each in batch.differences]
 
 
 @pytest.mark.parametrize("history", ORDINARY)
@@ -213,9 +213,9 @@ async def test_only_those_changed_since(world: World) -> None:
     assert await found(world, since=ago(200))
 
 
-async def test_more_than_a_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.worker.audit.BATCH", 2)
+async def test_more_than_a_batch(world: World) -> None:
     made = [await untouched(world) for _ in range(5)]
     for interview_id in made:
         await world.alter(interview_id, status=Status.NO_SHOW)
-    assert {each.interview_id for each in await found(world)} == set(made)
+    assert {each.interview_id for each in await found(world, size=2)} == set(made)
+    assert [batch.compared async for batch in audit(world.sessions, waits=world.waits, size=2)] == [2, 2, 1]

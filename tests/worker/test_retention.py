@@ -3,13 +3,15 @@
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
+from app.errors import DatabaseUnavailable
 from app.idempotency import rewrite_answers
 from app.interviews import erase
 from app.interviews.erase import find_overdue
@@ -18,7 +20,7 @@ from app.lifecycle import Status
 from app.models import Interview, Tick, TimelineEntry
 from app.worker import loops
 from app.worker.context import Context
-from app.worker.loops import erase_all_overdue
+from app.worker.loops import EraseOverdue
 from tests.conftest import make_settings
 from tests.e2e.conditions import eventually
 from tests.explained import NOW, fill, plan_of
@@ -49,20 +51,20 @@ async def erased(world: World) -> set[uuid.UUID]:
 async def test_what_was_over_for_so_long_is_erased_and_nothing_else(world: World) -> None:
     old, young, live = await over(world, days=30.01), await over(world, days=29.99), await world.new(since=90 * DAY)
     before = metrics.PERSONAL_DATA_ERASED.labels(why="retention")._value.get()  # noqa: SLF001 - it has no other way
-    await erase_all_overdue(keeping(world, 30))
+    await EraseOverdue()(keeping(world, 30))
     assert await erased(world) == {old}
     assert (await world.row(old)).phone_number == ""
     assert (await world.row(young)).phone_number == (await world.row(live)).phone_number == "966509876543"
     assert await world.names(old, "service") == ["personal_data_erased"]
     assert metrics.PERSONAL_DATA_ERASED.labels(why="retention")._value.get() == before + 1  # noqa: SLF001
     assert await differences(world) == []
-    await erase_all_overdue(keeping(world, 30))
+    await EraseOverdue()(keeping(world, 30))
     assert await world.names(old, "service") == ["personal_data_erased"]
 
 
 async def test_without_a_retention_it_is_kept_for_ever(world: World) -> None:
     await over(world, days=36_000)
-    await erase_all_overdue(keeping(world, None))
+    await EraseOverdue()(keeping(world, None))
     assert await erased(world) == set()
 
 
@@ -75,7 +77,7 @@ async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> No
     interview_id = await over(world, days=40)
     before = ago(30 * DAY)
     async with world.sessions.begin() as session:
-        assert list(await find_overdue(session, before=before, limit=10)) == [interview_id]
+        assert [each.id for each in await find_overdue(session, before=before, limit=10)] == [interview_id]
     await world.reopens(interview_id)
     async with world.sessions.begin() as session:
         await erase.erase_overdue(session, interview_id=interview_id, before=before, now=ago(0))
@@ -86,26 +88,62 @@ async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> No
 async def test_a_run_takes_a_batch_longest_over_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "ERASED_AT_ONCE", 2)
     made = [await over(world, days=days) for days in (31, 33, 32)]
-    await erase_all_overdue(keeping(world, 30))
+    run = EraseOverdue()
+    await run(keeping(world, 30))
     assert await erased(world) == set(made[1:])
-    await erase_all_overdue(keeping(world, 30))
+    await run(keeping(world, 30))
     assert await erased(world) == set(made)
 
 
+def break_erasures(monkeypatch: pytest.MonkeyPatch, *broken: uuid.UUID, by: str) -> list[uuid.UUID]:
+    """Let erasures of these fail in Postgres by the statement; return what is filled with those that were tried."""
+    whole, tried = erase.erase_overdue, list[uuid.UUID]()
+
+    async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, **more: Any) -> None:
+        tried.append(interview_id)
+        if interview_id in broken:
+            await session.execute(text("SET LOCAL statement_timeout = '50ms'"))
+            await session.execute(text(by))
+        await whole(session, interview_id=interview_id, **more)
+
+    monkeypatch.setattr(loops, "erase_overdue", erase_overdue)
+    return tried
+
+
+@pytest.mark.parametrize("by", ["SELECT 1 / 0", "SELECT pg_sleep(9)"])
 async def test_one_that_can_not_be_erased_does_not_keep_the_others(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     bad, good = await over(world, days=32), await over(world, days=31)
-    whole = erase.erase_overdue
-
-    async def failing(session: object, *, interview_id: uuid.UUID, **more: object) -> None:
-        if interview_id == bad:
-            raise IntegrityError("", {}, Exception("of the test"))
-        await whole(session, interview_id=interview_id, **more)  # type: ignore[arg-type] # as it was called
-
-    monkeypatch.setattr(loops, "erase_overdue", failing)
-    await erase_all_overdue(keeping(world, 30))
+    break_erasures(monkeypatch, bad, by=by)
+    await EraseOverdue()(keeping(world, 30))
     assert await erased(world) == {good}
+
+
+async def test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get their turn in the runs to come, and then it is tried again."""
+    monkeypatch.setattr(loops, "ERASED_AT_ONCE", 2)
+    *bad, good, last = [await over(world, days=days) for days in (35, 34, 33, 32, 31)]
+    tried = break_erasures(monkeypatch, *bad, by="SELECT 1 / 0")
+    run = EraseOverdue()
+    for _ in range(3):
+        await run(keeping(world, 30))
+    assert tried == [*bad, good, last]
+    assert await erased(world) == {good, last}
+    await run(keeping(world, 30))
+    assert tried[5:] == bad[:2]
+
+
+async def test_a_database_that_is_away_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not tried is the next run's."""
+    made = [await over(world, days=days) for days in (32, 31)]
+    tried = break_erasures(monkeypatch, made[0], by="SELECT pg_terminate_backend(pg_backend_pid())")
+    run = EraseOverdue()
+    with pytest.raises(DatabaseUnavailable):
+        await run(keeping(world, 30))
+    assert tried == made[:1]
 
 
 async def test_two_workers_erase_each_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +171,7 @@ async def test_two_at_once_erase_it_once(world: World) -> None:
             await second.execute(text("SET lock_timeout = '50ms'"))
             with pytest.raises(Exception, match="lock timeout"):
                 await erase.erase_overdue(second, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
-    await erase_all_overdue(keeping(world, 30))
+    await EraseOverdue()(keeping(world, 30))
     assert (await world.names(interview_id, "service")).count("personal_data_erased") == 1
 
 
@@ -149,10 +187,14 @@ async def test_what_is_overdue_is_found_by_its_index(world: World) -> None:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("VACUUM ANALYZE interviews"))
     before = NOW + timedelta(hours=1) - timedelta(seconds=300)
-    plan, ids = await plan_of(world.engine, lambda session: find_overdue(session, before=before, limit=10))
-    assert "ix_interviews_to_erase" in plan, plan
-    assert "Sort" not in plan, plan
-    assert len(ids) == 10
+    after = None
+    for _ in range(2):
+        plan, found = await plan_of(world.engine, partial(find_overdue, before=before, limit=10, after=after))
+        assert "ix_interviews_to_erase" in plan, plan
+        assert "Sort" not in plan, plan
+        assert len(found) == 10
+        assert after is None or min(found) > after
+        after = found[-1]
 
 
 async def test_kept_answers_are_found_by_their_index(world: World) -> None:

@@ -12,14 +12,13 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.events import record
 from app.interviews.calls import Completion, cancel, complete, reopen
 from app.interviews.erase import erase_owned
 from app.interviews.facts import TOKEN_ISSUED
 from app.interviews.schedule import Plan, ensure_default_organization, schedule
 from app.interviews.settle import lock
 from app.lifecycle import Outcome, Waits
-from app.livekit import Signer, parse_event
+from app.livekit import Signer
 from app.livekit_server import LiveKitServer
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
 from app.models import room_name as name_of_room
@@ -78,8 +77,7 @@ class World:
     async def hears(self, interview_id: uuid.UUID, name: str, at: datetime, *, attempt: int = 1, **more: Any) -> None:
         """Record a webhook at the instant at which LiveKit sent it."""
         event = webhooks.event(name, room=name_of_room(interview_id, attempt), at=at, **more)
-        async with self.sessions.begin() as session:
-            await record(session, event=parse_event(webhooks.encode(event)), now=at, waits=self.waits)
+        await webhooks.hear(self.sessions, event, at=at, waits=self.waits)
 
     async def joins(
         self,

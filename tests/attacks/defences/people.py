@@ -44,7 +44,7 @@ LIMITS = (
     Defence(
         "calls go on while the counts can't be had",
         "app/rate_limits.py",
-        "except (StorageError, TimeoutError, OSError) as error:",
+        "except FAILURES as error:",
         "except ZeroDivisionError as error:",
         ("tests/test_rate_limits_shared.py::test_one_that_hangs_is_given_up_and_not_asked_for_a_while",),
     ),
@@ -159,8 +159,8 @@ PERSONAL_DATA = (
     Defence(
         "what was over for long enough is erased",
         "app/worker/loops.py",
-        "        await _erase(context, interview_id, before)\n",
-        "        pass\n",
+        "            await _erase(context, each.id, before)\n",
+        "            pass\n",
         (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
     ),
     Defence(
@@ -173,9 +173,17 @@ PERSONAL_DATA = (
     Defence(
         "without a retention nothing is erased by itself",
         "app/worker/loops.py",
-        "    if context.retention is None:\n        return\n    before = datetime.now(UTC) - context.retention\n",
-        "    before = datetime.now(UTC) - (context.retention or timedelta())\n",
+        "        if context.retention is None:\n            return\n"
+        "        before = datetime.now(UTC) - context.retention\n",
+        "        before = datetime.now(UTC) - (context.retention or timedelta())\n",
         (f"{RETENTION}::test_without_a_retention_it_is_kept_for_ever",),
+    ),
+    Defence(
+        "what can't be erased holds up nobody else's erasure",
+        "app/worker/loops.py",
+        "self._after = found[-1] if len(found) == ERASED_AT_ONCE else None",
+        "self._after = None",
+        (f"{RETENTION}::test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it",),
     ),
 )
 
