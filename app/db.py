@@ -4,8 +4,8 @@ import enum
 import math
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -166,20 +166,11 @@ def create_sessionmaker(bind: AsyncEngine | AsyncConnection) -> async_sessionmak
     return async_sessionmaker(bind, expire_on_commit=False)
 
 
-@asynccontextmanager
-async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
-    """Yield a session whose transaction is committed at the end, rolled back on an error that is not a Refused.
-
-    Raises DatabaseUnavailable when the database is away or gave up waiting: trying again later helps.
-    """
+@contextmanager
+def _telling_of_outages() -> Iterator[None]:
+    """Raise DatabaseUnavailable when the database is away or gave up waiting: trying again later helps."""
     try:
-        async with sessions() as session:
-            try:
-                yield session
-            except Refused:
-                await session.commit()
-                raise
-            await session.commit()
+        yield
     except (OSError, PoolTimeoutError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable from error
     except (DBAPIError, asyncpg.PostgresError) as error:
@@ -189,16 +180,35 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
 
 @asynccontextmanager
+async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """Yield a session whose transaction is committed at the end, rolled back on an error that is not a Refused.
+
+    Raises DatabaseUnavailable.
+    """
+    with _telling_of_outages():
+        async with sessions() as session:
+            try:
+                yield session
+            except Refused:
+                await session.commit()
+                raise
+            await session.commit()
+
+
+@asynccontextmanager
 async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[asyncpg.Connection]:
     """Yield a connection on which each statement is a transaction of its own. Raises DatabaseUnavailable.
 
     Through a pooler they share one: it could run a statement's two messages on two connections.
     """
-    async with transaction(sessions) as session:  # one that says nothing to Postgres, as nothing is asked through it
-        connection = await driver_connection(session)
-        is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
-        async with connection.transaction() if is_pooled else nullcontext():
-            yield connection
+    bound: AsyncEngine | AsyncConnection = sessions.kw["bind"]
+    with _telling_of_outages():
+        # no session: to make one and put it away took longer than a join's two statements
+        async with bound.connect() if isinstance(bound, AsyncEngine) else nullcontext(bound) as lent:
+            connection: asyncpg.Connection = (await lent.get_raw_connection()).driver_connection
+            is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
+            async with connection.transaction() if is_pooled else nullcontext():
+                yield connection
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
