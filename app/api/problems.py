@@ -93,6 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.request_log, which logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:
@@ -111,6 +112,11 @@ def problem_of(error: AppError) -> Response:
         headers=error.headers,
         **error.extra,
     )
+
+
+def sorry() -> Response:
+    """Return what is told of an unexpected error."""
+    return problem_of(InternalError())
 
 
 def on_invalid_request(request: Request, error: Exception) -> Response:

@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import header_of
-from app.api.problems import problem
-from app.errors import InternalError
+from app.api.problems import sorry
 from app.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -41,12 +40,15 @@ class RequestLog:
         token = request_id.set(current)
         began = time.perf_counter()
         status = 0
+        is_whole = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", current.encode())]
+            else:
+                is_whole = not message.get("more_body")
             await send(message)
 
         try:
@@ -55,9 +57,10 @@ class RequestLog:
             log.info("the caller went away before its request was read")
         except Exception:
             log.exception("unexpected error")
-            if status:  # the answer has begun already: only a broken connection can tell the caller
+            if not status:
+                await sorry()(scope, receive, send_with_id)
+            elif not is_whole:  # the answer has begun already: only a broken connection can tell the caller
                 raise
-            await _sorry()(scope, receive, send_with_id)
         finally:
             took = (time.perf_counter() - began) * 1000
             log.info("%s %s %d %.1f ms", scope["method"], self._shown(scope["path"]), status, took)
@@ -81,8 +84,3 @@ def words_of(router: APIRouter) -> frozenset[str]:
     """Return the parts of the addresses of its calls, ids left out."""
     paths = [getattr(route, "path", "") for route in router.routes]
     return frozenset(part for path in paths for part in path.split("/") if "{" not in part)
-
-
-def _sorry() -> ASGIApp:
-    error = InternalError
-    return problem(code=error.code, status=error.status, title=error.title, detail=error.detail)
