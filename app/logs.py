@@ -51,8 +51,10 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         args = record.args.values() if isinstance(record.args, Mapping) else record.args or ()
-        if any(isinstance(each, BaseException) for each in args):
-            record = _without_words(record)
+        for each in args:
+            if isinstance(each, BaseException):
+                record = _without_words(record)
+                break
         instant = self.formatTime(record)
         who = f"{instant}{self._process} {record.levelname} {record.name} [{request_id.get()}]"
         line = f"{who} {record.getMessage()}"

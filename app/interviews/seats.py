@@ -25,13 +25,12 @@ REMEMBERED = timedelta(hours=24)  # an address that was let in is not kept out b
 
 # A lock that is NULL is not asked for. An organization without a policy of its own has ''.
 _FIND = """
-    SELECT i.id, i.candidate_id, i.application_id, i.job_post_id, i.participant_name, i.phone_number, i.job_title,
-        i.company_name, i.instructions, i.max_duration, i.attempt, i.status, i.opens_at, i.invite_hash,
-        i.invite_expires_at, i.personal_data_erased_at IS NOT NULL AS is_erased,
+    SELECT asked.place - 1 AS place, i.status, i.id, i.candidate_id, i.application_id, i.job_post_id,
+        i.participant_name, i.phone_number, i.job_title, i.company_name, i.instructions, i.max_duration, i.attempt,
+        i.opens_at, i.invite_hash, i.invite_expires_at, i.personal_data_erased_at IS NOT NULL AS is_erased,
         coalesce(o.join_policy, '') AS join_policy,
         CASE WHEN asked.tries_lock IS NOT NULL AND coalesce(o.join_policy, '') = ANY ($3)
-            THEN pg_try_advisory_xact_lock(asked.tries_lock) ELSE false END AS has_tries_lock,
-        asked.place - 1 AS place
+            THEN pg_try_advisory_xact_lock(asked.tries_lock) ELSE false END AS has_tries_lock
     FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS asked (id, tries_lock, place)
     JOIN interviews i ON i.id = asked.id
     JOIN organizations o ON o.id = i.organization_id
@@ -88,6 +87,7 @@ _COUNT = """
 class Seat(NamedTuple):
     """All that join needs of an interview. `join_policy` is its organization's own, or empty."""
 
+    status: Status
     id: uuid.UUID
     candidate_id: str
     application_id: str
@@ -99,7 +99,6 @@ class Seat(NamedTuple):
     instructions: str
     max_duration: int
     attempt: int
-    status: Status
     opens_at: datetime | None
     invite_hash: bytes | None
     invite_expires_at: datetime | None
@@ -156,9 +155,8 @@ async def find_seats(
         for place, id_ in enumerate(ids)
     ]
     found: list[Seat | None] = [None] * len(ids)
-    for row in await connection.fetch(_FIND, ids, asked, by_phone):
-        *columns, place = row
-        found[place] = Seat(*columns)._replace(status=Status(row["status"]))
+    for place, status, *columns in await connection.fetch(_FIND, ids, asked, by_phone):
+        found[place] = Seat(Status(status), *columns)
     return found
 
 
