@@ -1,8 +1,12 @@
 """A database that is away, full or busy: callers are told to come again, and LiveKit repeats its webhook."""
 
 import asyncio
+import os
+import signal
+import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -10,6 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app import db
 from app.config import Settings
 from app.db import create_engine, create_sessionmaker, masked
 from app.main import create_app
@@ -74,6 +79,23 @@ async def test_connections_that_the_server_has_ended_are_replaced(
 async def database_of(engine: AsyncEngine) -> str:
     async with engine.connect() as connection:
         return str(await connection.scalar(text("SELECT current_database()")))
+
+
+@pytest.mark.parametrize(("unasked", "status"), [(0.0, 200), (3600.0, 503)])
+async def test_a_connection_of_which_nobody_told_that_it_is_dead(
+    own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, unasked: float, status: int
+) -> None:
+    """As after a firewall forgot it: asked after it lay idle, and not if it was used just now, which is a trade."""
+    monkeypatch.setattr(db, "UNASKED", unasked)
+    async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
+        interview = await scheduled(client)
+        async with own_engine.connect() as connection:
+            process = await connection.scalar(text("SELECT pg_backend_pid()"))
+        os.kill(process, signal.SIGTERM)
+        while Path(f"/proc/{process}").exists():
+            time.sleep(0.01)  # noqa: ASYNC251 - the event loop must not hear of it
+        assert (await join(client, interview)).status_code == status
+        assert (await join(client, interview)).status_code == 200
 
 
 async def test_a_webhook_cut_off_in_its_transaction_leaves_nothing_and_can_be_repeated(

@@ -191,7 +191,7 @@ LOG = (
     Defence(
         "an error in a line of the log is told without its words",
         "app/logs.py",
-        "if any(isinstance(each, BaseException) for each in args):",
+        "if isinstance(each, BaseException):",
         "if record.levelno < 0:",
         (f"{LOGGED}::test_an_error_is_told_by_its_place",),
     ),
