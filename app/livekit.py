@@ -4,6 +4,7 @@ Facts about LiveKit that the code leans on are in docs/livekit.md.
 """
 
 import base64
+import binascii
 import hashlib
 import hmac
 import time
@@ -29,6 +30,7 @@ _LEEWAY = 60  # seconds, as LiveKit's own verifiers have it
 _GRANTS = ("video", "sip", "inference", "observability", "agent", "agentEndpoint", "agentThread")
 _UNKNOWN_TO_US = {"crit", "b64"}  # header fields that change what a signature means
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _JWT_HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
 
 
@@ -95,7 +97,7 @@ class Signer:
 
 
 def _base64url(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 @dataclass(frozen=True, slots=True)

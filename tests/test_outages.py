@@ -81,6 +81,13 @@ async def database_of(engine: AsyncEngine) -> str:
         return str(await connection.scalar(text("SELECT current_database()")))
 
 
+def end(process: int) -> None:
+    """End a backend, and wait until it is gone, while the event loop stands still and hears nothing of it."""
+    os.kill(process, signal.SIGTERM)
+    while Path(f"/proc/{process}").exists():
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(("unasked", "status"), [(0.0, 200), (3600.0, 503)])
 async def test_a_connection_of_which_nobody_told_that_it_is_dead(
     own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, unasked: float, status: int
@@ -91,9 +98,7 @@ async def test_a_connection_of_which_nobody_told_that_it_is_dead(
         interview = await scheduled(client)
         async with own_engine.connect() as connection:
             process = await connection.scalar(text("SELECT pg_backend_pid()"))
-        os.kill(process, signal.SIGTERM)
-        while Path(f"/proc/{process}").exists():
-            time.sleep(0.01)  # noqa: ASYNC251 - the event loop must not hear of it
+        end(process)
         assert (await join(client, interview)).status_code == status
         assert (await join(client, interview)).status_code == 200
 
