@@ -36,6 +36,7 @@ _FIND = """
     JOIN organizations o ON o.id = i.organization_id
 """
 
+# MATERIALIZED: what is inlined is worked out once for each place that names it.
 # FOR KEY SHARE holds off who edits or erases the candidate, whose identity is in the token; a new row takes it anyway.
 RECORD = f"""
     WITH held AS MATERIALIZED (
@@ -46,7 +47,7 @@ RECORD = f"""
         JOIN interviews i ON i.id = given.interview_id AND i.candidate_id = given.candidate_id
             AND i.personal_data_erased_at IS NULL
         FOR KEY SHARE OF i SKIP LOCKED
-    ), limited AS (
+    ), limited AS MATERIALIZED (
         SELECT held.*, CASE WHEN is_limited THEN greatest(
             $10::interval + (
                 SELECT t.at FROM wrong_tries t WHERE t.interview_id = held.interview_id AND t.address = held.address
