@@ -42,7 +42,7 @@ class _HeadWithBody:
     def write(self, data: bytes) -> None:
         if self._held:
             held, self._held = self._held, b""
-            self._transport.write(held + data)
+            self._transport.writelines((held, data))
         else:
             self._held = data
             self._loop.call_soon(self._send_held)
