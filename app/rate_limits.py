@@ -93,9 +93,8 @@ class SharedCounters:
         self._paused_until = now + PAUSE
         if now >= self._said_at + SAY_AGAIN:
             self._said_at = now
-            log.warning(
-                "the storage of the rate limits does not answer, calls go on uncounted: %r", error.__cause__ or error
-            )
+            cause = error.__cause__ if isinstance(error, StorageError) else error
+            log.warning("the storage of the rate limits does not answer, calls go on uncounted: %r", cause)
 
     async def close(self) -> None:
         await self._pool.aclose()

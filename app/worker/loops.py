@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -171,13 +171,22 @@ async def sweep(context: Context) -> None:
 
 
 async def _settle(context: Context, interview_id: uuid.UUID) -> None:
-    try:
+    with _holding_up_nobody("interview %s could not be settled", interview_id):
         async with transaction(context.sessions) as session:
             interview = await lock(session, interview_id)
             if interview:
                 await settle(session, interview=interview, now=datetime.now(UTC), waits=context.waits)
-    except SQLAlchemyError:  # whatever is wrong with this row, those behind it need their deadlines too
-        log.exception("interview %s could not be settled", interview_id)
+
+
+@contextmanager
+def _holding_up_nobody(words: str, interview_id: uuid.UUID) -> Iterator[None]:
+    """Log what is wrong with this row: those behind it have their turn too. An outage is raised."""
+    try:
+        yield
+    except (DatabaseUnavailable, SQLAlchemyError) as error:
+        if not is_of_one(error):
+            raise
+        log.exception(words, interview_id)
         metrics.WORKER_ERRORS.inc()
 
 
@@ -216,15 +225,9 @@ class EraseOverdue:
 
 
 async def _erase(context: Context, interview_id: uuid.UUID, before: datetime) -> None:
-    try:
+    with _holding_up_nobody("the personal data of interview %s could not be erased", interview_id):
         async with transaction(context.sessions) as session:
             await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
-    except (DatabaseUnavailable, SQLAlchemyError) as error:
-        if not is_of_one(error):
-            raise
-        # whatever is wrong with this row, those behind it are overdue too
-        log.exception("the personal data of interview %s could not be erased", interview_id)
-        metrics.WORKER_ERRORS.inc()
 
 
 async def nightly_audit(context: Context, *, stop: asyncio.Event) -> None:

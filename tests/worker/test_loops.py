@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,9 +14,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import create_engine, create_sessionmaker
+from app.interviews.settle import lock
 from app.lifecycle import Status, Waits
+from app.models import Interview
 from app.worker import loops
 from app.worker.context import Context
 from app.worker.loops import Periodic, sweep, work
@@ -191,6 +195,24 @@ class TestSweep:
         await world.gets_token(interview_id, before=100)
         await sweep(world.context)
         assert (await world.row(interview_id)).next_deadline_at
+
+    async def test_one_that_somebody_holds_does_not_keep_the_others(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def lock_soon(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
+            await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+            return await lock(session, interview_id)
+
+        monkeypatch.setattr(loops, "lock", lock_soon)
+        made = [await world.new() for _ in range(3)]
+        for each in made:
+            await world.gets_token(each, before=100)
+        held = made[0]
+        async with world.sessions.begin() as other:
+            await lock(other, held)
+            await sweep(world.context)
+        assert [(await world.row(each)).next_deadline_at is None for each in made] == [True, False, False]
+        assert f"interview {held} could not be settled" in caplog.text
 
 
 def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None:
