@@ -4,22 +4,27 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
-from app.db import transaction
-from app.interviews.facts import load_facts
+from app.db import statements, transaction
+from app.interviews.facts import read_facts
 from app.interviews.observe import record_occupancy
 from app.interviews.participants import role_of
-from app.interviews.settle import lock, settle
+from app.interviews.rows import AnyInterview, InterviewRow, lock_row, read_row
+from app.interviews.settle import lock, settle, settle_rows
 from app.lifecycle import AgentThere, Derived, Role, RoomGone, TimeTold, Wish, derive
 from app.livekit_server import LiveKitUnavailable, Occupancy
 from app.models import Interview, TimelineEntry
 from app.worker.context import Context
 
 log = logging.getLogger(__name__)
+
+Row = TypeVar("Row", Interview, InterviewRow)
 
 LEASE = timedelta(seconds=40)  # above the sum of LiveKit's timeouts for one interview
 LONGEST_PAUSE = timedelta(seconds=60)  # between two tries for an interview whose LiveKit does not answer
@@ -36,6 +41,18 @@ CLAIM = text(
     RETURNING id
     """
 )
+_RELEASE = "UPDATE interviews SET leased_until = $2, failures = 0 WHERE id = $1"
+# Again later, and ever later; the first time it is said on the timeline.
+_PUT_OFF = """
+    WITH put_off AS (
+        UPDATE interviews SET failures = failures + 1,
+            leased_until = $2::timestamptz + least(interval '1 second' * 2 ^ least(failures + 1, 10), $3::interval)
+        WHERE id = $1
+        RETURNING id, attempt, failures
+    )
+    INSERT INTO timeline (interview_id, attempt, kind, name, detail)
+    SELECT id, attempt, 'service', 'put_off', jsonb_build_object('why', $4::text) FROM put_off WHERE failures = 1
+"""
 
 
 async def claim(context: Context, *, now: datetime) -> uuid.UUID | None:
@@ -77,19 +94,19 @@ def _due(derived: Derived, now: datetime) -> list[Wish]:
     return [wish for wish in derived.wishes if wish.due_at <= now]
 
 
-def _agent_arrives(interview: Interview, occupancy: Occupancy) -> bool:
+def _agent_arrives(interview: AnyInterview, occupancy: Occupancy) -> bool:
     return any(role_of(who, interview) is Role.AGENT for who in occupancy.arriving)
 
 
-async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[Interview, Derived]:
+async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[InterviewRow, Derived]:
     """Return the interview and what is due, without a lock."""
-    async with transaction(context.sessions) as session:
-        interview = await session.get_one(Interview, interview_id)
-        facts = await load_facts(session, [interview])
-        return interview, derive(facts[interview_id], now, context.waits)
+    async with statements(context.sessions) as connection:
+        row = _found(await read_row(connection, interview_id), interview_id)
+        facts = await read_facts(connection, [row])
+    return row, derive(facts[row.id], now, context.waits)
 
 
-async def _settle(context: Context, interview: Interview, occupancy: Occupancy) -> Derived:
+async def _settle(context: Context, interview: AnyInterview, occupancy: Occupancy) -> Derived:
     """Record what LiveKit showed of the attempt that was looked at, and settle; of a later attempt it says nothing."""
     async with transaction(context.sessions) as session:
         locked = await _locked(session, interview.id)
@@ -99,7 +116,7 @@ async def _settle(context: Context, interview: Interview, occupancy: Occupancy) 
         return await settle(session, interview=locked, now=now, waits=context.waits)
 
 
-async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
+async def _fulfil(context: Context, interview: AnyInterview, wish: Wish) -> None:
     """Carry a wish out; a failure leaves it a wish."""
     match wish:
         case RoomGone():
@@ -110,7 +127,7 @@ async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
             await _tell(context, interview, left)
 
 
-async def _delete_room(context: Context, interview: Interview) -> None:
+async def _delete_room(context: Context, interview: AnyInterview) -> None:
     gone_at = datetime.now(UTC)  # before the asking: who joins while LiveKit answers is in a new room
     existed = await context.livekit.delete_room(interview.room_name)
     async with transaction(context.sessions) as session:
@@ -125,7 +142,7 @@ async def _delete_room(context: Context, interview: Interview) -> None:
     metrics.ROOMS_DELETED.labels(why="came_back" if revived else "ended").inc(existed)
 
 
-async def _dispatch(context: Context, interview: Interview) -> None:
+async def _dispatch(context: Context, interview: AnyInterview) -> None:
     number = interview.dispatches + 1  # the same until it is recorded: after a crash LiveKit has its mark already
     mark = f"interview.dispatch={number}"
     dispatched_at = datetime.now(UTC)
@@ -139,7 +156,7 @@ async def _dispatch(context: Context, interview: Interview) -> None:
     metrics.AGENTS_DISPATCHED.inc()
 
 
-async def _tell(context: Context, interview: Interview, left: timedelta) -> None:
+async def _tell(context: Context, interview: AnyInterview, left: timedelta) -> None:
     """Tell the room how much time is left: by now, which may be less than was to be told."""
     async with transaction(context.sessions) as session:
         current = await session.get_one(Interview, interview.id, populate_existing=True)
@@ -159,41 +176,39 @@ async def _tell(context: Context, interview: Interview, left: timedelta) -> None
 
 async def _release(context: Context, interview_id: uuid.UUID) -> None:
     """Settle once more, on what was done, and give the lease back."""
-    async with transaction(context.sessions) as session:
-        interview = await _locked(session, interview_id)
+    async with statements(context.sessions) as connection, connection.transaction():
         now = datetime.now(UTC)
-        derived = await settle(session, interview=interview, now=now, waits=context.waits)
+        derived = await _settle_row(connection, interview_id, context, now)
         is_due = derived.next_deadline_at is not None and derived.next_deadline_at <= now
-        interview.leased_until = now + STILL_DUE if is_due else None
-        interview.failures = 0
+        await connection.execute(_RELEASE, interview_id, now + STILL_DUE if is_due else None)
 
 
 async def _put_off(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
-    """Try again later, and ever later; the first time it is said on the timeline."""
-    async with transaction(context.sessions) as session:
-        interview = await _locked(session, interview_id)
-        await settle(session, interview=interview, now=now, waits=context.waits)
-        _pause(session, interview, why, now)
+    """Settle on what is stored, and try again later."""
+    async with statements(context.sessions) as connection, connection.transaction():
+        await _settle_row(connection, interview_id, context, now)
+        await connection.execute(_PUT_OFF, interview_id, now, LONGEST_PAUSE, why)
     metrics.PUT_OFF.inc()
 
 
 async def _put_off_unsettled(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
     """Put off an interview that may be the very one that can't be settled."""
-    async with transaction(context.sessions) as session:
-        interview = await lock(session, interview_id)
-        if interview:
-            _pause(session, interview, why, now)
+    async with statements(context.sessions) as connection:
+        await connection.execute(_PUT_OFF, interview_id, now, LONGEST_PAUSE, why)
 
 
-def _pause(session: AsyncSession, interview: Interview, why: str, now: datetime) -> None:
-    if interview.failures == 0:
-        session.add(_did(interview, "put_off", {"why": why}))
-    interview.failures += 1
-    interview.leased_until = now + min(timedelta(seconds=2 ** min(interview.failures, 10)), LONGEST_PAUSE)
+async def _settle_row(
+    connection: asyncpg.Connection, interview_id: uuid.UUID, context: Context, now: datetime
+) -> Derived:
+    row = _found(await lock_row(connection, interview_id), interview_id)
+    return (await settle_rows(connection, [row], now=now, waits=context.waits))[row.id]
 
 
 async def _locked(session: AsyncSession, interview_id: uuid.UUID) -> Interview:
-    interview = await lock(session, interview_id)
+    return _found(await lock(session, interview_id), interview_id)
+
+
+def _found(interview: Row | None, interview_id: uuid.UUID) -> Row:
     if interview is None:
         raise LookupError(f"interview {interview_id} is gone")
     return interview
