@@ -11,7 +11,8 @@ from sqlalchemy import text
 from app import metrics
 from app.lifecycle import EndReason, Outcome, Status
 from app.models import room_name
-from app.worker.attend import LEASE, LONGEST_PAUSE, attend, claim
+from app.worker.attend import LEASE, attend, claim
+from app.worker.deeds import LONGEST_PAUSE
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
 AWAY = ["down", "slow", "500", "unavailable", "unauthenticated", "nonsense"]
