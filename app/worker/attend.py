@@ -40,7 +40,12 @@ _CLAIM = """
 
 
 async def claim(context: Context, *, now: datetime) -> uuid.UUID | None:
-    """Take the interview that has been due longest, for as long as the lease; None if nothing is due."""
+    """Take the interview that has been due longest, for as long as the lease; None if nothing is due.
+
+    Nothing is while nobody listens at LiveKit's address: all would be put off, which takes as long as doing it.
+    """
+    if context.livekit.is_away:
+        return None
     async with statements(context.sessions) as connection:
         claimed: uuid.UUID | None = await connection.fetchval(_CLAIM, now, now + LEASE)
     return claimed
