@@ -1,7 +1,7 @@
 """Rows of many interviews at once, without the ORM: locked by one statement and stored by one.
 
-To SQLAlchemy's ORM each of an interview's fifty columns is something to watch; settling reads half of them. They
-are run by asyncpg itself: SQLAlchemy takes longer over a statement than Postgres does over these.
+To SQLAlchemy's ORM each of an interview's fifty columns is something to watch; settling reads half of them.
+The statements are run by asyncpg itself: SQLAlchemy takes longer over one than Postgres does over these.
 """
 
 import uuid
@@ -87,19 +87,19 @@ _STORE = """
         updated_at = greatest(i.updated_at, row.updated_at)
     FROM unnest(
         $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::interval[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[],
-        $14::timestamptz[]
+        $8::timestamptz[], $9::text[], $10::text[], $11::text[],
+        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[]
     ) AS row (
         id, sequence, status, end_reason, started_at, ended_at, talk_time,
-        talking_since, decided_cause, decided_status, decided_end_reason, next_deadline_at, settled_at,
-        updated_at
+        talking_since, decided_cause, decided_status, decided_end_reason,
+        next_deadline_at, settled_at, updated_at
     )
     WHERE i.id = row.id
 """
 _stored = attrgetter(
     *("id", "sequence", "status", "end_reason", "started_at", "ended_at", "talk_time"),
-    *("talking_since", "decided_cause", "decided_status", "decided_end_reason", "next_deadline_at", "settled_at"),
-    "updated_at",
+    *("talking_since", "decided_cause", "decided_status", "decided_end_reason"),
+    *("next_deadline_at", "settled_at", "updated_at"),
 )
 
 

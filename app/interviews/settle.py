@@ -30,6 +30,23 @@ _WRITE = """
 """
 
 
+class Line(NamedTuple):
+    """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What settling has found, to be said on the timeline and to those who listen."""
+
+    lines: list[Line] = field(default_factory=list)
+    changes: list[NewChange] = field(default_factory=list)
+
+
 async def lock(
     session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
 ) -> Interview | None:
@@ -77,23 +94,6 @@ async def settle_rows(
     await store(connection, rows)
     await _tell(connection, news, now)
     return derived
-
-
-class Line(NamedTuple):
-    """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
-
-    interview_id: uuid.UUID
-    attempt: int
-    rule: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What settling has found, to be said on the timeline and to those who listen."""
-
-    lines: list[Line] = field(default_factory=list)
-    changes: list[NewChange] = field(default_factory=list)
 
 
 async def _tell(connection: asyncpg.Connection, news: News, now: datetime) -> None:
