@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-import asyncpg
-
 from app import metrics
 from app.db import statements, transaction
 from app.interviews.facts import read_facts
@@ -154,8 +152,9 @@ async def _tell(context: Context, interview: InterviewRow, left: timedelta) -> N
 async def _release(context: Context, interview_id: uuid.UUID) -> None:
     """Settle once more, on what was done, and give the lease back."""
     async with statements(context.sessions) as connection, connection.transaction():
+        interview = _there(await lock_row(connection, interview_id), interview_id)
         now = datetime.now(UTC)
-        derived = await _settle_row(connection, interview_id, context, now)
+        derived = (await settle_rows(connection, [interview], now=now, waits=context.waits))[interview.id]
         is_due = derived.next_deadline_at is not None and derived.next_deadline_at <= now
         await deeds.released(connection, interview_id, until=now + STILL_DUE if is_due else None)
 
@@ -163,7 +162,8 @@ async def _release(context: Context, interview_id: uuid.UUID) -> None:
 async def _put_off(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
     """Settle on what is stored, and try again later."""
     async with statements(context.sessions) as connection, connection.transaction():
-        await _settle_row(connection, interview_id, context, now)
+        interview = _there(await lock_row(connection, interview_id), interview_id)
+        await settle_rows(connection, [interview], now=now, waits=context.waits)
         await deeds.put_off(connection, interview_id, why, now=now)
     metrics.PUT_OFF.inc()
 
@@ -172,13 +172,6 @@ async def _put_off_unsettled(context: Context, interview_id: uuid.UUID, why: str
     """Put off an interview that may be the very one that can't be settled."""
     async with statements(context.sessions) as connection:
         await deeds.put_off(connection, interview_id, why, now=now)
-
-
-async def _settle_row(
-    connection: asyncpg.Connection, interview_id: uuid.UUID, context: Context, now: datetime
-) -> Derived:
-    interview = _there(await lock_row(connection, interview_id), interview_id)
-    return (await settle_rows(connection, [interview], now=now, waits=context.waits))[interview.id]
 
 
 def _there(interview: Found | None, interview_id: uuid.UUID) -> Found:
