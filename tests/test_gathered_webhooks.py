@@ -146,7 +146,7 @@ async def differences(sessions: Sessions) -> list[object]:
     return [difference async for difference in audit(sessions, waits=Waits())]
 
 
-AROUND = ("BEGIN;", "COMMIT;", ";")  # a transaction, and whether the connection is alive
+AROUND = ("BEGIN;", "COMMIT;", "ROLLBACK;", ";")  # a transaction, and whether the connection is alive
 
 
 def counting(engine: AsyncEngine) -> Callable[[], int]:
@@ -169,9 +169,7 @@ def counting(engine: AsyncEngine) -> Callable[[], int]:
 
 async def test_many_take_as_many_statements_as_one(own_engine: AsyncEngine, replica: Replica) -> None:
     ids = await plan(replica.sessions, 42)
-    assert await replica.hear(comes(ids[0])) == [
-        Recorded.RECORDED
-    ]  # a new connection of asyncpg's asks for types first
+    await replica.hear(comes(ids[0]))  # a new connection of asyncpg's asks for types first
     executed = counting(own_engine)
     assert await replica.hear(comes(ids[1])) == [Recorded.RECORDED]
     for_one = executed()
