@@ -234,8 +234,8 @@ def is_of_one(error: Exception) -> bool:
     """
     if not isinstance(error, DatabaseUnavailable):
         return True
-    cause = error.__cause__
-    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in OF_ONE_SQLSTATES
+    cause = error.__cause__  # SQLAlchemy's, or asyncpg's own
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None) in OF_ONE_SQLSTATES
 
 
 def masked(url: str) -> str:

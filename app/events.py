@@ -9,16 +9,18 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+import asyncpg
+import orjson
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.db import is_of_one, transaction
+from app.db import is_of_one, statements, transaction
 from app.gather import Alone, Gather
 from app.interviews.erased import bare, identity_kept
 from app.interviews.evidence import Evidence, Seen, record_evidence
 from app.interviews.participants import OUTCOME, outcome_of, role_of
-from app.interviews.rows import InterviewRow, existing, lock_rows
-from app.interviews.settle import settle_all
+from app.interviews.rows import InterviewRow, existing, lock_free_rows, lock_row
+from app.interviews.settle import settle_rows
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
 from app.livekit import Event, Participant
 from app.models import PROBE_ROOM, Probe, RoomName, parse_room_name
@@ -85,14 +87,14 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
     slots = asyncio.Semaphore(ALONE_AT_ONCE)
 
     async def alone(event: RoomEvent) -> Recorded:
-        async with slots, transaction(sessions) as session:
-            return await record_one(session, event, waits=waits)
+        async with slots, statements(sessions) as connection, connection.transaction():
+            return await record_one(connection, event, waits=waits)
 
     async def together(events: Sequence[RoomEvent]) -> Sequence[Recorded | Alone[Recorded]]:
         recorded: Sequence[Recorded | None] = [None] * len(events)
         try:
-            async with transaction(sessions) as session:
-                recorded = await record_many(session, events, waits=waits)
+            async with statements(sessions) as connection, connection.transaction():
+                recorded = await record_many(connection, events, waits=waits)
         except Exception as error:
             if len(events) == 1 or not is_of_one(error):
                 raise
@@ -126,25 +128,26 @@ async def tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Rec
     return Recorded.RECORDED if await session.scalar(waiting) else Recorded.IGNORED
 
 
-async def record_one(session: AsyncSession, event: RoomEvent, *, waits: Waits) -> Recorded:
+async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, waits: Waits) -> Recorded:
     """Record an event, waiting for its interview's lock."""
-    rows = await lock_rows(session, [event.room.interview_id], waits=True)
-    row = rows.get(event.room.interview_id)
+    row = await lock_row(connection, event.room.interview_id)
     if row is None:
         return _unknown(event)
-    return (await _record(session, [(event, row)], waits=waits))[0]
+    return (await _record(connection, [(event, row)], waits=waits))[0]
 
 
-async def record_many(session: AsyncSession, events: Sequence[RoomEvent], *, waits: Waits) -> list[Recorded | None]:
+async def record_many(
+    connection: asyncpg.Connection, events: Sequence[RoomEvent], *, waits: Waits
+) -> list[Recorded | None]:
     """Record one event of each of several interviews, waiting for no lock; None for one that somebody else has locked.
 
     The number of statements does not depend on the number of events.
     """
     ids = [each.room.interview_id for each in events]
-    rows = await lock_rows(session, ids, waits=False)
-    locked = await existing(session, [each for each in ids if each not in rows])
+    rows = await lock_free_rows(connection, ids)
+    locked = await existing(connection, [each for each in ids if each not in rows])
     found = [(each, rows[each.room.interview_id]) for each in events if each.room.interview_id in rows]
-    recorded = iter(await _record(session, found, waits=waits))
+    recorded = iter(await _record(connection, found, waits=waits))
     return [
         next(recorded)
         if each.room.interview_id in rows
@@ -159,14 +162,14 @@ def _unknown(event: RoomEvent) -> Recorded:
 
 
 async def _record(
-    session: AsyncSession, found: Sequence[tuple[RoomEvent, InterviewRow]], *, waits: Waits
+    connection: asyncpg.Connection, found: Sequence[tuple[RoomEvent, InterviewRow]], *, waits: Waits
 ) -> list[Recorded]:
     """Store the evidence of one event of each locked interview, and settle those that it is news to."""
     known = [(each, row) for each, row in found if each.room.attempt <= row.attempt]
-    news = await record_evidence(session, [_evidence(each, row) for each, row in known]) if known else set()
+    news = await record_evidence(connection, [_evidence(each, row) for each, row in known]) if known else set()
     if news:
         now = max(each.now for each, _ in found)
-        await settle_all(session, interviews=[row for _, row in known if row.id in news], now=now, waits=waits)
+        await settle_rows(connection, [row for _, row in known if row.id in news], now=now, waits=waits)
     return [
         _unknown(each)
         if each.room.attempt > row.attempt
@@ -181,7 +184,7 @@ def _evidence(about: RoomEvent, row: InterviewRow) -> Evidence:
         interview_id=row.id,
         attempt=about.room.attempt,
         name=event.name,
-        detail=_detail(event, row),
+        detail=orjson.dumps(_detail(event, row)).decode(),
         livekit_event_id=event.id or None,
         recorded_at=about.now,
         room_sid=event.room_sid or None,

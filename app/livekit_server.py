@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +21,16 @@ from app.livekit import Participant
 # Seconds; all of an interview's calls stay under its lease. Kept by ourselves: livekit-api 1.2.2 hands aiohttp a
 # timeout of None with every request, which switches off the one that its session was made with.
 TIMEOUT = 5.0
+AWAY = 1.0  # seconds that an address counts as one where nobody listens, once that was so
 NOT_FOUND = "not_found"
 
 
 class LiveKitUnavailable(Exception):
     """LiveKit did not answer, or refused: ask again later."""
+
+
+class LiveKitUnreachable(LiveKitUnavailable):
+    """Nobody listens at LiveKit's address, whatever is asked."""
 
 
 class LiveKitKeysRefused(LiveKitUnavailable):
@@ -60,6 +66,12 @@ class LiveKitServer:
     def __init__(self, url: str, api_key: str, api_secret: str) -> None:
         # failover is for LiveKit Cloud's regions; elsewhere it only repeats what the worker repeats anyway
         self._api = api.LiveKitAPI(url, api_key, api_secret, failover=False)
+        self._away_until = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody listened a moment ago: who has many questions may spare them."""
+        return time.monotonic() < self._away_until
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,9 +81,18 @@ class LiveKitServer:
     ) -> None:
         await self._api.aclose()
 
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        try:
+            async with _answering():
+                yield
+        except LiveKitUnreachable:
+            self._away_until = time.monotonic() + AWAY
+            raise
+
     async def rooms(self, names: Sequence[str] = ()) -> list[LiveRoom]:
         """Return the rooms of these names that are there; all rooms without names."""
-        async with _answering():
+        async with self._asking():
             answer = await self._api.room.list_rooms(api.ListRoomsRequest(names=names))
         return [_room(room) for room in answer.rooms]
 
@@ -84,7 +105,7 @@ class LiveKitServer:
     async def occupancy_of(self, room: LiveRoom) -> Occupancy:
         """Return who is in a room that was there a moment ago."""
         asked_at = datetime.now(UTC)
-        async with _answering():
+        async with self._asking():
             answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
         there = [one for one in answer.participants if one.state == api.ParticipantInfo.ACTIVE]
         early = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
@@ -94,13 +115,13 @@ class LiveKitServer:
     async def create_room(self, room: str, *, empty_timeout: timedelta) -> None:
         """Make a room that LiveKit closes by itself if nobody joins in time."""
         request = api.CreateRoomRequest(name=room, empty_timeout=int(empty_timeout.total_seconds()))
-        async with _answering():
+        async with self._asking():
             await self._api.room.create_room(request)
 
     async def delete_room(self, room: str) -> bool:
         """Delete a room and put everybody out; tell whether it was there."""
         try:
-            async with _answering():
+            async with self._asking():
                 await self._api.room.delete_room(api.DeleteRoomRequest(room=room))
         except _NotFound:
             return False
@@ -108,7 +129,7 @@ class LiveKitServer:
 
     async def dispatch_agent(self, room: str, *, agent_name: str, mark: str) -> None:
         """Dispatch an agent, unless one was dispatched with this mark already: each dispatch adds an agent."""
-        async with _answering():
+        async with self._asking():
             known = await self._api.agent_dispatch.list_dispatch(room)
             if any(dispatch.metadata == mark for dispatch in known):
                 return
@@ -126,7 +147,7 @@ class LiveKitServer:
         request = api.SendDataRequest(
             room=room, data=json.dumps(payload).encode(), kind=api.DataPacket.Kind.RELIABLE, topic=topic
         )
-        async with _answering():
+        async with self._asking():
             await self._api.room.send_data(request)
         return True
 
@@ -164,6 +185,8 @@ async def _answering() -> AsyncIterator[None]:
         if error.status == HTTPStatus.UNAUTHORIZED:
             raise LiveKitKeysRefused("LiveKit answered 401") from error
         raise LiveKitUnavailable(str(error)) from error
+    except aiohttp.ClientConnectorError as error:
+        raise LiveKitUnreachable(f"{type(error).__name__}: {error}") from error
     except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
         raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error
 

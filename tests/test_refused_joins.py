@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.db import driver_connection
-from app.interviews.facts import load_facts
+from app.interviews.facts import FACTS, load_facts
 from app.interviews.seats import (
     RECORD,
     REMEMBERED,
@@ -18,7 +18,7 @@ from app.interviews.seats import (
     record_answers,
 )
 from app.models import Interview
-from tests.explained import NOW, fill, plan_of
+from tests.explained import NOW, fill
 
 INDEX = "ix_join_requests_interview_id_answer_at"
 REFUSED = text(
@@ -46,22 +46,19 @@ async def refuse_100_000(engine: AsyncEngine) -> uuid.UUID:
 async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: AsyncEngine) -> None:
     interview_id = await refuse_100_000(own_engine)
 
-    async def facts(session: AsyncSession) -> object:
-        interview = await session.get_one(Interview, interview_id)
-        return (await load_facts(session, [interview]))[interview_id].last_token_at
-
-    plan, last_token_at = await plan_of(own_engine, facts, table="join_requests")
-    assert last_token_at == NOW - timedelta(seconds=50_000)
-    assert_reads_tokens_alone(plan)
-    assert_reads_tokens_alone(await plan_of_a_guess(own_engine, interview_id))
-
-
-async def plan_of_a_guess(engine: AsyncEngine, interview_id: uuid.UUID) -> str:
+    async with AsyncSession(own_engine) as session:
+        facts = await load_facts(session, [await session.get_one(Interview, interview_id)])
+    assert facts[interview_id].last_token_at == NOW - timedelta(seconds=50_000)
     guess = Answer(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", is_limited=True, is_held_back=False)
     limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
+    assert_reads_tokens_alone(await explain(own_engine, FACTS, [interview_id], [1]))
+    assert_reads_tokens_alone(await explain(own_engine, RECORD, *([each] for each in guess), "off", *limits))
+
+
+async def explain(engine: AsyncEngine, statement: str, *parameters: object) -> str:
     async with AsyncSession(engine) as session:
         connection = await driver_connection(session)
-        lines = await connection.fetch(f"EXPLAIN {RECORD}", *([each] for each in guess), "off", *limits)
+        lines = await connection.fetch(f"EXPLAIN {statement}", *parameters)
         return "\n".join(line[0] for line in lines)
 
 

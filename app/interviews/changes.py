@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import text
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db import driver_connection
 from app.instants import rfc3339
-from app.interviews.rows import AnyInterview, recordset
+from app.interviews.rows import AnyInterview
 from app.interviews.shown import ShownStatus, shown_status
 from app.models import Change
 
@@ -18,8 +19,7 @@ CHANNEL = "changes"
 
 # A transaction that wrote something else before it locked the interview has a lower xid than the one that changed the
 # interview meanwhile: the greater of the two keeps an interview's changes in their order.
-RECORD = text(
-    """
+_RECORD = """
     WITH change AS (
         INSERT INTO changes
             (xid, organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
@@ -30,9 +30,12 @@ RECORD = text(
                  WHERE before.interview_id = row.interview_id AND before.sequence = row.sequence - 1)
             ),
             row.*
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (
-            organization_id uuid, interview_id uuid, sequence bigint, at timestamptz, type text, attempt bigint,
-            status text, previous_status text, end_reason text
+        FROM unnest(
+            $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+            $9::text[]
+        ) AS row (
+            organization_id, interview_id, sequence, at, type, attempt, status, previous_status,
+            end_reason
         )
         RETURNING id, organization_id, type, at
     ),
@@ -44,8 +47,7 @@ RECORD = text(
             AND (endpoint.event_types = '{}' OR change.type = ANY (endpoint.event_types))
     )
     SELECT pg_notify('changes', organization_id::text) FROM change GROUP BY organization_id
-    """
-)
+"""
 
 
 class ChangeType(StrEnum):
@@ -97,21 +99,26 @@ def count_change(interview: AnyInterview, type_: ChangeType, previous: ShownStat
 
 async def record_changes(session: AsyncSession, changes: Sequence[NewChange], *, now: datetime) -> None:
     """Tell all who listen of the changes. Each interview has one of them at most."""
+    await session.flush()  # a change refers to its interview, which may be new
+    await write_changes(await driver_connection(session), changes, now=now)
+
+
+async def write_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
+    """Tell all who listen of changes of interviews that are stored. Each has one of them at most."""
     if changes:
-        await session.flush()  # a change refers to its interview, which may be new
-        await session.execute(RECORD, {"rows": recordset(_row(change, now) for change in changes)})
+        await connection.execute(_RECORD, *zip(*(_row(change, now) for change in changes), strict=True))
 
 
-def _row(change: NewChange, now: datetime) -> dict[str, object]:
+def _row(change: NewChange, now: datetime) -> tuple[object, ...]:
     interview = change.interview
-    return {
-        "organization_id": interview.organization_id,
-        "interview_id": interview.id,
-        "sequence": interview.sequence,
-        "at": now,
-        "type": change.type,
-        "attempt": interview.attempt,
-        "status": shown_status(interview.status, opens_at=interview.opens_at, now=now),
-        "previous_status": change.previous,
-        "end_reason": interview.end_reason,
-    }
+    return (
+        interview.organization_id,
+        interview.id,
+        interview.sequence,
+        now,
+        change.type,
+        interview.attempt,
+        shown_status(interview.status, opens_at=interview.opens_at, now=now),
+        change.previous,
+        interview.end_reason,
+    )

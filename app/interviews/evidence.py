@@ -2,28 +2,27 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
-from app.interviews.rows import recordset
 from app.lifecycle import Outcome, Role
 
 # An id that is on the timeline already drops its event out. The events' interviews are locked, and LiveKit sends a
 # room's events one after the other: the places on the timeline are in its queue's order.
 # A room's first known end stands. A sid that was found by asking may have been put into the room that was there a
 # moment before. The first left that is known of a sid stands: LiveKit sends one, so a second would be no better.
-RECORD = text(
-    """
+_RECORD = """
     WITH event AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS event (
-            interview_id uuid, attempt bigint, name text, detail jsonb, livekit_event_id text, recorded_at timestamptz,
-            room_sid text, room_created_at timestamptz, room_ended_at timestamptz,
-            sid text, identity text, role text, joined_at timestamptz, left_at timestamptz, leave_reason text,
-            outcome text
+        SELECT * FROM unnest(
+            $1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[], $7::text[],
+            $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::timestamptz[],
+            $14::timestamptz[], $15::text[], $16::text[]
+        ) AS event (
+            interview_id, attempt, name, detail, livekit_event_id, recorded_at, room_sid,
+            room_created_at, room_ended_at, sid, identity, role, joined_at,
+            left_at, leave_reason, outcome
         )
     ),
     added AS (
@@ -61,28 +60,10 @@ RECORD = text(
         WHERE connections.left_at IS NULL
     )
     SELECT interview_id FROM added
-    """
-)
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one event tells of one interview. An event id or room sid that it has not is None."""
-
-    interview_id: uuid.UUID
-    attempt: int
-    name: str
-    detail: dict[str, Any]
-    livekit_event_id: str | None
-    recorded_at: datetime
-    room_sid: str | None
-    room_created_at: datetime
-    room_ended_at: datetime | None
-    connection: "Seen | None"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A participant that came, or (left_at is known) went. An outcome is an agent's."""
 
     sid: str
@@ -94,14 +75,25 @@ class Seen:
     outcome: Outcome | None
 
 
-async def record_evidence(session: AsyncSession, events: Sequence[Evidence]) -> set[uuid.UUID]:
+class Evidence(NamedTuple):
+    """What one event tells of one interview. An event id or room sid that it has not is None; `detail` is JSON."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    name: str
+    detail: str
+    livekit_event_id: str | None
+    recorded_at: datetime
+    room_sid: str | None
+    room_created_at: datetime
+    room_ended_at: datetime | None
+    connection: Seen | None
+
+
+_NOBODY = (None,) * len(Seen._fields)
+
+
+async def record_evidence(connection: asyncpg.Connection, events: Sequence[Evidence]) -> set[uuid.UUID]:
     """Store at most one event of each locked interview; return the interviews whose event was not known before."""
-    return set(await session.scalars(RECORD, {"events": recordset(map(_row, events))}))
-
-
-def _row(event: Evidence) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(event, name) for name in _OF_EVENT}
-    return row | {name: getattr(event.connection, name) for name in Seen.__slots__} if event.connection else row
-
-
-_OF_EVENT = tuple(name for name in Evidence.__slots__ if name != "connection")
+    rows = [(*event, *(seen or _NOBODY)) for *event, seen in events]
+    return {row[0] for row in await connection.fetch(_RECORD, *zip(*rows, strict=True))}

@@ -4,48 +4,63 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Row, text
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import lifecycle
+from app.db import driver_connection
 from app.interviews.rows import AnyInterview
 from app.lifecycle import Outcome, Role
 
 TOKEN_ISSUED = "TOKEN_ISSUED"  # noqa: S105 - the name of an answer
 
 # One statement: each would cost a round trip, and more of Python than of Postgres.
-FACTS = text(
-    f"""
-    WITH wanted AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS bigint[])) AS wanted (id, attempt))
+# OFFSET 0 has each interview looked up by index. Otherwise a table that is small when the plan is made is read as a
+# whole, and goes on to be while it grows.
+FACTS = f"""
+    WITH wanted AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS wanted (id, attempt))
     SELECT 'connection' AS kind, wanted.id, sid, joined_at AS at, left_at AS ended_at, missing_at, outcome,
         room_sid, identity, role, joined_order, left_order, leave_reason, seen_at
-    FROM wanted JOIN connections fact ON fact.interview_id = wanted.id AND fact.attempt = wanted.attempt
+    FROM wanted, LATERAL (
+        SELECT * FROM connections fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
+    ) fact
     UNION ALL
     SELECT 'room', wanted.id, sid, created_at, ended_at, missing_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM wanted JOIN rooms fact ON fact.interview_id = wanted.id AND fact.attempt = wanted.attempt
+    FROM wanted, LATERAL (
+        SELECT * FROM rooms fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
+    ) fact
     UNION ALL
-    SELECT 'token', wanted.id, NULL, max(at), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM wanted JOIN join_requests fact ON fact.interview_id = wanted.id AND fact.attempt = wanted.attempt
-    WHERE answer = '{TOKEN_ISSUED}'
-    GROUP BY wanted.id
+    SELECT 'token', wanted.id, NULL, max, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM wanted, LATERAL (
+        SELECT max(at) FROM join_requests fact
+        WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt AND answer = '{TOKEN_ISSUED}'
+    ) token
+    WHERE max IS NOT NULL
     UNION ALL
     SELECT 'report', wanted.id, NULL, said_at, NULL, NULL, outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM wanted JOIN reports fact ON fact.interview_id = wanted.id AND fact.attempt = wanted.attempt
+    FROM wanted, LATERAL (
+        SELECT * FROM reports fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
+    ) fact
     ORDER BY at
-    """  # noqa: S608 - our own text
-)
-Found = dict[tuple[str, uuid.UUID], list[Row[Any]]]
+"""  # noqa: S608 - our own text
+Found = dict[tuple[str, uuid.UUID], list[asyncpg.Record]]
 
 
 async def load_facts(session: AsyncSession, interviews: Sequence[AnyInterview]) -> dict[uuid.UUID, lifecycle.Facts]:
+    """Return the facts of each interview's attempt, by interview id, as the session sees them."""
+    await session.flush()  # what it still holds is not stored yet
+    return await read_facts(await driver_connection(session), interviews)
+
+
+async def read_facts(
+    connection: asyncpg.Connection, interviews: Sequence[AnyInterview]
+) -> dict[uuid.UUID, lifecycle.Facts]:
     """Return the facts of each interview's attempt, by interview id."""
-    await session.flush()  # raw text looks past what the session still holds
-    wanted = {"ids": [each.id for each in interviews], "attempts": [each.attempt for each in interviews]}
     found: Found = defaultdict(list)
-    for row in await session.execute(FACTS, wanted):
-        found[row.kind, row.id].append(row)
+    ids, attempts = [each.id for each in interviews], [each.attempt for each in interviews]
+    for row in await connection.fetch(FACTS, ids, attempts):
+        found[row["kind"], row["id"]].append(row)
     return {interview.id: _facts(interview, found) for interview in interviews}
 
 
@@ -56,13 +71,13 @@ def _facts(interview: AnyInterview, found: Found) -> lifecycle.Facts:
         closes_at=interview.closes_at,
         connections=tuple(_connection(row) for row in found.get(("connection", interview.id), ())),
         rooms=tuple(
-            lifecycle.Room(row.sid, row.at, row.ended_at, row.missing_at)
+            lifecycle.Room(row["sid"], row["at"], row["ended_at"], row["missing_at"])
             for row in found.get(("room", interview.id), ())
         ),
-        last_token_at=tokens[0].at if tokens else None,
+        last_token_at=tokens[0]["at"] if tokens else None,
         cancelled_at=interview.cancelled_at,
         reports=tuple(
-            lifecycle.Report(row.at, Outcome(row.outcome)) for row in found.get(("report", interview.id), ())
+            lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in found.get(("report", interview.id), ())
         ),
         decision=_decision(interview),
         asked_at=interview.asked_at,
@@ -73,20 +88,20 @@ def _facts(interview: AnyInterview, found: Found) -> lifecycle.Facts:
     )
 
 
-def _connection(row: Row[Any]) -> lifecycle.Connection:
+def _connection(row: asyncpg.Record) -> lifecycle.Connection:
     return lifecycle.Connection(
-        sid=row.sid,
-        room_sid=row.room_sid,
-        identity=row.identity,
-        role=Role(row.role),
-        joined_at=row.at,
-        joined_order=row.joined_order,
-        left_at=row.ended_at,
-        left_order=row.left_order,
-        leave_reason=row.leave_reason,
-        outcome=row.outcome and Outcome(row.outcome),
-        missing_at=row.missing_at,
-        seen_at=row.seen_at,
+        sid=row["sid"],
+        room_sid=row["room_sid"],
+        identity=row["identity"],
+        role=Role(row["role"]),
+        joined_at=row["at"],
+        joined_order=row["joined_order"],
+        left_at=row["ended_at"],
+        left_order=row["left_order"],
+        leave_reason=row["leave_reason"],
+        outcome=row["outcome"] and Outcome(row["outcome"]),
+        missing_at=row["missing_at"],
+        seen_at=row["seen_at"],
     )
 
 

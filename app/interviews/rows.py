@@ -1,19 +1,19 @@
 """Rows of many interviews at once, without the ORM: locked by one statement and stored by one.
 
 To SQLAlchemy's ORM each of an interview's fifty columns is something to watch; settling reads half of them.
+The statements are run by asyncpg itself: SQLAlchemy takes longer over one than Postgres does over these.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 
-import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+import asyncpg
 
 from app.lifecycle import EndReason, Status
-from app.models import Interview
+from app.models import Interview, room_name
 
 
 @dataclass(slots=True)
@@ -54,6 +54,10 @@ class InterviewRow:
         self.decided_status = self.decided_status and Status(self.decided_status)
         self.decided_end_reason = self.decided_end_reason and EndReason(self.decided_end_reason)
 
+    @property
+    def room_name(self) -> str:
+        return room_name(self.id, self.attempt)
+
 
 AnyInterview = Interview | InterviewRow
 
@@ -61,21 +65,19 @@ _COLUMNS = ", ".join(
     "'candidate-' || candidate_id" if field.name == "candidate_identity" else field.name
     for field in fields(InterviewRow)
 )
+_READ = f"SELECT {_COLUMNS} FROM interviews WHERE id = ANY($1::uuid[])"  # noqa: S608 - our own columns
+_LOCK_ONE = f"{_READ} FOR NO KEY UPDATE"
 # Whoever locks many must not wait for one: that could deadlock, and would hold up the others.
-LOCK = text(
-    f"SELECT {_COLUMNS} FROM interviews WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"  # noqa: S608
-)
-LOCK_ONE = text(f"SELECT {_COLUMNS} FROM interviews WHERE id = ANY(:ids) FOR NO KEY UPDATE")  # noqa: S608 - our columns
-EXISTING = text("SELECT id FROM interviews WHERE id = ANY(:ids)")
-STORE = text(
-    """
+_LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+_EXISTING = "SELECT id FROM interviews WHERE id = ANY($1::uuid[])"
+_STORE = """
     UPDATE interviews i SET
         sequence = row.sequence,
         status = row.status,
         end_reason = row.end_reason,
         started_at = row.started_at,
         ended_at = row.ended_at,
-        talk_time = make_interval(secs => row.talk_time),
+        talk_time = row.talk_time,
         talking_since = row.talking_since,
         decided_cause = row.decided_cause,
         decided_status = row.decided_status,
@@ -83,57 +85,46 @@ STORE = text(
         next_deadline_at = row.next_deadline_at,
         settled_at = row.settled_at,
         updated_at = greatest(i.updated_at, row.updated_at)
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (
-        id uuid, sequence bigint, status text, end_reason text, started_at timestamptz, ended_at timestamptz,
-        talk_time double precision, talking_since timestamptz, decided_cause text, decided_status text,
-        decided_end_reason text, next_deadline_at timestamptz, settled_at timestamptz, updated_at timestamptz
+    FROM unnest(
+        $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::interval[],
+        $8::timestamptz[], $9::text[], $10::text[], $11::text[],
+        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[]
+    ) AS row (
+        id, sequence, status, end_reason, started_at, ended_at, talk_time,
+        talking_since, decided_cause, decided_status, decided_end_reason,
+        next_deadline_at, settled_at, updated_at
     )
     WHERE i.id = row.id
-    """
-)
-_STORED = (
-    "id",
-    "sequence",
-    "status",
-    "end_reason",
-    "started_at",
-    "ended_at",
-    "talking_since",
-    "decided_cause",
-    "decided_status",
-    "decided_end_reason",
-    "next_deadline_at",
-    "settled_at",
-    "updated_at",
+"""
+_stored = attrgetter(
+    *("id", "sequence", "status", "end_reason", "started_at", "ended_at", "talk_time"),
+    *("talking_since", "decided_cause", "decided_status", "decided_end_reason"),
+    *("next_deadline_at", "settled_at", "updated_at"),
 )
 
 
-async def lock_rows(session: AsyncSession, ids: Sequence[uuid.UUID], *, waits: bool) -> dict[uuid.UUID, InterviewRow]:
-    """Lock the interviews' rows until the transaction ends, before any of their facts is written.
-
-    Only one may be waited for; of several, those that somebody else has locked are left out.
-    """
-    if waits and len(ids) > 1:
-        raise ValueError("two that wait for several locks may wait for each other")
-    rows = await session.execute(LOCK_ONE if waits else LOCK, {"ids": ids})
-    return {row.id: InterviewRow(*row) for row in rows}
+async def read_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
+    """Return the interview's row as it is, whoever has it locked."""
+    row = await connection.fetchrow(_READ, [interview_id])
+    return InterviewRow(*row) if row else None
 
 
-async def existing(session: AsyncSession, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+async def lock_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
+    """Lock the interview's row until the transaction ends, before any of its facts is written. Waits for the lock."""
+    row = await connection.fetchrow(_LOCK_ONE, [interview_id])
+    return InterviewRow(*row) if row else None
+
+
+async def lock_free_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
+    """Lock those of the rows that nobody else has locked, waiting for none."""
+    return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK, ids)}
+
+
+async def existing(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Return which of the interviews there are, locked by somebody or not."""
-    return set(await session.scalars(EXISTING, {"ids": ids})) if ids else set()
+    return {row[0] for row in await connection.fetch(_EXISTING, ids)} if ids else set()
 
 
-async def store(session: AsyncSession, rows: Sequence[InterviewRow]) -> None:
+async def store(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
     """Write what settling has set on the locked rows."""
-    if rows:
-        await session.execute(STORE, {"rows": recordset(_stored(row) for row in rows)})
-
-
-def recordset(rows: Iterable[Mapping[str, object]]) -> str:
-    """Return rows as the JSON that jsonb_to_recordset reads."""
-    return orjson.dumps(list(rows), default=str).decode()  # asyncpg's UUIDs are of a class of its own
-
-
-def _stored(row: InterviewRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in _STORED} | {"talk_time": row.talk_time.total_seconds()}
+    await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))

@@ -5,18 +5,46 @@ Everything that may move a status ends here: webhooks, calls, deadlines, what Li
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import insert, select
+import asyncpg
+import orjson
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import metrics
-from app.interviews.changes import ChangeType, NewChange, count_change, record_changes
-from app.interviews.facts import load_facts
+from app.db import driver_connection
+from app.interviews.changes import ChangeType, NewChange, count_change, write_changes
+from app.interviews.facts import load_facts, read_facts
 from app.interviews.rows import AnyInterview, InterviewRow, store
 from app.interviews.shown import ShownStatus, shown_status
 from app.lifecycle import Derived, Waits, derive
-from app.models import Interview, TimelineEntry
+from app.models import Interview
+
+_WRITE = """
+    INSERT INTO timeline (interview_id, attempt, kind, name, detail)
+    SELECT interview_id, attempt, 'status', rule, detail
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[]) AS line (interview_id, attempt, rule, detail)
+"""
+
+
+class Line(NamedTuple):
+    """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What settling has found, to be said on the timeline and to those who listen."""
+
+    lines: list[Line] = field(default_factory=list)
+    changes: list[NewChange] = field(default_factory=list)
 
 
 async def lock(
@@ -45,67 +73,60 @@ async def settle(
 
     `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
     """
-    derived = await settle_all(session, interviews=[interview], now=now, waits=waits, edited_from=edited_from)
-    return derived[interview.id]
-
-
-async def settle_all(
-    session: AsyncSession,
-    *,
-    interviews: Sequence[AnyInterview],
-    now: datetime,
-    waits: Waits,
-    edited_from: ShownStatus | None = None,
-) -> dict[uuid.UUID, Derived]:
-    """Settle several locked interviews, by as many statements as one takes."""
-    facts = await load_facts(session, interviews)
-    derived = {each.id: derive(facts[each.id], now, waits) for each in interviews}
-    lines: list[dict[str, object]] = []
-    changes: list[NewChange] = []
-    for interview in interviews:
-        _settle(interview, derived[interview.id], now, edited_from, lines, changes)
+    facts = await load_facts(session, [interview])
+    derived = derive(facts[interview.id], now, waits)
+    news = News()
+    _settle(interview, derived, now, edited_from, news)
     await session.flush()
-    await store(session, [each for each in interviews if isinstance(each, InterviewRow)])
-    if lines:
-        await session.execute(insert(TimelineEntry), lines)
-    await record_changes(session, changes, now=now)
+    await _tell(await driver_connection(session), news, now)
     return derived
 
 
+async def settle_rows(
+    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, waits: Waits
+) -> dict[uuid.UUID, Derived]:
+    """Settle several locked interviews, in the same way, by as many statements as one takes."""
+    facts = await read_facts(connection, rows)
+    derived = {each.id: derive(facts[each.id], now, waits) for each in rows}
+    news = News()
+    for each in rows:
+        _settle(each, derived[each.id], now, None, news)
+    await store(connection, rows)
+    await _tell(connection, news, now)
+    return derived
+
+
+async def _tell(connection: asyncpg.Connection, news: News, now: datetime) -> None:
+    if news.lines:
+        await connection.execute(_WRITE, *zip(*news.lines, strict=True))
+    await write_changes(connection, news.changes, now=now)
+
+
 def _settle(
-    interview: AnyInterview,
-    derived: Derived,
-    now: datetime,
-    edited_from: ShownStatus | None,
-    lines: list[dict[str, object]],
-    changes: list[NewChange],
+    interview: AnyInterview, derived: Derived, now: datetime, edited_from: ShownStatus | None, news: News
 ) -> None:
-    """Set on the row what was derived; add what is to be said on the timeline and to those who listen."""
+    """Set on the row what was derived, and add what is to be told of it."""
     previous = edited_from or shown_status(interview.status, opens_at=interview.opens_at, now=now)
     is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
-        lines.append(_line(interview, derived))
+        news.lines.append(_line(interview, derived))
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
     if _set(interview, derived) or edited_from:
         interview.updated_at = now
         is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
-        changes.append(count_change(interview, _type_of(derived) if is_told else ChangeType.UPDATED, previous))
+        type_ = _type_of(derived) if is_told else ChangeType.UPDATED
+        news.changes.append(count_change(interview, type_, previous))
 
 
 def _type_of(derived: Derived) -> ChangeType:
     return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
 
 
-def _line(interview: AnyInterview, derived: Derived) -> dict[str, object]:
-    detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
-    return {
-        "interview_id": interview.id,
-        "attempt": interview.attempt,
-        "kind": "status",
-        "name": derived.rule,
-        "detail": detail | _end(derived),
-    }
+def _line(interview: AnyInterview, derived: Derived) -> Line:
+    moved = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
+    detail = orjson.dumps(moved | _end(derived)).decode()
+    return Line(interview.id, interview.attempt, derived.rule, detail)
 
 
 def _end(derived: Derived) -> dict[str, object]:

@@ -40,11 +40,8 @@ class Attempt:
     waits: Waits
     history: Sequence[Moment]
     started_at: datetime | None
-
-    @property
-    def start(self) -> int:
-        """The place in the history of the moment at which candidate and agent were first both there."""
-        return next((n for n, moment in enumerate(self.history) if moment.both), len(self.history))
+    start: int
+    """The place in the history of the moment at which candidate and agent were first both there."""
 
     @property
     def until_start(self) -> Sequence[Moment]:
@@ -260,4 +257,5 @@ def first_end(attempt: Attempt) -> End | None:
 
 
 def attempt_of(facts: Facts, waits: Waits, history: Sequence[Moment]) -> Attempt:
-    return Attempt(facts, waits, history, start(history))
+    first_both = next((place for place, moment in enumerate(history) if moment.both), len(history))
+    return Attempt(facts, waits, history, start(history), first_both)

@@ -75,14 +75,20 @@ def moments(facts: Facts) -> list[Moment]:
         if visit.departure:
             steps.append((visit.departure.place, visit.departure.at, visit, False))
     steps.sort(key=lambda step: step[0])
-    there: list[Visit] = []
+    candidates: tuple[Visit, ...] = ()
+    agents: tuple[Visit, ...] = ()
     found = []
     for _, at, visit, came in steps:
-        there = [*there, visit] if came else [other for other in there if other is not visit]
-        candidates = tuple(other for other in there if other.is_candidate)
-        agents = tuple(other for other in there if not other.is_candidate)
+        if visit.is_candidate:
+            candidates = _then(candidates, visit, came)
+        else:
+            agents = _then(agents, visit, came)
         found.append(Moment(at, visit, came, candidates, agents))
     return found
+
+
+def _then(there: tuple[Visit, ...], visit: Visit, came: bool) -> tuple[Visit, ...]:
+    return (*there, visit) if came else tuple(other for other in there if other is not visit)
 
 
 def visits(facts: Facts) -> list[Visit]:

@@ -4,44 +4,48 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TypeVar
 
 from app import metrics
-from app.db import transaction
-from app.interviews.facts import load_facts
+from app.db import statements, transaction
+from app.interviews.facts import read_facts
 from app.interviews.observe import record_occupancy
 from app.interviews.participants import role_of
-from app.interviews.settle import lock, settle
+from app.interviews.rows import InterviewRow, lock_row, read_row
+from app.interviews.settle import lock, settle, settle_rows
 from app.lifecycle import AgentThere, Derived, Role, RoomGone, TimeTold, Wish, derive
 from app.livekit_server import LiveKitUnavailable, Occupancy
-from app.models import Interview, TimelineEntry
+from app.models import Interview
+from app.worker import deeds
 from app.worker.context import Context
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found", Interview, InterviewRow)
+
 LEASE = timedelta(seconds=40)  # above the sum of LiveKit's timeouts for one interview
-LONGEST_PAUSE = timedelta(seconds=60)  # between two tries for an interview whose LiveKit does not answer
 STILL_DUE = timedelta(seconds=2)  # until what is due even after it was attended to is taken up again: never at once
 
-CLAIM = text(
-    """
-    UPDATE interviews SET leased_until = :until
+_CLAIM = """
+    UPDATE interviews SET leased_until = $2
     WHERE id = (
         SELECT id FROM interviews
-        WHERE next_deadline_at <= :now AND (leased_until IS NULL OR leased_until <= :now)
+        WHERE next_deadline_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)
         ORDER BY next_deadline_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     )
     RETURNING id
-    """
-)
+"""
 
 
 async def claim(context: Context, *, now: datetime) -> uuid.UUID | None:
-    """Take the interview that has been due longest, for as long as the lease; None if nothing is due."""
-    async with transaction(context.sessions) as session:
-        claimed: uuid.UUID | None = await session.scalar(CLAIM, {"now": now, "until": now + LEASE})
+    """Take the interview that has been due longest, for as long as the lease; None if nothing is due.
+
+    Nothing is while nobody listens at LiveKit's address: all would be put off, which takes as long as doing it.
+    """
+    if context.livekit.is_away:
+        return None
+    async with statements(context.sessions) as connection:
+        claimed: uuid.UUID | None = await connection.fetchval(_CLAIM, now, now + LEASE)
     return claimed
 
 
@@ -77,29 +81,29 @@ def _due(derived: Derived, now: datetime) -> list[Wish]:
     return [wish for wish in derived.wishes if wish.due_at <= now]
 
 
-def _agent_arrives(interview: Interview, occupancy: Occupancy) -> bool:
+def _agent_arrives(interview: InterviewRow, occupancy: Occupancy) -> bool:
     return any(role_of(who, interview) is Role.AGENT for who in occupancy.arriving)
 
 
-async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[Interview, Derived]:
+async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tuple[InterviewRow, Derived]:
     """Return the interview and what is due, without a lock."""
-    async with transaction(context.sessions) as session:
-        interview = await session.get_one(Interview, interview_id)
-        facts = await load_facts(session, [interview])
-        return interview, derive(facts[interview_id], now, context.waits)
+    async with statements(context.sessions) as connection:
+        interview = _there(await read_row(connection, interview_id), interview_id)
+        facts = await read_facts(connection, [interview])
+    return interview, derive(facts[interview.id], now, context.waits)
 
 
-async def _settle(context: Context, interview: Interview, occupancy: Occupancy) -> Derived:
+async def _settle(context: Context, interview: InterviewRow, occupancy: Occupancy) -> Derived:
     """Record what LiveKit showed of the attempt that was looked at, and settle; of a later attempt it says nothing."""
     async with transaction(context.sessions) as session:
-        locked = await _locked(session, interview.id)
+        locked = _there(await lock(session, interview.id), interview.id)
         now = datetime.now(UTC)
         if locked.attempt == interview.attempt:
             await record_occupancy(session, interview=locked, occupancy=occupancy, now=now)
         return await settle(session, interview=locked, now=now, waits=context.waits)
 
 
-async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
+async def _fulfil(context: Context, interview: InterviewRow, wish: Wish) -> None:
     """Carry a wish out; a failure leaves it a wish."""
     match wish:
         case RoomGone():
@@ -110,94 +114,67 @@ async def _fulfil(context: Context, interview: Interview, wish: Wish) -> None:
             await _tell(context, interview, left)
 
 
-async def _delete_room(context: Context, interview: Interview) -> None:
+async def _delete_room(context: Context, interview: InterviewRow) -> None:
     gone_at = datetime.now(UTC)  # before the asking: who joins while LiveKit answers is in a new room
     existed = await context.livekit.delete_room(interview.room_name)
-    async with transaction(context.sessions) as session:
-        locked = await _locked(session, interview.id)
-        if locked.attempt != interview.attempt:
-            return
-        revived = existed and locked.room_gone_at is not None
-        locked.revivals += revived
-        locked.room_gone_at = gone_at
-        if existed:
-            session.add(_did(locked, "room_deleted", {"cameBack": revived}))
-    metrics.ROOMS_DELETED.labels(why="came_back" if revived else "ended").inc(existed)
+    async with statements(context.sessions) as connection:
+        came_back = await deeds.room_deleted(connection, interview, gone_at=gone_at, existed=existed)
+    if came_back is not None:
+        metrics.ROOMS_DELETED.labels(why="came_back" if came_back else "ended").inc(existed)
 
 
-async def _dispatch(context: Context, interview: Interview) -> None:
+async def _dispatch(context: Context, interview: InterviewRow) -> None:
     number = interview.dispatches + 1  # the same until it is recorded: after a crash LiveKit has its mark already
     mark = f"interview.dispatch={number}"
     dispatched_at = datetime.now(UTC)
     await context.livekit.dispatch_agent(interview.room_name, agent_name=context.agent_name, mark=mark)
-    async with transaction(context.sessions) as session:
-        locked = await _locked(session, interview.id)
-        if locked.attempt == interview.attempt and locked.dispatches < number:
-            locked.dispatches = number
-            locked.dispatched_at = dispatched_at
-            session.add(_did(locked, "agent_dispatched", {"number": number}))
+    async with statements(context.sessions) as connection:
+        await deeds.agent_dispatched(connection, interview, number=number, at=dispatched_at)
     metrics.AGENTS_DISPATCHED.inc()
 
 
-async def _tell(context: Context, interview: Interview, left: timedelta) -> None:
+async def _tell(context: Context, interview: InterviewRow, left: timedelta) -> None:
     """Tell the room how much time is left: by now, which may be less than was to be told."""
-    async with transaction(context.sessions) as session:
-        current = await session.get_one(Interview, interview.id, populate_existing=True)
-        if current.started_at is None or current.attempt != interview.attempt:
-            return
-        end = current.started_at + timedelta(seconds=current.max_duration)
+    async with statements(context.sessions) as connection:
+        current = await read_row(connection, interview.id)
+    if current is None or current.started_at is None or current.attempt != interview.attempt:
+        return
+    end = current.started_at + timedelta(seconds=current.max_duration)
     seconds = max(round((end - datetime.now(UTC)).total_seconds()), 0)
-    payload: dict[str, object] = {"secondsLeft": seconds}
-    sent = await context.livekit.send_data(interview.room_name, topic="interview.time", payload=payload)
-    async with transaction(context.sessions) as session:
-        locked = await _locked(session, interview.id)
-        if locked.attempt == interview.attempt:
-            locked.told = min(left, timedelta(seconds=seconds))
-            if sent:
-                session.add(_did(locked, "time_told", payload))
+    sent = await context.livekit.send_data(
+        interview.room_name, topic="interview.time", payload={"secondsLeft": seconds}
+    )
+    less = min(left, timedelta(seconds=seconds))
+    async with statements(context.sessions) as connection:
+        await deeds.time_told(connection, interview, left=less, seconds=seconds, sent=sent)
 
 
 async def _release(context: Context, interview_id: uuid.UUID) -> None:
     """Settle once more, on what was done, and give the lease back."""
-    async with transaction(context.sessions) as session:
-        interview = await _locked(session, interview_id)
+    async with statements(context.sessions) as connection, connection.transaction():
+        interview = _there(await lock_row(connection, interview_id), interview_id)
         now = datetime.now(UTC)
-        derived = await settle(session, interview=interview, now=now, waits=context.waits)
+        derived = (await settle_rows(connection, [interview], now=now, waits=context.waits))[interview.id]
         is_due = derived.next_deadline_at is not None and derived.next_deadline_at <= now
-        interview.leased_until = now + STILL_DUE if is_due else None
-        interview.failures = 0
+        await deeds.released(connection, interview_id, until=now + STILL_DUE if is_due else None)
 
 
 async def _put_off(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
-    """Try again later, and ever later; the first time it is said on the timeline."""
-    async with transaction(context.sessions) as session:
-        interview = await _locked(session, interview_id)
-        await settle(session, interview=interview, now=now, waits=context.waits)
-        _pause(session, interview, why, now)
+    """Settle on what is stored, and try again later."""
+    async with statements(context.sessions) as connection, connection.transaction():
+        interview = _there(await lock_row(connection, interview_id), interview_id)
+        await settle_rows(connection, [interview], now=now, waits=context.waits)
+        await deeds.put_off(connection, interview_id, why, now=now)
     metrics.PUT_OFF.inc()
 
 
 async def _put_off_unsettled(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
     """Put off an interview that may be the very one that can't be settled."""
-    async with transaction(context.sessions) as session:
-        interview = await lock(session, interview_id)
-        if interview:
-            _pause(session, interview, why, now)
+    async with statements(context.sessions) as connection:
+        await deeds.put_off(connection, interview_id, why, now=now)
 
 
-def _pause(session: AsyncSession, interview: Interview, why: str, now: datetime) -> None:
-    if interview.failures == 0:
-        session.add(_did(interview, "put_off", {"why": why}))
-    interview.failures += 1
-    interview.leased_until = now + min(timedelta(seconds=2 ** min(interview.failures, 10)), LONGEST_PAUSE)
-
-
-async def _locked(session: AsyncSession, interview_id: uuid.UUID) -> Interview:
-    interview = await lock(session, interview_id)
+def _there(interview: Found | None, interview_id: uuid.UUID) -> Found:
     if interview is None:
         raise LookupError(f"interview {interview_id} is gone")
     return interview
-
-
-def _did(interview: Interview, name: str, detail: dict[str, object]) -> TimelineEntry:
-    return TimelineEntry.about(interview, kind="service", name=name, detail=detail)

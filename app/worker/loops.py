@@ -106,7 +106,7 @@ async def _claim(context: Context) -> uuid.UUID | None:
         return await claim(context, now=datetime.now(UTC))
     except DatabaseUnavailable as error:
         log.warning("nothing can be attended to: %r", error.__cause__)
-    except SQLAlchemyError:  # an error that got out of here would end all loops
+    except Exception:  # an error that got out of here would end all loops
         log.exception("nothing can be attended to")
         metrics.WORKER_ERRORS.inc()
     return None

@@ -8,10 +8,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app import metrics
+from app import livekit_server, metrics
 from app.lifecycle import EndReason, Outcome, Status
+from app.livekit_server import LiveKitServer
 from app.models import room_name
-from app.worker.attend import LEASE, LONGEST_PAUSE, attend, claim
+from app.worker.attend import LEASE, attend, claim
+from app.worker.deeds import LONGEST_PAUSE
+from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
 AWAY = ["down", "slow", "500", "unavailable", "unauthenticated", "nonsense"]
@@ -144,6 +147,20 @@ class TestLiveKitAway:
         row = await world.attends(interview_id)
         assert row.leased_until
         assert row.leased_until <= ago(0) + LONGEST_PAUSE
+
+    async def test_where_nobody_listens_it_is_not_tried_for_each(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(3):
+            await waits_in_vain(world)
+        async with LiveKitServer("http://127.0.0.1:1", LIVEKIT_KEY, LIVEKIT_SECRET) as world.livekit:
+            assert await world.attends_all_due() == 1
+            monkeypatch.setattr(livekit_server, "AWAY", 0)
+            assert await world.attends_all_due() == 0
+            async with asyncio.timeout(5):
+                while world.livekit.is_away:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.02)
+            assert await world.attends_all_due() == 2
 
     @pytest.mark.parametrize("fault", ["down", "nonsense"])
     async def test_after_a_day_it_is_decided_on_what_is_stored(self, world: World, fault: str) -> None:
