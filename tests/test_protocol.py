@@ -4,6 +4,8 @@ import asyncio
 import importlib
 import json
 import pkgutil
+import re
+from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -12,6 +14,7 @@ from starlette.responses import Response
 
 from app import api
 from app.api import protocol
+from app.logs import _Line
 from tests.sockets import line, serving
 
 SHORT = 0.3  # seconds
@@ -34,6 +37,7 @@ def problem(answer: bytes) -> tuple[int, str]:
     assert b"x-content-type-options: nosniff" in lines
     found = json.loads(body)
     assert found["status"] == int(head.split()[1])
+    assert re.fullmatch("[0-9a-f]{16}", found["requestId"])
     return found["status"], found["code"]
 
 
@@ -59,6 +63,48 @@ async def test_what_is_no_request_is_answered_and_closed(app: FastAPI, sent: byt
     async with serving(app) as port, line(port) as client:
         await client.say(sent)
         assert problem(await client.rest()) == (status, code)
+
+
+async def test_what_never_became_a_request_is_found_in_the_log(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    caplog.handler.setFormatter(_Line())
+    async with serving(app) as port, line(port) as client:
+        await client.say(b"no http\r\n\r\n")
+        _, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    told = f"[{json.loads(body)['requestId']}] refused before it was read: 400 request_invalid"
+    assert told in caplog.text
+
+
+class Sent(asyncio.Transport):
+    """A transport that notes what is sent at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packets: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.packets.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.packets.append(b"".join(list_of_data))
+
+    def close(self) -> None:
+        self.packets.append(b"closed")
+
+
+async def test_head_and_body_go_out_together_and_a_head_alone_does_not_wait() -> None:
+    sent = Sent()
+    transport = protocol.HeadWithBody(sent, asyncio.get_running_loop())
+    transport.write(b"head")
+    transport.write(b"body")
+    assert sent.packets == [b"headbody"]
+    transport.write(b"head of a stream")
+    await asyncio.sleep(0)
+    assert sent.packets[1:] == [b"head of a stream"]
+    transport.write(b"last words")
+    transport.close()
+    await asyncio.sleep(0)
+    assert sent.packets[2:] == [b"last words", b"closed"]
 
 
 @pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])

@@ -28,7 +28,7 @@ LARGEST_REST = 1024 * 1024  # bytes of a body that are read and dropped when the
 UNREAD_WITHIN = 30_000  # milliseconds that an answer may wait for a client that does not read
 
 
-class _HeadWithBody:
+class HeadWithBody:
     """A transport that holds what is written first in a turn of the event loop, to send it with what comes next.
 
     uvicorn writes an answer's head and its body one after the other: two packets and two system calls.
@@ -70,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self.transport = _HeadWithBody(transport, self.loop)  # type: ignore[assignment] # it has all that uvicorn calls
+        self.transport = HeadWithBody(transport, self.loop)  # type: ignore[assignment] # it has all that uvicorn calls
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux's: no timer of ours sees what the kernel can't deliver
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)
