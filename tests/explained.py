@@ -47,7 +47,7 @@ async def organization_of(engine: AsyncEngine) -> uuid.UUID:
 async def plan_of(
     engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
 ) -> tuple[str, Result]:
-    """Return EXPLAIN's lines for the first statement on a table that the work executes, and what the work gives."""
+    """Return EXPLAIN's lines for the statements on a table that the work executes, and what the work gives."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
@@ -59,6 +59,9 @@ async def plan_of(
         event.listen(connection.sync_connection, "before_cursor_execute", keep)
         result = await work(session)
         event.remove(connection.sync_connection, "before_cursor_execute", keep)
-        statement, parameters = statements[0]
-        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
-        return plan, result
+        lines = [
+            line
+            for statement, parameters in statements
+            for line in (await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars()
+        ]
+        return "\n".join(lines), result

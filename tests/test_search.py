@@ -1,6 +1,7 @@
 """q: what is typed finds what was stored, in any spelling; nothing else is found; the trigram index serves it."""
 
 import unicodedata
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from app.models import Interview
 from app.search_text import fold, parse_search, searchable
 from tests.conftest import AUTHORIZED
 from tests.explained import NOW, fill, organization_of, plan_of
-from tests.test_interviews_list import add, listed
+from tests.test_interviews_list import add, get, listed
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -170,6 +171,49 @@ async def test_a_change_of_something_else_leaves_the_search_text_alone(sessions:
         interview.job_title = str(LATIN["job_title"])
     async with sessions() as session:
         assert await session.scalar(select(Interview.search_text).where(Interview.id == key)) == "mark"
+
+
+@pytest.mark.parametrize(("near", "far"), [(1, 1), (2, 9), (7, 7), (10, 1_000), (1_000, 1_000)])
+@pytest.mark.parametrize("sort", list(Sort))
+async def test_pages_of_common_and_rare_words_are_those_of_the_list(
+    client: httpx.AsyncClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, near: int, far: int, sort: Sort
+) -> None:
+    """Wherever the walk through the list gives way to the index of words."""
+    monkeypatch.setattr("app.interviews.find.NEAR", near)
+    monkeypatch.setattr("app.interviews.find.FAR", far)
+    words = {"all": 1, "half": 2, "few": 7, "one": 29}
+    rows = [" ".join(word for word, every in words.items() if number % every == 0) for number in range(30)]
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [start + timedelta(minutes=number) for number in range(30)]
+    made = await add(
+        sessions,
+        *({"participant_name": name, "created_at": at, "updated_at": at} for name, at in zip(rows, times, strict=True)),
+    )
+    for word, every in words.items():
+        found: list[str] = []
+        cursor = None
+        while not found or cursor:
+            page = await get(client, q=word, sort=sort.value, limit=3, **({"cursor": cursor} if cursor else {}))
+            found += [row["interviewId"] for row in page["data"]]
+            cursor = page["nextCursor"]
+        wanted = made[::every]
+        assert found == (wanted[::-1] if sort.is_descending else wanted), word
+
+
+async def test_the_index_of_words_is_not_asked_for_one_that_all_have(own_engine: AsyncEngine) -> None:
+    await fill(own_engine, 20_000)
+    organization_id = await organization_of(own_engine)
+
+    async def find(session: AsyncSession) -> Page:
+        filters = Filters(q="name")
+        return await find_interviews(
+            session, organization_id=organization_id, filters=filters, sort=Sort.NEWEST, cursor=None, limit=50, now=NOW
+        )
+
+    plan, page = await plan_of(own_engine, find)
+    assert len(page.views) == 50
+    assert "ix_interviews_search_text" not in plan
+    assert "Seq Scan" not in plan
 
 
 async def test_the_search_uses_the_trigram_index(own_engine: AsyncEngine) -> None:

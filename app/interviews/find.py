@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, asc, desc, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, and_, asc, desc, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.errors import CursorInvalid
 from app.interviews.cursor import decode_row, encode_cursor
@@ -21,6 +21,7 @@ from app.search_text import Spelling, parse_search
 
 # How common a word or a status is decides which index is the right one: a plan for any of them would often be wrong.
 PLAN_EACH = text("SET LOCAL plan_cache_mode = force_custom_plan")
+NEAR, FAR = 2_000, 20_000  # interviews of a list that are passed in search of a page
 SHORT = 3  # letters: fewer have no trigram, but for those that begin a word
 
 
@@ -76,67 +77,113 @@ async def find_interviews(
     later on. Descending it may miss what changes: that moves to the front, which the walk has passed.
     """
     mark = _mark(filters, sort)
-    query = select(Interview).where(Interview.organization_id == organization_id, *conditions(filters, now=now))
+    listed = _Listed(organization_id, filters, sort, _parse_cursor(cursor, mark) if cursor else None, now)
     if filters != Filters():
         await session.execute(PLAN_EACH)
-    column, order = _column(sort), desc if sort.is_descending else asc
-    place = tuple_(column, Interview.id)
-    if cursor:
-        last = tuple_(*_parse_cursor(cursor, mark))
-        query = query.where(place < last if sort.is_descending else place > last)
-    found = (await session.scalars(query.order_by(order(column), order(Interview.id)).limit(limit + 1))).all()
+    found = await (_search if filters.q else _first)(session, listed, limit + 1)
     shown = found[:limit]
     end = shown[-1] if len(found) > limit else None
-    next_cursor = encode_cursor(getattr(end, column.key), end.id.hex, mark) if end else None
+    next_cursor = encode_cursor(getattr(end, listed.column().key), end.id.hex, mark) if end else None
     return Page(await views_of(session, interviews=shown, now=now), next_cursor)
 
 
-def conditions(filters: Filters, *, now: datetime) -> list[ColumnElement[bool]]:
-    """Return what rows have to fulfil."""
+async def _first(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
+    """Return the first interviews that fit."""
+    fitting = listed.behind_cursor().where(*conditions(listed.filters, now=listed.now))
+    return (await session.scalars(listed.ordered(fitting).limit(count))).all()
+
+
+async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
+    """Return the same for words: by a walk through the list where they are common, by their index where they are rare.
+
+    How common they are is seen on the way. Postgres' estimates were wrong by a hundred times, and its plans too: of
+    words that come together, and of digits that its sample happens to have.
+    """
+    found = await _walk(session, listed, count, NEAR)
+    if len(found) < count and len(found) * FAR >= count * NEAR:  # as many further on would do
+        found = await _walk(session, listed, count, FAR)
+    if len(found) == count:
+        return found
+    fitting = listed.behind_cursor().where(*conditions(listed.filters, now=listed.now))
+    every = aliased(Interview, fitting.offset(0).subquery())  # planned for all of them, not for the first of the order
+    return (await session.scalars(listed.ordered(select(every), of=every).limit(count))).all()
+
+
+async def _walk(session: AsyncSession, listed: "_Listed", count: int, far: int) -> Sequence[Interview]:
+    """Return the first interviews that fit, of the next `far` in the list."""
+    passed = aliased(Interview, listed.ordered(listed.behind_cursor()).limit(far).subquery())
+    fitting = select(passed).where(*conditions(listed.filters, now=listed.now, of=passed))
+    return (await session.scalars(listed.ordered(fitting, of=passed).limit(count))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A list, and the place in it behind which a page begins."""
+
+    organization_id: uuid.UUID
+    filters: Filters
+    sort: Sort
+    last: tuple[datetime, uuid.UUID] | None
+    now: datetime
+
+    def column(self) -> InstrumentedAttribute[datetime]:
+        return Interview.created_at if self.sort in (Sort.OLDEST, Sort.NEWEST) else Interview.updated_at
+
+    def behind_cursor(self) -> Select[Interview]:
+        """Return all of the organization's interviews behind the place."""
+        query = select(Interview).where(Interview.organization_id == self.organization_id)
+        if self.last:
+            place, last = tuple_(self.column(), Interview.id), tuple_(*self.last)
+            query = query.where(place < last if self.sort.is_descending else place > last)
+        return query
+
+    def ordered(self, query: Select[Interview], *, of: type[Interview] = Interview) -> Select[Interview]:
+        order = desc if self.sort.is_descending else asc
+        return query.order_by(order(getattr(of, self.column().key)), order(of.id))
+
+
+def conditions(filters: Filters, *, now: datetime, of: type[Interview] = Interview) -> list[ColumnElement[bool]]:
+    """Return what rows have to fulfil: those of the table, or of an alias."""
     equal = {
-        Interview.job_post_id: filters.job_post_id,
-        Interview.application_id: filters.application_id,
-        Interview.candidate_id: filters.candidate_id,
+        of.job_post_id: filters.job_post_id,
+        of.application_id: filters.application_id,
+        of.candidate_id: filters.candidate_id,
     }
     found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
     if filters.statuses:
-        found.append(or_(*(has_status(status, now=now) for status in sorted(filters.statuses))))
+        found.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
     if filters.updated_since:
-        found.append(Interview.updated_at >= filters.updated_since)
+        found.append(of.updated_at >= filters.updated_since)
     if filters.opens_before:
-        found.append(Interview.opens_at < filters.opens_before)
+        found.append(of.opens_at < filters.opens_before)
     if filters.opens_after:
-        found.append(Interview.opens_at >= filters.opens_after)
-    return found + [or_(*map(_contains, spellings)) for spellings in parse_search(filters.q)]
+        found.append(of.opens_at >= filters.opens_after)
+    return found + [or_(*(_contains(each, of) for each in spellings)) for spellings in parse_search(filters.q)]
 
 
-def has_status(status: ShownStatus, *, now: datetime) -> ColumnElement[bool]:
+def has_status(status: ShownStatus, *, now: datetime, of: type[Interview] = Interview) -> ColumnElement[bool]:
     """Return the condition for a status as it is shown."""
-    not_open_yet = and_(Interview.opens_at.is_not(None), Interview.opens_at > now)
+    not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
     if status is ShownStatus.SCHEDULED:
-        return and_(Interview.status == Status.READY_TO_JOIN, not_open_yet)
+        return and_(of.status == Status.READY_TO_JOIN, not_open_yet)
     if status is ShownStatus.READY_TO_JOIN:
-        return and_(Interview.status == Status.READY_TO_JOIN, ~not_open_yet)
-    return Interview.status == Status(status)
+        return and_(of.status == Status.READY_TO_JOIN, ~not_open_yet)
+    return of.status == Status(status)
 
 
-def _column(sort: Sort) -> InstrumentedAttribute[datetime]:
-    return Interview.created_at if sort in (Sort.OLDEST, Sort.NEWEST) else Interview.updated_at
+def _contains(spelling: Spelling, of: type[Interview]) -> ColumnElement[bool]:
+    return and_(*(_has(word, of) for word in spelling))
 
 
-def _contains(spelling: Spelling) -> ColumnElement[bool]:
-    return and_(*map(_has, spelling))
-
-
-def _has(word: str) -> ColumnElement[bool]:
+def _has(word: str, of: type[Interview]) -> ColumnElement[bool]:
     """Return the condition for a word that is part of another; one or two letters have to begin it.
 
     Digits do not: any two are in so many phone numbers that a page of them is found at once.
     """
     if len(word) >= SHORT or word.isdecimal():
-        return Interview.search_text.contains(word, autoescape=True)
-    inside = (Interview.search_text.contains(before + word, autoescape=True) for before in (" ", "\n"))
-    return or_(Interview.search_text.startswith(word, autoescape=True), *inside)
+        return of.search_text.contains(word, autoescape=True)
+    inside = (of.search_text.contains(before + word, autoescape=True) for before in (" ", "\n"))
+    return or_(of.search_text.startswith(word, autoescape=True), *inside)
 
 
 def _mark(filters: Filters, sort: Sort) -> str:
