@@ -196,10 +196,14 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
 
 @asynccontextmanager
-async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection on which each statement is a transaction of its own. Raises DatabaseUnavailable.
+async def statements(
+    sessions: async_sessionmaker[AsyncSession], *, as_one: bool = False
+) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection on which each statement is a transaction of its own; `as_one`: all of them are one.
 
-    Through a pooler they share one: it could run a statement's two messages on two connections.
+    Through a pooler they always are: it could run a statement's two messages on two connections. If it is cancelled its
+    connection is given up: nobody knows what it was about to do, and to ask could take for ever. Raises
+    DatabaseUnavailable.
     """
     bound: AsyncEngine | AsyncConnection = sessions.kw["bind"]
     with _telling_of_outages():
@@ -207,8 +211,31 @@ async def statements(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterato
         async with bound.connect() if isinstance(bound, AsyncEngine) else nullcontext(bound) as lent:
             connection: asyncpg.Connection = (await lent.get_raw_connection()).driver_connection
             is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
-            async with connection.transaction() if is_pooled else nullcontext():
-                yield connection
+            try:
+                async with _as_one(connection) if as_one or is_pooled else nullcontext():
+                    yield connection
+            except Exception:
+                raise
+            except BaseException:
+                connection.terminate()
+                raise
+
+
+@asynccontextmanager
+async def _as_one(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Run a transaction. asyncpg's own context asks the server to roll back what was cancelled, and waits for it."""
+    whole = connection.transaction()
+    try:
+        await whole.start()
+    except Exception:
+        connection.terminate()  # asyncpg takes it for begun
+        raise
+    try:
+        yield
+    except Exception:
+        await whole.rollback()
+        raise
+    await whole.commit()
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:

@@ -87,13 +87,13 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
     slots = asyncio.Semaphore(ALONE_AT_ONCE)
 
     async def alone(event: RoomEvent) -> Recorded:
-        async with slots, statements(sessions) as connection, connection.transaction():
+        async with slots, statements(sessions, as_one=True) as connection:
             return await record_one(connection, event, waits=waits)
 
     async def together(events: Sequence[RoomEvent]) -> Sequence[Recorded | Alone[Recorded]]:
         recorded: Sequence[Recorded | None] = [None] * len(events)
         try:
-            async with statements(sessions) as connection, connection.transaction():
+            async with statements(sessions, as_one=True) as connection:
                 recorded = await record_many(connection, events, waits=waits)
         except Exception as error:
             if len(events) == 1 or not is_of_one(error):

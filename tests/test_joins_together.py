@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -57,3 +58,36 @@ async def test_of_many_guesses_at_one_interview_one_has_a_connection(own_engine:
             assert await waiting(own_engine) == 1
             await busy.commit()
         assert len(await asyncio.gather(*guesses)) == len(guesses)
+
+
+async def test_guesses_at_one_interview_take_turns_and_none_is_joined_alone(
+    own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone each would cost a transaction of its own: an attacker costs us a turn of his candidate's, and no more."""
+
+    async def alone(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("app.interviews.join._join_alone", alone)
+    async with behind(create_sessionmaker(own_engine), "phone") as stage:
+        guessed = await stage.new()
+        tickets = await asyncio.gather(*(asking(stage, guessed, RIGHT) for _ in range(10)))
+        assert {str(each.seat.id) for each in tickets} == {guessed["interviewId"]}
+
+
+async def test_however_many_interviews_are_held_two_connections_wait(own_engine: AsyncEngine) -> None:
+    async with behind(create_sessionmaker(own_engine), "open") as stage:
+        free, *held = [await stage.new() for _ in range(POOL_SIZE + 5)]
+        async with own_engine.begin() as other:
+            await other.execute(
+                text("SELECT FROM interviews WHERE id <> :id FOR UPDATE"), {"id": UUID(free["interviewId"])}
+            )
+            waiters = [asking(stage, each) for each in held]
+
+            async def two_wait() -> bool:
+                return await waiting(own_engine) == 2
+
+            await eventually(two_wait)
+            assert str((await asking(stage, free)).seat.id) == free["interviewId"]
+            assert await waiting(own_engine) == 2
+        assert len(await asyncio.gather(*waiters)) == len(held)

@@ -15,7 +15,7 @@ from app import events
 from app.interviews import timeline
 from app.interviews.timeline import CALLS, DEEDS, EVENTS, RULES, Entry
 from app.lifecycle import EndReason, Status, causes
-from app.worker import attend
+from app.worker import deeds
 from tests.conftest import AUTHORIZED
 from tests.stage import AGENT, RealTime, Stage
 
@@ -177,6 +177,7 @@ def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str
 
 
 def test_the_worker_writes_nothing_that_has_no_words() -> None:
-    written = set(re.findall(r'_did\(\w+, "([a-z_]+)"', inspect.getsource(attend)))
-    assert written <= set(DEEDS)
+    written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(deeds))
+    assert len(written) == 4
+    assert set(written) <= set(DEEDS)
     assert set(timeline.EVENTS) >= events.RECORDED

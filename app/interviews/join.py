@@ -7,7 +7,6 @@ alone: the same, with the locks in hand.
 
 import uuid
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -139,10 +138,8 @@ def _turn(ask: Ask) -> uuid.UUID | None:
 async def _join_together(
     sessions: async_sessionmaker[AsyncSession], terms: Terms, one_by_one: Gather[HeldUp, Ticket], asks: Sequence[Ask]
 ) -> list[Ticket | Exception | Alone[Ticket]]:
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(statements(sessions))
-        if terms.by_phone and any(ask.knock.phone_number for ask in asks):  # a lock is to hold until the answer
-            await stack.enter_async_context(connection.transaction())
+    has_locks = bool(terms.by_phone) and any(ask.knock.phone_number for ask in asks)  # that hold until the answer
+    async with statements(sessions, as_one=has_locks) as connection:
         outcomes = await _join(connection, asks, terms, is_durable=False)
     return [
         Alone(partial(one_by_one, HeldUp(ask, outcome))) if isinstance(outcome, Wait) else outcome

@@ -151,7 +151,7 @@ async def _tell(context: Context, interview: InterviewRow, left: timedelta) -> N
 
 async def _release(context: Context, interview_id: uuid.UUID) -> None:
     """Settle once more, on what was done, and give the lease back."""
-    async with statements(context.sessions) as connection, connection.transaction():
+    async with statements(context.sessions, as_one=True) as connection:
         interview = _there(await lock_row(connection, interview_id), interview_id)
         now = datetime.now(UTC)
         derived = (await settle_rows(connection, [interview], now=now, waits=context.waits))[interview.id]
@@ -161,7 +161,7 @@ async def _release(context: Context, interview_id: uuid.UUID) -> None:
 
 async def _put_off(context: Context, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
     """Settle on what is stored, and try again later."""
-    async with statements(context.sessions) as connection, connection.transaction():
+    async with statements(context.sessions, as_one=True) as connection:
         interview = _there(await lock_row(connection, interview_id), interview_id)
         await settle_rows(connection, [interview], now=now, waits=context.waits)
         await deeds.put_off(connection, interview_id, why, now=now)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
 from app.db import is_of_one, transaction
@@ -183,7 +182,7 @@ def _holding_up_nobody(words: str, interview_id: uuid.UUID) -> Iterator[None]:
     """Log what is wrong with this row: those behind it have their turn too. An outage is raised."""
     try:
         yield
-    except (DatabaseUnavailable, SQLAlchemyError) as error:
+    except Exception as error:
         if not is_of_one(error):
             raise
         log.exception(words, interview_id)

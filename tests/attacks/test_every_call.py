@@ -161,11 +161,13 @@ async def fill(owner: Owner) -> Ids:
 
 
 def asked_for(operation: Operation) -> list[dict[str, str]]:
-    """Return nothing, and each value of each parameter of which the document names all."""
+    """Return nothing, each value of each parameter of which the document names all, and since long ago."""
     found: list[dict[str, str]] = [{}]
     for each in operation.parameters("query"):
         schema = operation.schema(each["schema"])
         values = [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])]
+        if schema.get("format") == "date-time" and each["name"].endswith("Since"):
+            values.append("2001-01-01T00:00:00Z")
         found += [{each["name"]: value} for value in values]
     return found
 

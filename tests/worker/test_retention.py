@@ -120,6 +120,22 @@ async def test_one_that_can_not_be_erased_does_not_keep_the_others(
     assert await erased(world) == {good}
 
 
+async def test_nor_does_one_of_which_nobody_can_be_told(world: World) -> None:
+    """That statement is asyncpg's own, and so is its error."""
+    bad, good = await over(world, days=32), await over(world, days=31)
+    async with world.sessions.begin() as session:
+        refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$"
+        await session.execute(text(refuse))
+        await session.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON changes FOR EACH ROW "
+                f"WHEN (NEW.interview_id = '{bad}') EXECUTE FUNCTION refuse()"
+            )
+        )
+    await EraseOverdue()(keeping(world, 30))
+    assert await erased(world) == {good}
+
+
 async def test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,13 @@ TENANTS = (
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
+        "so are the counts that are kept",
+        "app/interviews/summary.py",
+        "part = query.where(of.organization_id == asked.organization_id)",
+        "part = query.where(of.organization_id.is_not(None))",
+        (f"{READ}[summarizeInterviews]",),
+    ),
+    Defence(
         "changes are told to their organization",
         "app/interviews/feed.py",
         "select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)",

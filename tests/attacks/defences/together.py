@@ -21,18 +21,35 @@ TOGETHER = (
         ("tests/test_patch.py::TestCandidateAndJoin::test_a_join_waits_for_an_edit_and_names_the_new_candidate",),
     ),
     Defence(
-        "of many guesses at once one has a connection",
+        "guesses at one interview take turns",
         "app/interviews/join.py",
         "return ask.interview_id if ask.knock.phone_number and not ask.knock.invite else None",
         "return None",
-        (f"{JOINS}::test_of_many_guesses_at_one_interview_one_has_a_connection",),
+        (f"{JOINS}::test_guesses_at_one_interview_take_turns_and_none_is_joined_alone",),
     ),
     Defence(
         "who waits for a lock leaves connections to the others",
         "app/interviews/join.py",
         "most=1, at_once=ALONE_AT_ONCE",
         "most=1, at_once=64",
+        (f"{JOINS}::test_however_many_interviews_are_held_two_connections_wait",),
+    ),
+    Defence(
+        "of those who wait for one interview one has a connection",
+        "app/interviews/join.py",
+        "apart=lambda held: held.ask.interview_id",
+        "apart=lambda held: None",
         ("tests/test_join_limits.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",),
+    ),
+    Defence(
+        "what is given up gives its connection up",
+        "app/db.py",
+        "            except BaseException:\n                connection.terminate()\n",
+        "            except BaseException:\n",
+        (
+            "tests/test_stalls.py::test_what_is_answered_after_a_stall_is_committed[as_one]",
+            "tests/test_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
+        ),
     ),
     Defence(
         "those of one interview keep their order",

@@ -1,0 +1,99 @@
+"""A network to Postgres that stops: a run is given up, and its connection with it, in whatever state that was."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app import gather
+from app.db import create_engine, create_sessionmaker, driver_connection, statements, transaction
+from app.errors import DatabaseUnavailable
+from app.gather import Gather
+from tests.stalling import Network, network_to
+
+Sessions = async_sessionmaker[AsyncSession]
+Ask = Callable[[int], Awaitable[int]]
+INSERT = "INSERT INTO kept VALUES ($1)"
+
+
+async def each_for_itself(sessions: Sessions, number: int) -> None:
+    async with statements(sessions) as connection:
+        await connection.execute(INSERT, number)
+
+
+async def as_one(sessions: Sessions, number: int) -> None:
+    async with statements(sessions, as_one=True) as connection:
+        await connection.execute(INSERT, number)
+
+
+async def beside_a_session(sessions: Sessions, number: int) -> None:
+    async with transaction(sessions) as session:
+        await session.execute(text("SELECT 1"))  # so it has begun
+        await (await driver_connection(session)).execute(INSERT, number)
+
+
+WAYS = [each_for_itself, as_one, beside_a_session]
+
+
+@asynccontextmanager
+async def gathered(network: Network, way: Callable[[Sessions, int], Awaitable[None]]) -> AsyncIterator[Ask]:
+    """Yield what inserts a number, in a run after the other on the pool's one connection."""
+    engine = create_engine(network.url, pool_size=1)
+    sessions = create_sessionmaker(engine)
+
+    async def run(numbers: Sequence[int]) -> Sequence[int]:
+        await way(sessions, numbers[0])
+        return numbers
+
+    try:
+        yield Gather(run, most=1, at_once=1)
+    finally:
+        await engine.dispose()
+
+
+@pytest.fixture
+async def database(own_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    connection = await asyncpg.connect(own_database)
+    await connection.execute("CREATE TABLE kept (number int)")
+    await connection.close()
+    monkeypatch.setattr(gather, "LONGEST", 0.5)
+    return own_database
+
+
+async def kept(url: str) -> set[int]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {row["number"] for row in await connection.fetch("SELECT number FROM kept")}
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_answered_after_a_stall_is_committed(
+    database: str, way: Callable[[Sessions, int], Awaitable[None]]
+) -> None:
+    async with network_to(database) as network, gathered(network, way) as ask:
+        assert await ask(1) == 1
+        network.stop()
+        with pytest.raises(DatabaseUnavailable):
+            await ask(2)
+        network.go_on()
+        assert [await ask(3), await ask(4)] == [3, 4]
+        assert {1, 3, 4} <= await kept(database)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_connection_that_is_swallowed_is_given_up_once(
+    database: str, way: Callable[[Sessions, int], Awaitable[None]]
+) -> None:
+    async with asyncio.timeout(20), network_to(database) as network, gathered(network, way) as ask:
+        assert await ask(1) == 1
+        network.stop()
+        with pytest.raises(DatabaseUnavailable):
+            await ask(2)
+        assert [await ask(3), await ask(4)] == [3, 4]
+        assert await kept(database) == {1, 3, 4}
