@@ -21,7 +21,9 @@ from app.main import create_app
 from app.models import Interview, JoinRequest
 from tests import webhooks
 from tests.conftest import AUTHORIZED, client_of
+from tests.e2e.conditions import eventually
 from tests.stage import Stage
+from tests.test_joins_together import waiting
 
 NEW = {
     "candidateId": "c",
@@ -143,8 +145,13 @@ async def test_many_joins_that_wait_for_one_interview_leave_connections_to_the_o
                 text("SELECT 1 FROM interviews WHERE id = CAST(:id AS uuid) FOR NO KEY UPDATE"),
                 {"id": held["interviewId"]},
             )
-            waiting = [asyncio.create_task(stage.join(held)) for _ in range(20)]
+            asked = [asyncio.create_task(stage.join(held)) for _ in range(20)]
+
+            async def one_waits() -> bool:
+                return await waiting(own_engine) == 1
+
+            await eventually(one_waits)
             assert (await stage.join(over)).status_code == 409  # settled, beside those who wait
             assert (await stage.join(free)).status_code == 200
-            assert not any(each.done() for each in waiting)
-        assert [(await each).status_code for each in waiting] == [409] * 20
+            assert not any(each.done() for each in asked)
+        assert [(await each).status_code for each in asked] == [409] * 20
