@@ -80,7 +80,8 @@ async def find_interviews(
     listed = _Listed(organization_id, filters, sort, _parse_cursor(cursor, mark) if cursor else None, now)
     if filters != Filters():
         await session.execute(PLAN_EACH)
-    found = await (_search if filters.q else _first)(session, listed, limit + 1)
+    is_hard_to_tell = filters.q or ShownStatus.SCHEDULED in filters.statuses
+    found = await (_search if is_hard_to_tell else _first)(session, listed, limit + 1)
     shown = found[:limit]
     end = shown[-1] if len(found) > limit else None
     next_cursor = encode_cursor(getattr(end, listed.column().key), end.id.hex, mark) if end else None
@@ -94,10 +95,10 @@ async def _first(session: AsyncSession, listed: "_Listed", count: int) -> Sequen
 
 
 async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
-    """Return the same for words: by a walk through the list where they are common, by their index where they are rare.
+    """Return the same: by a walk through the list where many fit, by another index where few do.
 
-    How common they are is seen on the way. Postgres' estimates were wrong by a hundred times, and its plans too: of
-    words that come together, and of digits that its sample happens to have.
+    How many do is seen on the way. Postgres' estimates were wrong by a hundred times, and so its plans: of words that
+    come together, of digits that its sample happens to have, of what is READY_TO_JOIN and opens later.
     """
     found = await _walk(session, listed, count, NEAR)
     if len(found) < count and len(found) * FAR >= count * NEAR:  # as many further on would do

@@ -187,7 +187,7 @@ async def test_webhooks_tell_of_a_visit_in_order(equipment: Equipment, room: str
     await eventually(lambda: ("participant_joined", "candidate") in equipment.seen(room))
     await candidate.leave()
 
-    await eventually(lambda: ("room_finished", "") in equipment.seen(room))
+    await eventually(lambda: ("room_finished", "") in equipment.seen(room), within=60)
     assert equipment.seen(room) == [
         ("room_started", ""),
         ("participant_joined", "candidate"),
