@@ -25,6 +25,7 @@ from app.worker.context import Context
 from app.worker.loops import Periodic, sweep, work
 from app.worker.running import work_alone
 from tests.conftest import make_settings
+from tests.e2e.conditions import eventually
 from tests.worker.world import World, ago
 
 
@@ -86,11 +87,13 @@ async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypa
 
     monkeypatch.setattr(loops, "reconcile", noted)
     async with at_work(world.context, world.context):
-        await asyncio.sleep(0.5)
+        await eventually(lambda: runs)
+        await asyncio.sleep(0.3)
     assert runs == ["reconcile"]
     async with world.sessions.begin() as session:
         await session.execute(text("UPDATE ticks SET last_run = last_run - interval '30 seconds'"))
     async with at_work(world.context, world.context):
+        await eventually(lambda: len(runs) == 2)
         await asyncio.sleep(0.3)
     assert runs == ["reconcile"] * 2
 
