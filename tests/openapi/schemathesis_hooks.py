@@ -16,6 +16,7 @@ from tests.conftest import API_KEY
 # Rules that no JSON schema can state. A request that keeps to its schema may be refused for them, and for no other.
 CODES = {
     "cursor_invalid",  # a cursor is what the page before gave
+    "interview_erased",  # by a call before
     "token_too_large",  # of all texts together
     "token_field_not_allowed",  # depends on the interview
     "precondition_failed",  # depends on what the interview's ETag is
