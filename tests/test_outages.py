@@ -84,8 +84,11 @@ async def database_of(engine: AsyncEngine) -> str:
 def end(process: int) -> None:
     """End a backend, and wait until it is gone, while the event loop stands still and hears nothing of it."""
     os.kill(process, signal.SIGTERM)
-    while Path(f"/proc/{process}").exists():
+    for _ in range(3_000):
+        if not Path(f"/proc/{process}").exists():
+            return
         time.sleep(0.01)
+    raise AssertionError(f"process {process} does not end")
 
 
 @pytest.mark.parametrize(("unasked", "status"), [(0.0, 200), (3600.0, 503)])
