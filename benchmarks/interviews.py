@@ -75,9 +75,8 @@ def drop_database(server: Server, name: str) -> None:
 def add_interviews(url: str, count: int) -> list[Candidate]:
     """Make that many interviews, in the peers' table and in ours, and return who may join them."""
     rows = fetch(url, (SQL / "interviews.sql").read_text(), count)
-    run(
-        url, "VACUUM ANALYZE interviews, bench_interview"
-    )  # a table found empty would be planned for as if it stayed so
+    # not all tables: one that is found empty would be planned for as if it stayed so
+    run(url, "VACUUM ANALYZE interviews, bench_interview")
     return [Candidate(row["id"], row["candidate_id"], row["phone_number"]) for row in rows]
 
 

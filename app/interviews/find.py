@@ -90,8 +90,7 @@ async def find_interviews(
 
 async def _first(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
     """Return the first interviews that fit."""
-    fitting = listed.behind_cursor().where(*conditions(listed.filters, now=listed.now))
-    return (await session.scalars(listed.ordered(fitting).limit(count))).all()
+    return (await session.scalars(listed.ordered(listed.fitting()).limit(count))).all()
 
 
 async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
@@ -105,8 +104,8 @@ async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Seque
         found = await _walk(session, listed, count, FAR)
     if len(found) == count:
         return found
-    fitting = listed.behind_cursor().where(*conditions(listed.filters, now=listed.now))
-    every = aliased(Interview, fitting.offset(0).subquery())  # planned for all of them, not for the first of the order
+    # OFFSET 0: planned for all of them, not for the first of the order
+    every = aliased(Interview, listed.fitting().offset(0).subquery())
     return (await session.scalars(listed.ordered(select(every), of=every).limit(count))).all()
 
 
@@ -137,6 +136,10 @@ class _Listed:
             place, last = tuple_(self.column(), Interview.id), tuple_(*self.last)
             query = query.where(place < last if self.sort.is_descending else place > last)
         return query
+
+    def fitting(self) -> Select[Interview]:
+        """Return those behind the place that fit."""
+        return self.behind_cursor().where(*conditions(self.filters, now=self.now))
 
     def ordered(self, query: Select[Interview], *, of: type[Interview] = Interview) -> Select[Interview]:
         order = desc if self.sort.is_descending else asc
