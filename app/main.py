@@ -30,10 +30,9 @@ from app.api import (
     webhooks,
 )
 from app.api.cors import Cors
+from app.api.edge import ONE_YEAR, SECURE, Edge, words_of
 from app.api.plain import PlainRoute, PlainRoutes
-from app.api.rate_limits import HEADERS, RateLimiting
-from app.api.request_log import RequestLog, words_of
-from app.api.secure_headers import SecureHeaders
+from app.api.rate_limits import HEADERS
 from app.config import Settings
 from app.deployment import signer_of, waits_of
 from app.events import gathering
@@ -123,9 +122,13 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     """Return the app within our own layers, which are all that the hottest calls run through."""
     plain = [route for router in ROUTERS for route in router.routes if isinstance(route, PlainRoute)]
     app = PlainRoutes(app, routes=plain)
-    app = RateLimiting(app, by_address=limits.address)
-    app = RequestLog(app, words=frozenset().union(*map(words_of, ROUTERS)))
-    app = Cors(  # around the log: a page may read an unexpected error's requestId too
+    app = Edge(
+        app,
+        secure=(*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE,
+        by_address=limits.address,
+        words=frozenset().union(*map(words_of, ROUTERS)),
+    )
+    return Cors(  # around the edge: a page may read an unexpected error's requestId too
         app,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
@@ -133,7 +136,6 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
     )
-    return SecureHeaders(app, https_only=settings.environment == "production")
 
 
 def terms_of(settings: Settings) -> Terms:

@@ -6,6 +6,8 @@ import unicodedata
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
+_BETWEEN = dict.fromkeys(code for code in range(128) if not chr(code).isdecimal())  # in ASCII, what is no digit
+
 
 def parse_international(written: str) -> PhoneNumber | None:
     """Return the number that is written with its country code, the + or 00 before it or not; None if it is none."""
@@ -32,6 +34,8 @@ def _international(written: str) -> str:
 
 def _digits(written: str) -> str:
     """Return the decimal digits, of any script, as ASCII's; what stands between them is left out."""
+    if written.isascii():
+        return written.translate(_BETWEEN)  # a tenth of the time
     return "".join(str(unicodedata.decimal(letter)) for letter in written if letter.isdecimal())
 
 

@@ -121,10 +121,10 @@ async def test_an_answer_that_breaks_off_is_raised_to_the_server(
 
 
 async def test_the_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "app.api.request_log")
+    caplog.set_level(logging.INFO, "app.api.edge")
     await client.get("/interviews", params={"cursor": "secret"}, headers=AUTHORIZED)
     await client.get("/no%0Awhere%1b[31m")
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.request_log"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.edge"]
     assert lines[0].startswith("GET /interviews 422 ")
     assert lines[0].endswith(" ms")
     assert lines[1].startswith("GET /... 404 ")

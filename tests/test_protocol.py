@@ -3,14 +3,18 @@
 import asyncio
 import importlib
 import json
+import logging
 import pkgutil
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import Response
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app import api
 from app.api import protocol
@@ -92,19 +96,81 @@ class Sent(asyncio.Transport):
         self.packets.append(b"closed")
 
 
-async def test_head_and_body_go_out_together_and_a_head_alone_does_not_wait() -> None:
+def cycle_on(sent: Sent, *, method: str = "GET", keep_alive: bool = True) -> RequestResponseCycle:
+    return RequestResponseCycle(
+        scope=cast(HTTPScope, {"type": "http", "method": method}),
+        transport=sent,
+        flow=FlowControl(sent),
+        logger=logging.getLogger(),
+        access_logger=logging.getLogger(),
+        access_log=False,
+        default_headers=[(b"date", b"today")],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=lambda: None,
+    )
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> Any:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body(of: bytes, **more: bool) -> Any:
+    return {"type": "http.response.body", "body": of, **more}
+
+
+LENGTH = (b"content-length", b"4")
+
+
+@pytest.mark.parametrize(
+    ("packets", "asked", "said"),
+    [
+        (1, {}, [start(LENGTH, (b"x-a", b"b"), status=404), body(b"body")]),
+        (1, {}, [start((b"content-length", b"0")), body(b"")]),
+        (1, {"method": "HEAD"}, [start(LENGTH), body(b"body")]),
+        (3, {"keep_alive": False}, [start(LENGTH), body(b"body")]),
+        (3, {}, [start(LENGTH), body(b"bo", more_body=True), body(b"dy")]),
+        (3, {}, [start((b"content-type", b"text/event-stream")), body(b"a", more_body=True), body(b"")]),
+        (2, {}, [start(status=304), body(b"")]),
+    ],
+    ids=["whole", "empty", "head", "last of the connection", "in pieces", "stream", "no body"],
+)
+async def test_an_answer_is_what_uvicorn_sends_and_whole_if_it_can_be(
+    packets: int, asked: dict[str, Any], said: list[Any]
+) -> None:
+    ours, theirs = Sent(), Sent()
+    whole = protocol.InOnePiece(cast(Any, None), mine := cycle_on(ours, **asked))
+    plain = cycle_on(theirs, **asked)
+    for message in said:
+        await whole.send(message)
+        await plain.send(message)
+    assert b"".join(ours.packets) == b"".join(theirs.packets)
+    assert len(ours.packets) == packets
+    assert mine.response_complete
+
+
+async def test_the_head_of_a_stream_does_not_wait() -> None:
     sent = Sent()
-    transport = protocol.HeadWithBody(sent, asyncio.get_running_loop())
-    transport.write(b"head")
-    transport.write(b"body")
-    assert sent.packets == [b"headbody"]
-    transport.write(b"head of a stream")
-    await asyncio.sleep(0)
-    assert sent.packets[1:] == [b"head of a stream"]
-    transport.write(b"last words")
-    transport.close()
-    await asyncio.sleep(0)
-    assert sent.packets[2:] == [b"last words", b"closed"]
+    await protocol.InOnePiece(cast(Any, None), cycle_on(sent)).send(start((b"content-type", b"text/event-stream")))
+    assert sent.packets
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent_body"),
+    [
+        ([LENGTH, (b"x-a", b"a\r\nset-cookie: a=b")], b"body"),
+        ([LENGTH, (b"x-a", b"a\nb")], b"body"),
+        ([LENGTH, (b"x-a", b"a\0")], b"body"),
+        ([LENGTH], b"longer"),
+        ([LENGTH], b"a"),
+    ],
+)
+async def test_what_would_be_another_answer_is_refused(headers: list[tuple[bytes, bytes]], sent_body: bytes) -> None:
+    whole = protocol.InOnePiece(cast(Any, None), cycle_on(Sent()))
+    await whole.send(start(*headers))
+    with pytest.raises(RuntimeError):
+        await whole.send(body(sent_body))
 
 
 @pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])

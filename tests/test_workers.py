@@ -42,7 +42,7 @@ def started(service: Service) -> list[int]:
 
 def answering(service: Service) -> set[int]:
     """Return the process ids of those that have answered a request."""
-    return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.request_log", service.output)}
+    return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.edge", service.output)}
 
 
 def join(service: Service) -> None:

@@ -1,9 +1,12 @@
 """Which pages may read the answers: Starlette's CORS, for calls that come from a page."""
 
+from fastapi import Response
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from app.api.headers import header_of
+from app.api.edge import SECURE
+from app.api.headers import header_of, with_missing
 
 
 class Cors(CORSMiddleware):
@@ -14,3 +17,9 @@ class Cors(CORSMiddleware):
             await self.app(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return what a browser asks before the call: it never gets to the edge."""
+        response = super().preflight_response(request_headers)
+        response.raw_headers = with_missing(response.raw_headers, SECURE)
+        return response

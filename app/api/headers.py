@@ -1,15 +1,14 @@
 """Headers as ASGI has them: pairs of bytes, names in lower case. Looked through as they are, for the hottest calls."""
 
-from collections.abc import Iterable
-
-from starlette.types import Scope
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 Header = tuple[bytes, bytes]
 
 
-def header_of(scope: Scope, name: bytes) -> bytes | None:
-    """Return the first header of that name which the caller sent."""
-    for key, value in scope["headers"]:
+def header_of(said: Mapping[str, Any], name: bytes) -> bytes | None:
+    """Return the first header of that name: of a request's scope, or of a message that begins an answer."""
+    for key, value in said["headers"]:
         if key == name:
             found: bytes = value
             return found

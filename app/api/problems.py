@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.request_log, which logs it
+    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.edge, which logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:

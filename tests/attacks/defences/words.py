@@ -30,15 +30,15 @@ WORDS = (
     ),
     Defence(
         "a request's id is plain",
-        "app/api/request_log.py",
+        "app/api/edge.py",
         "return given.decode() if given and GIVEN_ID.fullmatch(given) else new_request_id()",
         'return given.decode("latin-1") if given else new_request_id()',
         ("tests/test_problems.py::test_an_odd_request_id_is_replaced",),
     ),
     Defence(
         "nobody writes lines into the log",
-        "app/api/request_log.py",
-        'return "/".join(part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/"))',
+        "app/api/edge.py",
+        'return "/".join([part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/")])',
         "return path",
         ("tests/test_problems.py::test_the_access_log",),
     ),
@@ -64,9 +64,9 @@ WORDS = (
     ),
     Defence(
         "every answer tells browsers to run, frame and keep nothing",
-        "app/api/secure_headers.py",
-        'with_missing(message["headers"], self.headers)',
-        'with_missing(message["headers"], ())',
+        "app/api/edge.py",
+        "with_missing(headers, self._secure)",
+        "with_missing(headers, ())",
         ("tests/test_secure_headers.py::test_every_answer_is_secure",),
     ),
 )
