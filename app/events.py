@@ -1,6 +1,5 @@
 """Records LiveKit's webhooks as facts about their interviews, and settles those: many of them in one transaction."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,10 +36,8 @@ RECORDED = {
 WITHOUT_EVIDENCE = {"track_published", "track_unpublished"}  # several a conversation, and they move nothing
 
 LONGEST_OUTCOME = 64  # characters of it that the timeline keeps: anybody may set attributes who may set metadata
-
 WHOLE_SECOND = timedelta(seconds=1)  # LiveKit stamps a webhook with whole seconds, so a leave was at its end or before
 NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed out only then
-
 
 MOST = 64  # events in one transaction
 ALONE_AT_ONCE = 2  # events that wait for a lock: each holds a connection
@@ -84,11 +81,11 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
     An event whose interview somebody else has locked leaves the transaction, and waits for the lock in one of its own;
     so does each event of a transaction that failed, because it may be one event's fault.
     """
-    slots = asyncio.Semaphore(ALONE_AT_ONCE)
 
-    async def alone(event: RoomEvent) -> Recorded:
-        async with slots, statements(sessions, as_one=True) as connection:
-            return await record_one(connection, event, waits=waits)
+    async def alone(one: Sequence[RoomEvent]) -> Sequence[Recorded]:
+        (event,) = one
+        async with statements(sessions, as_one=True) as connection:
+            return [await record_one(connection, event, waits=waits)]
 
     async def together(events: Sequence[RoomEvent]) -> Sequence[Recorded | Alone[Recorded]]:
         recorded: Sequence[Recorded | None] = [None] * len(events)
@@ -100,8 +97,9 @@ def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded
                 raise
             log.warning("%d webhooks are recorded one by one, because together they failed", len(events), exc_info=True)
             recorded = [None] * len(events)
-        return [each or Alone(partial(alone, event)) for each, event in zip(recorded, events, strict=True)]
+        return [each or Alone(partial(one_by_one, event)) for each, event in zip(recorded, events, strict=True)]
 
+    one_by_one = Gather(alone, most=1, at_once=ALONE_AT_ONCE)
     return Gather(together, most=MOST, at_once=1, apart=lambda about: about.room.interview_id)
 
 
