@@ -16,7 +16,9 @@ AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched b
 RATE_LIMITS_UNCHECKED = Counter(
     "interviews_rate_limits_unchecked", "Calls that went on uncounted, because the rate limits' storage did not answer"
 )
-AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields that the audit found to be other than derived")
+AUDIT_DIFFERENCES = Counter(
+    "interviews_audit_differences", "Fields and counts that the audit found to be other than they should be"
+)
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
 STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open", multiprocess_mode="livesum")
 PERSONAL_DATA_ERASED = Counter(

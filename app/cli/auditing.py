@@ -14,7 +14,7 @@ from app.worker.audit import audit, count_audited
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("audit", help="derive every status again from its facts and compare")
+    command = commands.add_parser("audit", help="derive every status again from its facts, count anew, and compare")
     command.add_argument("--since", type=instant, help="only those changed since, as 2026-11-22T09:00:00Z")
     command.set_defaults(run=audit_all, makes_database=False)
 
@@ -29,7 +29,7 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
         with progress("Interviews", total) as advance:
             async for batch in audit(sessions, waits=waits_of(settings), since=arguments.since):
                 for each in batch.differences:
-                    print(f"{each.interview_id} {each.field}: {each.stored}, by its {each.account} {each.expected}")
+                    print(each)
                 found += len(batch.differences)
                 advance(batch.compared)
         return found

@@ -35,6 +35,38 @@ FOLD = text(
     """
 )
 
+COMPARE = text(
+    """
+    WITH kept AS (
+        SELECT job_post_id, status, sum(number) AS number FROM (
+            SELECT job_post_id, status, number FROM interview_counts WHERE organization_id = :organization_id
+            UNION ALL SELECT job_post_id, status, number FROM count_changes WHERE organization_id = :organization_id
+        ) AS each GROUP BY 1, 2
+    ), there AS (
+        SELECT job_post_id, status, count(*) AS number FROM interviews WHERE organization_id = :organization_id
+        GROUP BY 1, 2
+    )
+    SELECT job_post_id, status, coalesce(kept.number, 0)::bigint, coalesce(there.number, 0)
+    FROM kept FULL JOIN there USING (job_post_id, status)
+    WHERE coalesce(kept.number, 0) <> coalesce(there.number, 0) ORDER BY 1, 2
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Miscount:
+    """A kept count that is not how many interviews there are of a job post in a stored status."""
+
+    organization_id: uuid.UUID
+    job_post_id: str
+    status: str
+    kept: int
+    there: int
+
+    def __str__(self) -> str:
+        of = f"of job post {self.job_post_id!r} of organization {self.organization_id}"
+        return f"counted {self.kept} {self.status} {of}, there are {self.there}"
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -85,6 +117,12 @@ async def summarize_job_posts(session: AsyncSession, asked: Asked, *, cursor: st
 async def fold_counts(session: AsyncSession) -> None:
     """Add up the changes of the counts, so that few are left to be read. Several processes may do it at once."""
     await session.execute(FOLD)
+
+
+async def miscounts(session: AsyncSession, organization_id: uuid.UUID) -> list[Miscount]:
+    """Count the organization's interviews one by one, and return which of the kept counts are others."""
+    rows = await session.execute(COMPARE, {"organization_id": organization_id})
+    return [Miscount(organization_id, *row) for row in rows]
 
 
 async def _changed_by_post(

@@ -1,4 +1,7 @@
-"""Derives every interview's status again from its stored facts, and compares it with what is stored."""
+"""Derives every interview's status again from its stored facts, and compares it with what is stored.
+
+What is counted is compared too: recruiters see the counts that are kept, and not the rows.
+"""
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -12,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.db import transaction
 from app.interviews.facts import load_facts
+from app.interviews.summary import Miscount, miscounts
 from app.lifecycle import Facts, Waits, derive
-from app.models import Interview, TimelineEntry
+from app.models import Interview, Organization, TimelineEntry
 
 BATCH = 500  # interviews
 
@@ -28,19 +32,25 @@ class Difference:
     expected: object
     account: str
 
+    def __str__(self) -> str:
+        return f"{self.interview_id} {self.field}: {self.stored}, by its {self.account} {self.expected}"
+
 
 @dataclass(frozen=True, slots=True)
 class Audited:
     """A batch: how many interviews were compared, and what was found."""
 
     compared: int
-    differences: Sequence[Difference]
+    differences: Sequence[Difference | Miscount]
 
 
 async def audit(
     sessions: async_sessionmaker[AsyncSession], *, waits: Waits, since: datetime | None = None, size: int = BATCH
 ) -> AsyncGenerator[Audited]:
-    """Compare all interviews, or those changed since: yield batches of up to `size`, each read in one snapshot."""
+    """Compare all interviews, or those changed since: yield batches of up to `size`, each read in one snapshot.
+
+    With all of them the counts are compared, an organization at a time.
+    """
     last = uuid.UUID(int=0)
     while True:
         async with transaction(sessions) as session:
@@ -49,10 +59,17 @@ async def audit(
             facts = await load_facts(session, batch)
             told = await _last_changes(session, batch)
         if not batch:
-            return
+            break
         found = [_compare(each, facts[each.id], told.get(each.id), waits) for each in batch]
         yield Audited(len(batch), list(chain.from_iterable(found)))
         last = batch[-1].id
+    if since is None:
+        async with transaction(sessions) as session:
+            organizations = (await session.scalars(select(Organization.id).order_by(Organization.id))).all()
+        for each in organizations:
+            async with transaction(sessions) as session:
+                differences = await miscounts(session, each)
+            yield Audited(0, differences)
 
 
 async def count_audited(session: AsyncSession, *, since: datetime | None) -> int:

@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import text
 
+from app.interviews.summary import Miscount, fold_counts
 from app.lifecycle import EndReason, Outcome, Status
+from app.models import CountChange
 from app.worker.audit import Difference, audit
 from app.worker.reconcile import reconcile
 from tests.worker.world import AGENT, World, ago
@@ -139,8 +142,15 @@ ORDINARY: list[History] = [
 ]
 
 
-async def found(world: World, **more: Any) -> list[Difference]:
+async def found(world: World, **more: Any) -> list[Difference | Miscount]:
     return [each async for batch in audit(world.sessions, waits=world.waits, **more) for each in batch.differences]
+
+
+async def found_by_interview(world: World, **more: Any) -> list[Difference]:
+    """Return what was found, which is of interviews alone: whoever alters a row does not get past what counts it."""
+    differences = await found(world, **more)
+    assert all(isinstance(each, Difference) for each in differences)
+    return cast(list[Difference], differences)
 
 
 @pytest.mark.parametrize("history", ORDINARY)
@@ -200,7 +210,7 @@ async def test_what_somebody_tampered_with_is_found(
     interview_id = await history(world)
     await untouched(world)
     await world.alter(interview_id, **values)
-    differences = await found(world)
+    differences = await found_by_interview(world)
     assert field in {each.field for each in differences}
     assert {each.interview_id for each in differences} == {interview_id}
     assert all(each.stored != each.expected for each in differences)
@@ -217,5 +227,26 @@ async def test_more_than_a_batch(world: World) -> None:
     made = [await untouched(world) for _ in range(5)]
     for interview_id in made:
         await world.alter(interview_id, status=Status.NO_SHOW)
-    assert {each.interview_id for each in await found(world, size=2)} == set(made)
-    assert [batch.compared async for batch in audit(world.sessions, waits=world.waits, size=2)] == [2, 2, 1]
+    assert {each.interview_id for each in await found_by_interview(world, size=2)} == set(made)
+    compared = [batch.compared async for batch in audit(world.sessions, waits=world.waits, size=2)]
+    assert [each for each in compared if each] == [2, 2, 1]
+
+
+async def test_counts_that_are_not_true_are_found(world: World) -> None:
+    """Folded or not, too many, too few, of what is not there at all."""
+    kept = await world.row(await untouched(world))
+    await completed(world)
+    async with world.sessions.begin() as session:
+        await fold_counts(session)
+        await session.execute(text("UPDATE interview_counts SET number = number + 2 WHERE status = 'READY_TO_JOIN'"))
+        await session.execute(text("DELETE FROM interview_counts WHERE status = 'COMPLETED'"))
+        session.add(
+            CountChange(organization_id=kept.organization_id, job_post_id="nobody's", status="FAILED", number=1)
+        )
+    job_post = kept.job_post_id
+    assert await found(world) == [
+        Miscount(kept.organization_id, job_post, "COMPLETED", kept=0, there=1),
+        Miscount(kept.organization_id, job_post, "READY_TO_JOIN", kept=3, there=1),
+        Miscount(kept.organization_id, "nobody's", "FAILED", kept=1, there=0),
+    ]
+    assert await found(world, since=ago(DAY)) == []

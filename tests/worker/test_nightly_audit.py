@@ -41,7 +41,7 @@ def counted() -> float:
 
 
 def told(caplog: pytest.LogCaptureFixture, made: list[uuid.UUID]) -> list[uuid.UUID]:
-    return [each for each in made if f"audit: Difference(interview_id={each!r}" in caplog.text]
+    return [each for each in made if f"audit: {each} status: NO_SHOW, by its facts" in caplog.text]
 
 
 async def test_each_difference_is_logged_and_counted(
