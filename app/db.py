@@ -132,6 +132,8 @@ def _replace_the_dead(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "checkout")
     def check(connection: Any, record: Any, _: Any) -> None:
         if connection.driver_connection.is_closed():
+            if "idle since" not in record.info:  # nor would another new one live, which the pool would ask for twice
+                raise asyncpg.ConnectionDoesNotExistError("it was closed while it was made")
             raise InvalidatePoolError
         if time.monotonic() - record.info.get("idle since", math.inf) < UNASKED:
             return

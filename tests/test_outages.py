@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import db
@@ -59,6 +59,15 @@ async def test_the_server_has_no_connection_left(
     await engine.dispose()
     async with own_engine.begin() as connection:
         await connection.execute(text(f"DROP ROLE {role}"))
+
+
+async def test_the_server_ends_connections_as_soon_as_they_are_made(own_database: str, settings: Settings) -> None:
+    """As it may while it shuts down."""
+    engine = create_engine(own_database)
+    event.listen(engine.sync_engine, "connect", lambda made, _: made.driver_connection.terminate())
+    async with client_of(create_app(settings, create_sessionmaker(engine))) as client:
+        await every_call_is_put_off(client)
+    await engine.dispose()
 
 
 async def test_connections_that_the_server_has_ended_are_replaced(
