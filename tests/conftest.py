@@ -18,8 +18,11 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app import db, gather
 from app.auth import ensure_bootstrap_key
 from app.config import Settings
 from app.db import create_engine, create_sessionmaker
@@ -35,6 +38,20 @@ API_KEY = "ik_test_0000000000000000000000000000000000"
 LIVEKIT_KEY = "test-livekit-key"
 LIVEKIT_SECRET = "test-livekit-secret-of-more-than-32-characters"  # noqa: S105 - of the tests alone
 AUTHORIZED = {"Authorization": f"Bearer {API_KEY}"}
+PATIENT = 60.0  # seconds
+
+# How long an example takes shows how busy the machine is.
+hypothesis_settings.register_profile(
+    "patient", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other tests is not taken for a database that is away."""
+    monkeypatch.setattr(db, "CONNECT_TIMEOUT", PATIENT)  # for a connection to the server, and for one of the pool
+    monkeypatch.setattr(gather, "PATIENCE", PATIENT)
 
 
 def run_now(work: Coroutine[Any, Any, Result]) -> Result:

@@ -235,12 +235,11 @@ def test_data_survives_a_killed_postmaster(folder: Path) -> None:
 async def test_start_waits_for_a_backend_that_outlives_its_killed_postmaster(folder: Path) -> None:
     data = folder / "pg"
     with embedded_postgres(data, FAST_AND_UNSAFE) as server:
-        connection = await asyncpg.connect(server.url())
+        connection, watcher = await asyncpg.connect(server.url()), await asyncpg.connect(server.url())
         loop = "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '2 s' LOOP END LOOP; END $$"
         busy = asyncio.create_task(connection.execute(loop))
-        watcher = await asyncpg.connect(server.url())
         is_busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'"
-        while not await watcher.fetchval(is_busy):
+        while not busy.done() and not await watcher.fetchval(is_busy):
             pass
         killed = postmaster_pid(data)
         os.kill(killed, signal.SIGKILL)

@@ -13,6 +13,7 @@ from app.interviews.feed import Position, check_position, feed_end, read_feed, r
 from app.models import Change
 from tests.e2e.conditions import eventually
 from tests.feed import Sessions, change, new_interview, organization_of, record
+from tests.listening import HOPELESS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def read_when_over(
         changes = await read(sessions, organization_id, after)
         return changes if len(changes) >= count else None
 
-    return await eventually(found, within=60)
+    return await eventually(found, within=HOPELESS)
 
 
 async def end(sessions: Sessions) -> Position:

@@ -35,7 +35,7 @@ Make = Callable[[bytes, dict[str, Any]], list[str]]
 @pytest.fixture
 async def service(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Call the app through the real server: what it makes of odd headers counts too."""
-    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         yield client
 
 

@@ -26,6 +26,7 @@ from app.main import create_app
 from app.models import ApiKey, Change, IdempotencyKey, Interview, Organization, TimelineEntry
 from tests.calls import NEW, problem_of
 from tests.conftest import API_KEY, AUTHORIZED, client_of
+from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 from tests.stage import Stage
 
@@ -252,8 +253,7 @@ async def test_while_one_fails_the_one_that_waits_acts(
     async with client_of(create_app(settings, sessions)) as client, sessions() as blocking:
         await blocking.execute(text("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE"))
         first = asyncio.create_task(post(client))
-        waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = :kind"
-        pid = await seen(sessions, waiting, kind="relation")  # it has scheduled, and can't store the answer
+        pid = await waiting(sessions)  # it has scheduled, and can't store the answer
         second = asyncio.create_task(post(client))
         while turns[:2] != [True, False]:  # noqa: ASYNC110 - what is waited for is the other task's
             await asyncio.sleep(0.01)
@@ -268,14 +268,21 @@ async def test_while_one_fails_the_one_that_waits_acts(
     assert [await count(sessions, table) for table in (Interview, Change, IdempotencyKey)] == [1, 1, 1]
 
 
-async def seen(sessions: Sessions, query: str, **given: Any) -> Any:
-    """Return what the query finds, once it finds something."""
-    async with asyncio.timeout(10):
-        while True:
-            async with sessions() as session:
-                if found := await session.scalar(text(query), given):
-                    return found
-            await asyncio.sleep(0.02)
+WAITING = text(
+    "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"  # the other tests' are there too
+)
+
+
+async def waiting(sessions: Sessions) -> int:
+    """Return the process id of a backend, once it waits for a table of this database."""
+
+    async def found() -> int | None:
+        async with sessions() as session:
+            pid: int | None = await session.scalar(WAITING)
+            return pid
+
+    return await eventually(found)
 
 
 @pytest.fixture
@@ -307,7 +314,7 @@ async def test_after_kill_9_there_is_the_deed_with_its_answer_or_neither(
     async with sessions() as blocking:  # all has been done, but for the storing of the answer
         await blocking.execute(text("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE"))
         calling = asyncio.create_task(post(client, key="first"))
-        await seen(sessions, "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+        await waiting(sessions)
         await asyncio.to_thread(process.kill)
         with pytest.raises(httpx.TransportError):
             await calling

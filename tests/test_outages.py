@@ -77,7 +77,10 @@ async def test_connections_that_the_server_has_ended_are_replaced(
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         made = await scheduled(client)
         admin = create_engine(postgres_url)
-        ended = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name")
+        ended = text(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+            " WHERE datname = :name AND backend_type = 'client backend'"
+        )
         async with admin.connect() as connection:
             found = await connection.execute(ended, {"name": urlsplit(str(await database_of(own_engine))).path})
             assert [row[0] for row in found] == [True]

@@ -20,6 +20,7 @@ from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED, client_of
+from tests.e2e.conditions import eventually
 from tests.stage import Stage
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -419,11 +420,11 @@ async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str
 
 
 async def _somebody_waits(sessions: Sessions) -> None:
-    """Return once a transaction waits for another one."""
-    waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(5):
-        while True:
-            async with sessions() as session:
-                if await session.scalar(waiting):
-                    return
-            await asyncio.sleep(0.02)
+    """Return once a transaction of this database waits for another one."""
+    waiting = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+    async def there_is_one() -> bool:
+        async with sessions() as session:
+            return bool(await session.scalar(waiting))
+
+    await eventually(there_is_one)

@@ -99,8 +99,11 @@ async def test_a_redis_that_came_back_between_two_calls_costs_none(replicas: Rep
     assert unchecked() == before
 
 
-async def test_one_that_hangs_is_given_up_and_not_asked_for_a_while(sessions: Sessions) -> None:
+async def test_one_that_hangs_is_given_up_and_not_asked_for_a_while(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A listener that takes connections and says nothing: one call waits, those after it do not ask."""
+    monkeypatch.setattr(rate_limits, "PAUSE", 3600.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute.setblocking(False)
         async with AsyncExitStack() as running:

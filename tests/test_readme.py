@@ -50,7 +50,7 @@ def make_run(data: Path) -> Iterator[None]:
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-            process.wait(30)
+            process.wait(60)
 
 
 def is_ready() -> bool:

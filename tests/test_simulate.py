@@ -20,6 +20,7 @@ from app.simulation.options import Options
 from app.simulation.pace import Pace
 from app.simulation.report import Outcome, Report
 from app.simulation.run import add_arguments, announcement, main, options_of, simulate
+from tests.e2e.processes import free_port
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"
 QUICK = Options(
@@ -149,19 +150,20 @@ async def test_a_deployment_that_is_not_there_is_told_so() -> None:
 
 
 @pytest.mark.slow
-async def test_the_deployment_deletes_a_room_and_hears_of_it(small: Small, unused_tcp_port: int) -> None:
+async def test_the_deployment_deletes_a_room_and_hears_of_it(small: Small) -> None:
     """It is the deployment that ends a conversation whose agent would talk on."""
+    port = free_port()
 
     async def delete(request: web.Request) -> web.Response:
         answer = await small.webhook(request)
         event = json.loads(await request.text())
         if event["event"] == "track_published":
-            async with LiveKitAPI(f"http://127.0.0.1:{unused_tcp_port}", KEY, SECRET) as livekit:
+            async with LiveKitAPI(f"http://127.0.0.1:{port}", KEY, SECRET) as livekit:
                 await livekit.room.delete_room(DeleteRoomRequest(room=event["room"]["name"]))
         return answer
 
     async with deleting(small, delete) as url:
-        options = replace(QUICK, url=url, interviews=1, kinds=("talks_on",), listen_port=unused_tcp_port, goodbye=2)
+        options = replace(QUICK, url=url, interviews=1, kinds=("talks_on",), listen_port=port, goodbye=2)
         report = await simulate(options)
     assert report.calls == {"livekit.RoomService/DeleteRoom": 1}
     assert small.events[-2:] == ["participant_left", "room_finished"]

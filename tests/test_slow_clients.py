@@ -59,6 +59,5 @@ async def test_joins_go_on_beside_a_slow_loris(service: Service) -> None:
                 slow = await stack.enter_async_context(line(service.port))
                 await slow.say(begun)
                 attack.create_task(_drip(slow, count))
-        assert put_out == 0
         assert not await joined()
         await eventually(partial(joined), within=120)

@@ -31,11 +31,14 @@ class Answer:
         self._answer = answer
 
     def event(self) -> dict[str, str]:
-        """Return the fields of the next event; at the end none."""
-        fields = {}
-        while line := self._answer.readline().decode().rstrip("\n"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
+        """Return the fields of the next event, comments are passed over; at the end none."""
+        fields: dict[str, str] = {}
+        while line := self._answer.readline().decode():
+            name, _, value = line.rstrip("\n").partition(": ")
+            if name:
+                fields[name] = value
+            elif fields:
+                break
         return fields
 
     def rest(self) -> bytes:

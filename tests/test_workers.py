@@ -74,7 +74,7 @@ def test_joins_go_on_while_a_process_is_killed_and_replaced(serve: Serve, own_da
     names = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE "
     assert execute(own_database, names + "'interviews'") <= 3 * 2
     ours.stop()
-    assert execute(own_database, names + "'interviews%'") == 0
+    run_now(eventually(lambda: execute(own_database, names + "'interviews%'") == 0))
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
@@ -109,7 +109,7 @@ def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> 
     ours = serve(WORKERS="3", DATABASE_URL=own_database)
     with listening(ours) as stream:
         stream.event()
-        figures = set()
+        figures = {metric(ours, "interviews_stream_listeners")}
         while not answering(ours) >= set(started(ours)):
             figures.add(metric(ours, "interviews_stream_listeners"))
         assert figures == {1}
@@ -124,8 +124,8 @@ def test_one_that_can_not_start_is_tried_at_growing_pauses(tmp_path: Path) -> No
     parent = Process([sys.executable, "-c", CANT_START], env=clean_environment(), cwd=tmp_path, log=tmp_path / "log")
     parent.start()
     try:
-        parent.wait_until(lambda: parent.output.count("ended with exit code 3") == 3, within=WITHIN)
-        assert re.findall(r"in (\S+) s", parent.output) == ["0.5", "1", "2"]
+        parent.wait_until(lambda: parent.output.count("ended with exit code 3") >= 3, within=WITHIN)
+        assert re.findall(r"in (\S+) s", parent.output)[:3] == ["0.5", "1", "2"]
     finally:
         parent.send(signal.SIGTERM)
     assert parent.wait(WITHIN) == 0

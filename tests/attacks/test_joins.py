@@ -7,6 +7,7 @@ and after the end in test_join_policies.py, all limits of wrong tries in test_wr
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -56,7 +57,7 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: Stage, sess
 
 @pytest.mark.parametrize("name", ["join", "token"])
 async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(by_invite: Stage, name: str) -> None:
-    made = await by_invite.new(opensAt=(by_invite.now.replace(year=by_invite.now.year + 1)).isoformat())
+    made = await by_invite.new(opensAt=(by_invite.now + timedelta(days=365)).isoformat())
     said = {"invite": await invited(by_invite, made)}
     problem_of(await by_invite.call(made, name, json=said, headers={}), 409, "too_early")
     await by_invite.call(made, "cancel")
@@ -77,14 +78,14 @@ async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_inv
 def test_brute_force_over_eight_connections_of_a_running_service(own_database: str, tmp_path: Path) -> None:
     """Real sockets, guesses as fast as they go: five wrong numbers are judged, and the right one is not the sixth."""
     with serving(tmp_path, database_url=own_database, JOIN_POLICY="phone") as url:
-        made = httpx.post(f"{url}/interviews", headers=AUTHORIZED, json=NEW).json()
+        made = httpx.post(f"{url}/interviews", headers=AUTHORIZED, json=NEW, timeout=60).json()
         path = f"{url}/interviews/{made['interviewId']}/join"
         guesses = [f"+96650{number:07}" for number in range(100)]
         guesses.insert(60, RIGHT)
         answers = run_now(attack(path, guesses))
         assert answers == {403: 5, 429: len(guesses) - 5}
         assert run_now(tries_in(own_database)) == 5
-        assert httpx.post(path, json={"phoneNumber": RIGHT}).status_code == 429
+        assert httpx.post(path, json={"phoneNumber": RIGHT}, timeout=60).status_code == 429
 
 
 async def attack(url: str, guesses: list[str]) -> Counter[int]:

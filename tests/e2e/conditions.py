@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
+HOPELESS = 60  # seconds; a limit for a test that fails, never a measure
 
 
 @overload
-async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 15) -> T: ...
+async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = HOPELESS) -> T: ...
 
 
 @overload
-async def eventually(probe: Callable[[], T | None], *, within: float = 15) -> T: ...
+async def eventually(probe: Callable[[], T | None], *, within: float = HOPELESS) -> T: ...
 
 
-async def eventually(probe: Callable[[], Any], *, within: float = 15) -> Any:
+async def eventually(probe: Callable[[], Any], *, within: float = HOPELESS) -> Any:
     """The first true value of `probe()`, asked again and again; an AssertionError in it counts as not yet.
 
     AssertionError with the last value after `within` seconds: a limit for the hopeless case, never a measure.

@@ -30,7 +30,7 @@ def url(own_database: str, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def document(url: str, tmp_path: Path) -> Path:
     found = tmp_path / "openapi.json"
-    found.write_bytes(httpx.get(f"{url}/openapi.json").content)
+    found.write_bytes(httpx.get(f"{url}/openapi.json", timeout=60).content)
     return found
 
 
@@ -60,7 +60,8 @@ def test_openapi_python_client(url: str, document: Path, tmp_path: Path, monkeyp
         return importlib.import_module(f"{name}.{module}")
 
     models = part("models")
-    with part("client").AuthenticatedClient(base_url=url, token=API_KEY) as client:
+    timeout = httpx.Timeout(60)
+    with part("client").AuthenticatedClient(base_url=url, token=API_KEY, timeout=timeout) as client:
         new = models.NewInterview(
             candidate_id="cand-1",
             application_id="app-1",

@@ -16,7 +16,7 @@ from app.livekit_server import LiveKitServer
 from app.worker.context import Context
 from app.worker.deliver import deliver_all_due
 from tests.conftest import AUTHORIZED
-from tests.e2e.conditions import eventually
+from tests.e2e.conditions import HOPELESS, eventually
 from tests.stage import RealTime
 
 
@@ -73,4 +73,4 @@ class Hooks:
             assert not any(task.done() for task in running), "a worker ended by itself"
         finally:
             stop.set()
-            await asyncio.wait_for(asyncio.gather(*running), 15)
+            await asyncio.wait_for(asyncio.gather(*running), HOPELESS)

@@ -55,7 +55,7 @@ async def test_a_long_answer_is_not_read_to_its_end(sender: Sender, receiver: Re
 async def test_an_answer_whose_body_never_ends_counts_by_its_status(
     sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DRAIN", 0.05)
+    monkeypatch.setattr(module, "DRAIN", 0.5)
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"
     assert (await post(sender, receiver)).is_success
 
@@ -85,8 +85,10 @@ async def test_a_receiver_that_hangs_costs_the_timeout_and_no_connection_for_goo
     monkeypatch.setattr(module, "TIMEOUT", 0.1)
     receiver.before = hang
     for _ in range(4):  # more than the pool has connections
-        assert (await post(sender, receiver)).error == "No answer within 0.1 seconds."
-    monkeypatch.undo()
+        error = (await post(sender, receiver)).error
+        assert error
+        assert error.startswith("No answer ")
+    monkeypatch.setattr(module, "TIMEOUT", 60)
     receiver.before = None
     assert (await post(sender, receiver)).is_success
 
@@ -113,7 +115,7 @@ async def test_retry_after(sender: Sender, receiver: Receiver, value: str, secon
     assert answer.retry_after == (None if seconds is None else timedelta(seconds=seconds))
 
 
-@pytest.mark.parametrize(("ahead", "least", "most"), [(300, 290, 300), (-300, 0, 0)])
+@pytest.mark.parametrize(("ahead", "least", "most"), [(300, 200, 300), (-300, 0, 0)])
 async def test_retry_after_as_a_date(sender: Sender, receiver: Receiver, ahead: int, least: int, most: int) -> None:
     at = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
     receiver.answer = status(503, **{"Retry-After": at})

@@ -1,10 +1,10 @@
 """Nothing is sent into the network that the service runs in, whatever a URL, a name or a name server says."""
 
-import asyncio
 import shutil
+import socket
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -191,12 +191,11 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(unused_port: i
 
 
 @pytest.fixture
-async def unused_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+def unused_port() -> Iterator[int]:
+    """Nobody listens on it, and nobody else can take it meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from app.worker.context import Context
 from app.worker.loops import Periodic, sweep, work
 from app.worker.running import work_alone
 from tests.conftest import make_settings
-from tests.e2e.conditions import eventually
+from tests.e2e.conditions import HOPELESS, eventually
+from tests.e2e.processes import Process
 from tests.worker.world import World, ago
 
 
@@ -38,7 +39,7 @@ async def at_work(*contexts: Context) -> AsyncIterator[None]:
         assert not any(task.done() for task in running), "a worker ended by itself"
     finally:
         stop.set()
-        await asyncio.wait_for(asyncio.gather(*running), 15)
+        await asyncio.wait_for(asyncio.gather(*running), HOPELESS)
 
 
 @pytest.fixture(autouse=True)
@@ -46,37 +47,55 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "POLL", 0.02)
 
 
-async def becomes(world: World, interview_id: object, status: Status, within: float = 10) -> None:
-    async with asyncio.timeout(within):
-        while (await world.row(interview_id)).status is not status:  # type: ignore[arg-type]  # noqa: ASYNC110 - what is waited for is in the database, or another task's
-            await asyncio.sleep(0.02)
+async def becomes(world: World, interview_id: uuid.UUID, status: Status) -> None:
+    async def has_become() -> bool:
+        return (await world.row(interview_id)).status is status
+
+    await eventually(has_become)
+
+
+async def one_more_is_attended_to(world: World) -> None:
+    """Whatever the loops would do at once they have done by then."""
+    interview_id = await world.new()
+    await world.joins(interview_id, before=100)
+    await becomes(world, interview_id, Status.FAILED)
 
 
 async def test_what_is_due_is_attended_to(world: World) -> None:
-    interview_id = await world.new()
-    await world.joins(interview_id, before=100)
     async with at_work(world.context):
-        await becomes(world, interview_id, Status.FAILED)
+        await one_more_is_attended_to(world)
 
 
 async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
     world.dispatching()
     made = [await world.new() for _ in range(20)]
     for number, interview_id in enumerate(made):
-        await world.joins(interview_id, before=50 if number % 2 else 100)
+        await world.joins(interview_id, before=32 if number % 2 else 100)
     async with at_work(world.context, world.context):
         for number, interview_id in enumerate(made):
             if number % 2 == 0:
                 await becomes(world, interview_id, Status.FAILED)
-        async with asyncio.timeout(10):
-            while sum(map(len, world.stub.dispatches.values())) < 10:  # noqa: ASYNC110 - what is waited for is in the database, or another task's
-                await asyncio.sleep(0.02)
-        await asyncio.sleep(0.3)
+        await eventually(lambda: sum(map(len, world.stub.dispatches.values())) >= 10)
+        await one_more_is_attended_to(world)
     for number, interview_id in enumerate(made):
         told = await world.told(interview_id)
         assert [entry.name for entry in told].count("agent_missing") == (number % 2 == 0)
         assert [entry.name for entry in told].count("agent_dispatched") == (number % 2)
     assert all(len(each) == 1 for each in world.stub.dispatches.values())
+
+
+def looking(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
+    """Return what tells how often workers have looked whether the task is theirs to run."""
+    looked: list[str] = []
+    take = loops._take_tick  # noqa: SLF001 - to run it is what it leads to, and mostly it does not
+
+    async def noted(context: Context, task: Periodic) -> bool:
+        taken = await take(context, task)
+        looked.append(task.name)
+        return taken
+
+    monkeypatch.setattr(loops, "_take_tick", noted)
+    return lambda: looked.count(name)
 
 
 async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,16 +105,16 @@ async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypa
         runs.append("reconcile")
 
     monkeypatch.setattr(loops, "reconcile", noted)
-    async with at_work(world.context, world.context):
-        await eventually(lambda: runs)
-        await asyncio.sleep(0.3)
-    assert runs == ["reconcile"]
-    async with world.sessions.begin() as session:
-        await session.execute(text("UPDATE ticks SET last_run = last_run - interval '30 seconds'"))
-    async with at_work(world.context, world.context):
-        await eventually(lambda: len(runs) == 2)
-        await asyncio.sleep(0.3)
-    assert runs == ["reconcile"] * 2
+    looks = looking(monkeypatch, "reconcile")
+    an_hour = replace(world.context, reconcile_every=timedelta(hours=1))
+    for expected in (1, 2):
+        enough = looks() + 10
+        async with at_work(an_hour, an_hour):
+            await eventually(lambda: len(runs) == expected)  # noqa: B023 - called at once
+            await eventually(lambda: looks() >= enough)  # noqa: B023
+        assert len(runs) == expected
+        async with world.sessions.begin() as session:
+            await session.execute(text("UPDATE ticks SET last_run = last_run - interval '1 hour'"))
 
 
 async def test_a_periodic_task_that_fails_is_tried_again(world: World) -> None:
@@ -108,9 +127,7 @@ async def test_a_periodic_task_that_fails_is_tried_again(world: World) -> None:
     stop = asyncio.Event()
     task = Periodic("sweep", timedelta(seconds=0), failing)
     running = asyncio.create_task(loops._repeat(world.context, task, stop))  # noqa: SLF001 - its period is of the test
-    async with asyncio.timeout(5):
-        while len(runs) < 3:  # noqa: ASYNC110 - what is waited for is in the database, or another task's
-            await asyncio.sleep(0.02)
+    await eventually(lambda: len(runs) >= 3)
     stop.set()
     await running
 
@@ -126,9 +143,9 @@ async def test_a_stop_finishes_what_is_under_way(world: World) -> None:
 
     world.stub.before["ListParticipants"] = slowly
     running = asyncio.create_task(work(world.context, stop))
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), HOPELESS)
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, HOPELESS)
     row = await world.row(interview_id)
     assert (row.status, row.leased_until) == (Status.FAILED, None)
 
@@ -136,9 +153,9 @@ async def test_a_stop_finishes_what_is_under_way(world: World) -> None:
 async def test_a_livekit_that_hangs_does_not_hold_up_a_stop(world: World) -> None:
     for _ in range(10):
         await world.joins(await world.new(), before=100)
-    world.stub.faults["*"] = "slow"
+    world.livekit_is("slow")
     async with at_work(world.context):
-        await asyncio.sleep(0.3)
+        await eventually(lambda: world.stub.calls.total())
 
 
 async def test_a_poisoned_row_stops_nobody(world: World) -> None:
@@ -151,20 +168,20 @@ async def test_a_poisoned_row_stops_nobody(world: World) -> None:
         await becomes(world, healthy, Status.FAILED)
 
 
-async def test_the_database_away_for_a_moment(world: World, postgres_url: str) -> None:
+async def test_the_database_away_for_a_moment(
+    world: World, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with world.sessions() as session:
         name = str(await session.scalar(text("SELECT current_database()")))
     admin = await asyncpg.connect(postgres_url)
     try:
         async with at_work(world.context):
-            await asyncio.sleep(0.1)
+            await one_more_is_attended_to(world)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-            await asyncio.sleep(0.3)
+            await eventually(lambda: "nothing can be attended to" in caplog.text)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            interview_id = await world.new()
-            await world.joins(interview_id, before=95)
-            await becomes(world, interview_id, Status.FAILED)
+            await one_more_is_attended_to(world)
     finally:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await admin.close()
@@ -219,38 +236,32 @@ class TestSweep:
 
 
 def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None:
-    log = tmp_path / "log"
     environment = {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": own_database,
         "JOIN_POLICY": "open",
         "LIVEKIT_URL": "ws://127.0.0.1:9",
     }
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "worker"], env=environment, cwd=tmp_path, stderr=out, stdout=out
-        )
+    command = [sys.executable, "-m", "app.cli", "worker"]
+    process = Process(command, env=environment, cwd=tmp_path, log=tmp_path / "log")
+    process.start()
     try:
-        for _ in range(400):
-            if "at work" in log.read_text() or process.poll() is not None:
-                break
-            signal.sigtimedwait([], 0.05)
-        assert process.poll() is None, log.read_text()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0, log.read_text()
+        process.wait_until(lambda: "at work" in process.output, within=HOPELESS)
+        process.send(signal.SIGTERM)
+        assert process.wait(HOPELESS) == 0, process.output
     finally:
         process.kill()
-        process.wait()
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in process.output
 
 
 async def test_a_worker_alone_stops_on_sigint(own_database: str) -> None:
     engine = create_engine(own_database)
     settings = make_settings(livekit_url="ws://127.0.0.1:9")
+    pytests = signal.getsignal(signal.SIGINT)
     running = asyncio.create_task(work_alone(settings, create_sessionmaker(engine), Waits()))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: signal.getsignal(signal.SIGINT) is not pytests)  # before, it would end the tests
     os.kill(os.getpid(), signal.SIGINT)
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, HOPELESS)
     await engine.dispose()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -33,7 +33,7 @@ class TestLostWebhooks:
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
-        assert abs((row.started_at - ago(50)).total_seconds()) < 5
+        assert abs((row.started_at - ago(50)).total_seconds()) < 30
 
     async def test_an_agents_join(self, world: World) -> None:
         interview_id = await world.new()
@@ -70,7 +70,7 @@ class TestLostWebhooks:
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
-        assert abs((row.started_at - ago(100)).total_seconds()) < 5
+        assert abs((row.started_at - ago(100)).total_seconds()) < 30
         await reconcile(world.context)
         asked = await world.names(interview_id, "livekit")
         assert asked.count("asked") == 1, "what was found once is not found again"
@@ -170,7 +170,7 @@ class TestSnapshots:
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
-        assert abs((row.started_at - ago(100)).total_seconds()) < 5
+        assert abs((row.started_at - ago(100)).total_seconds()) < 30
 
     async def test_an_arriving_participant_is_not_taken_for_gone(self, world: World) -> None:
         interview_id = await world.new()
@@ -314,7 +314,7 @@ class TestFaults:
     @pytest.mark.parametrize("fault", ["down", "500", "slow", "nonsense", "not_found"])
     async def test_livekit_away_changes_nothing(self, world: World, fault: str) -> None:
         interview_id = await talking(world)
-        world.stub.faults["*"] = fault
+        world.livekit_is(fault)
         with pytest.raises(LiveKitUnavailable):
             await reconcile(world.context)
         assert (await world.row(interview_id)).status is Status.IN_PROGRESS

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app import livekit_server
 from app.interviews.calls import Completion, cancel, complete, reopen
 from app.interviews.erase import erase_owned
 from app.interviews.facts import TOKEN_ISSUED
@@ -25,6 +26,7 @@ from app.models import room_name as name_of_room
 from app.worker.attend import attend, claim
 from app.worker.context import Context
 from tests import webhooks
+from tests.conftest import PATIENT
 from tests.worker.livekit_stub import LiveKitStub
 
 SIGNER = Signer("key", "secret-of-32-characters-or-more-0123", "", timedelta(seconds=120))
@@ -51,6 +53,15 @@ class World:
     @property
     def context(self) -> Context:
         return Context(self.sessions, self.livekit, self.waits, self.agent_name, timedelta(seconds=30))
+
+    def livekit_is(self, fault: str, *, method: str = "*") -> None:
+        """LiveKit answers so from now on, if at all. Only where it is to be slow it is given up soon."""
+        self.stub.faults[method] = fault
+        livekit_server.TIMEOUT = 0.6 if fault == "slow" else PATIENT
+
+    def livekit_is_well(self) -> None:
+        self.stub.faults.clear()
+        livekit_server.TIMEOUT = PATIENT
 
     def dispatching(self) -> None:
         self.waits, self.agent_name = Waits(), "interviewer"
