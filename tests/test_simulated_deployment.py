@@ -116,13 +116,13 @@ def check(deployment: Deployment, report: Report) -> None:
 
 @pytest.mark.slow
 async def test_late_and_repeated_webhooks_and_two_kills(deployment: Deployment) -> None:
-    options = deployment.options(BAD_NETWORK, interviews=150, seed=1, spread=30)
+    options = deployment.options(BAD_NETWORK, interviews=150, seed=1, spread=60)
     check(deployment, await run(deployment, options, kills=2))
 
 
 @pytest.mark.slow
 async def test_a_third_of_the_webhooks_is_lost(deployment: Deployment) -> None:
-    options = deployment.options(LOSING, interviews=150, seed=1, spread=30)
+    options = deployment.options(LOSING, interviews=150, seed=1, spread=60)
     check(deployment, await run(deployment, options, kills=0))
 
 

@@ -217,7 +217,7 @@ class AgentProcess:
     async def leave(self) -> None:
         """SIGTERM, as from its worker: CLIENT_INITIATED."""
         self._process.send(signal.SIGTERM)
-        if await asyncio.to_thread(self._process.wait, 10) is None:
+        if await asyncio.to_thread(self._process.wait, 60) is None:
             self._process.kill()
 
 

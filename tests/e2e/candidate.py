@@ -80,7 +80,7 @@ class CandidateProcess:
         """SIGTERM, on which it disconnects: CLIENT_INITIATED."""
         self.thaw()
         self._process.send(signal.SIGTERM)
-        if await asyncio.to_thread(self._process.wait, 10) is None:
+        if await asyncio.to_thread(self._process.wait, 60) is None:
             self._process.kill()
 
 

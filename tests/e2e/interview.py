@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tests.e2e.agent import Agent, AgentProcess
 from tests.e2e.candidate import Candidate, CandidateProcess
 from tests.e2e.clients import Join
-from tests.e2e.conditions import eventually
+from tests.e2e.conditions import HOPELESS, eventually
 from tests.e2e.platform import Platform
 from tests.e2e.stack import Stack
 
@@ -58,7 +58,7 @@ class Interview:
         )
         return await self.enter(agent)
 
-    async def becomes(self, status: str, end_reason: str | None = None, *, within: float = 20) -> dict[str, Any]:
+    async def becomes(self, status: str, end_reason: str | None = None, *, within: float = HOPELESS) -> dict[str, Any]:
         """Wait until a recruiter reads that status; return the whole interview."""
 
         async def reached() -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Interview:
         lines = await self.lines("status")
         return [line["detail"]["to"] for line in lines if line["attempt"] == attempt and line["name"] != "opened_again"]
 
-    async def shows(self, kind: str, name: str, *, within: float = 20) -> list[dict[str, Any]]:
+    async def shows(self, kind: str, name: str, *, within: float = HOPELESS) -> list[dict[str, Any]]:
         """Wait until the timeline has such lines; return them."""
         return await eventually(partial(self.lines, kind, name), within=within)
 

@@ -159,7 +159,7 @@ class LiveKitServer:
         self._config.write_text(json.dumps(config))
         self._process.start()
         try:
-            self._process.wait_until(lambda: http_status(port, "/") == 200, within=30)
+            self._process.wait_until(lambda: http_status(port, "/") == 200, within=60)
             # A SIGTERM in its first 300 ms is lost, and nothing tells when it would no longer be. By then a clash of
             # ports has ended it too, even if another server answered on the port.
             time.sleep(0.3)

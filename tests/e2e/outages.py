@@ -74,7 +74,7 @@ def audit(service: Service) -> Audited:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return Audited(done.returncode, done.stdout)
 

@@ -31,7 +31,7 @@ class Platform:
     """Make it of a running service; it is closed by `aclose()`."""
 
     def __init__(self, service: Service) -> None:
-        self._client = httpx.AsyncClient(base_url=service.url, timeout=10)
+        self._client = httpx.AsyncClient(base_url=service.url, timeout=60)
         self._key = {"Authorization": f"Bearer {service.api_key}"}
 
     async def aclose(self) -> None:

@@ -147,4 +147,4 @@ async def says(process: Process, line: str) -> None:
             raise ProcessFailed(f"the process ended:\n{process.log_tail()}")
         return line in process.output.splitlines()
 
-    await eventually(said, within=30)
+    await eventually(said)

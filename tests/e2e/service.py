@@ -73,11 +73,11 @@ class Service:
             raise
 
     def stop(self) -> int | None:
-        """SIGTERM; its exit code, or None if it did not end within 20 s and was killed."""
+        """SIGTERM; its exit code, or None if it did not end within 60 s and was killed."""
         if not self.running:
             return None
         self._process.send(signal.SIGTERM)
-        code = self._process.wait(20)
+        code = self._process.wait(60)
         if code is None:
             self._process.kill()
         return code

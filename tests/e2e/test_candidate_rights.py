@@ -219,7 +219,9 @@ async def test_nobody_hides(interview: Interview, livekit_api: api.LiveKitAPI) -
     await eventually(lambda: agent.arrival(candidate.identity))
     permission = (await listed(livekit_api, interview.room()))[candidate.identity].permission
     assert not any((permission.hidden, permission.recorder, permission.agent, permission.can_update_metadata))
-    (shown,) = [
-        each for each in (await interview.platform.read(interview.id))["connected"] if each["role"] == "CANDIDATE"
-    ]
-    assert shown["identity"] == candidate.identity
+
+    async def is_shown() -> bool:
+        connected = (await interview.platform.read(interview.id))["connected"]
+        return [each["identity"] for each in connected if each["role"] == "CANDIDATE"] == [candidate.identity]
+
+    await eventually(is_shown)

@@ -187,7 +187,7 @@ async def test_webhooks_tell_of_a_visit_in_order(equipment: Equipment, room: str
     await eventually(lambda: ("participant_joined", "candidate") in equipment.seen(room))
     await candidate.leave()
 
-    await eventually(lambda: ("room_finished", "") in equipment.seen(room), within=60)
+    await eventually(lambda: ("room_finished", "") in equipment.seen(room))
     assert equipment.seen(room) == [
         ("room_started", ""),
         ("participant_joined", "candidate"),
@@ -237,7 +237,7 @@ async def test_candidate_process_vanishes(equipment: Equipment, room: str, join:
     await eventually(lambda: agent.arrival("candidate"))
     candidate.vanish()
 
-    await eventually(lambda: ("participant_left", "candidate") in equipment.seen(room), within=60)
+    await eventually(lambda: ("participant_left", "candidate") in equipment.seen(room))
     (left,) = [one for one in equipment.webhooks.events(equipment.livekit, room) if one.event == "participant_left"]
     assert api.DisconnectReason.Name(left.participant.disconnect_reason) == "CONNECTION_TIMEOUT"
 
@@ -253,7 +253,7 @@ async def test_page_runs_the_seeds_function_and_the_agent_hears_its_microphone(
     state = await page.state()
     assert state["error"] is None
     assert state["isCallActive"]
-    assert state["statuses"] == ["ready", "connecting", "waiting"]
+    assert state["statuses"][:3] == ["ready", "connecting", "waiting"]  # three seconds later it is active
     assert state["consoleErrors"] == []
     await eventually(lambda: agent.hears("candidate"))
     arrival = await eventually(lambda: agent.arrival("candidate"))

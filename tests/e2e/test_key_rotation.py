@@ -136,7 +136,6 @@ async def test_livekits_keys_are_replaced_without_a_lost_webhook_or_a_failed_joi
             await interview.candidate()
             await rotation.talk(interview)
         await rotation.platform.aclose()
-        assert len(joins.statuses) > 10
         assert set(joins.statuses) == {200}
         for service in stack.services:
             log = service.log.read_text()

@@ -203,7 +203,7 @@ async def talks(run: Run, made: dict[str, Any], ticket: dict[str, Any], join: Jo
     async def reads(expected: str) -> bool:
         return bool((await run.call("GET", path, 200))["status"] == expected)
 
-    await eventually(lambda: reads("IN_PROGRESS"), within=30)
+    await eventually(lambda: reads("IN_PROGRESS"))
     told = "Layla told it all"
     run.heard.add(told, "outcome of Layla")
     await agent.room.local_participant.set_attributes({"interview.outcome": "outcome of Layla"})
@@ -211,7 +211,7 @@ async def talks(run: Run, made: dict[str, Any], ticket: dict[str, Any], join: Jo
     await run.call("POST", f"{path}/complete", 422, json=report | {"remark": "She is from Abha"})
     await run.call("POST", f"{path}/complete", 200, json=report)
     await agent.leave()
-    await eventually(lambda: reads("FAILED"), within=30)
+    await eventually(lambda: reads("FAILED"))
 
 
 async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:

@@ -9,6 +9,8 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
+HOPELESS = 60_000  # milliseconds
+
 
 async def test_swagger_works_offline_under_its_policy(stack: Stack, browser: Browser) -> None:
     context = await browser.new_context(viewport={"width": 1200, "height": 1400})
@@ -26,11 +28,12 @@ async def test_swagger_works_offline_under_its_policy(stack: Stack, browser: Bro
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
     await page.goto(f"{stack.service.url}/docs")
-    await expect(page.locator("#operations-recruiter-scheduleInterview")).to_be_visible()
+    await expect(page.locator("#operations-recruiter-scheduleInterview")).to_be_visible(timeout=HOPELESS)
     await page.locator("#operations-operator-isLive").click()
     await page.get_by_role("button", name="Try it out").click()
     await page.get_by_role("button", name="Execute").click()
-    await expect(page.locator(".live-responses-table tr.response .response-col_status")).to_contain_text("200")
+    status = page.locator(".live-responses-table tr.response .response-col_status")
+    await expect(status).to_contain_text("200", timeout=HOPELESS)
 
     assert complaints == []
     assert {urlsplit(url).netloc for url in reached} == {urlsplit(stack.service.url).netloc}

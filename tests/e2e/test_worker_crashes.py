@@ -12,7 +12,7 @@ from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-NOTICED = 40  # seconds within which LiveKit has noticed, and told, with all the patience a busy machine needs
+NOTICED = 60  # seconds within which LiveKit has noticed, and told, with all the patience a busy machine needs
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def stack(own_stack: OwnStack) -> Iterator[Stack]:
-    with own_stack(CANDIDATE_GRACE=3, AGENT_WAIT=3, TOKEN_WAIT=2, GOODBYE=1, RECONCILE_EVERY=2) as running:
+    with own_stack(CANDIDATE_GRACE=3, AGENT_WAIT=6, TOKEN_WAIT=2, GOODBYE=1, RECONCILE_EVERY=2) as running:
         yield running
 
 
-def soon(seconds: float = 2) -> str:
+def soon(seconds: float = 6) -> str:
+    """Return an instant before which a busy machine has scheduled and joined."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.e2e.clients import Join
-from tests.e2e.conditions import eventually
+from tests.e2e.conditions import HOPELESS, eventually
 from tests.e2e.interview import Schedule
 from tests.e2e.outages import OwnStack
 from tests.e2e.platform import Platform
@@ -16,9 +16,8 @@ from tests.e2e.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PERIOD = 4  # seconds between two rounds of the reconciler
-MARGIN = 6  # seconds for a round itself, and for this machine
 OUTAGE = 40  # seconds; LiveKit drops what it could not deliver for 30
-GRACE = OUTAGE + 5  # so that no room is closed meanwhile because its candidate has left
+GRACE = OUTAGE + 20  # so that no room is closed before the service is back because its candidate has left
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 async def test_the_service_is_down_while_people_join_and_leave(
     stack: Stack, schedule: Schedule, platform: Platform, join: Join
 ) -> None:
-    """What is right within a period of the start was found by asking: the webhooks are lost."""
+    """What is right after the start was found by asking: the webhooks are lost."""
     talking, meeting, dropping, parting, finished = [await schedule() for _ in range(5)]
     agents = [await each.agent("pending") for each in (talking, dropping, parting, finished)]
     candidates = [await each.candidate() for each in (talking, dropping, parting, finished)]
@@ -49,11 +48,10 @@ async def test_the_service_is_down_while_people_join_and_leave(
     back_at = datetime.now(UTC)
     stack.service.start()
 
-    within = PERIOD + MARGIN
-    met = await meeting.becomes("IN_PROGRESS", within=within)
-    await dropping.becomes("RECONNECTING", within=within)
-    await parting.becomes("RECONNECTING", within=within)
-    await finished.becomes("WAITING_FOR_AGENT", within=within)
+    met = await meeting.becomes("IN_PROGRESS")
+    await dropping.becomes("RECONNECTING")
+    await parting.becomes("RECONNECTING")
+    await finished.becomes("WAITING_FOR_AGENT")
     assert datetime.fromisoformat(met["startedAt"]) < back_at  # LiveKit tells when they came, also afterwards
     assert await talking.path() == ["IN_PROGRESS"]
     assert (await platform.read(talking.id))["startedAt"] == began["startedAt"]
@@ -61,10 +59,10 @@ async def test_the_service_is_down_while_people_join_and_leave(
     # what the agent announced when it left was lost with its webhook: that is what the call is for
     await platform.complete(finished.id, finished.room(), "completed")
     await finished.becomes("COMPLETED", "AGENT_REPORTED")
-    await dropping.becomes("FAILED", "CONNECTION_LOST", within=GRACE + MARGIN)
+    await dropping.becomes("FAILED", "CONNECTION_LOST", within=GRACE + HOPELESS)
     # of the two leaves LiveKit may still deliver the agent's alone: then nothing tells that the candidate's was first
     unknowable = {("FAILED", "CONNECTION_LOST"), ("FAILED", "AGENT_UNAVAILABLE")}
-    await eventually(lambda: _ended(platform, parting.id, unknowable), within=GRACE + MARGIN)
+    await eventually(lambda: _ended(platform, parting.id, unknowable), within=GRACE + HOPELESS)
     assert await talking.path() == ["IN_PROGRESS"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conditions import eventually
+from tests.e2e.conditions import HOPELESS, eventually
 from tests.e2e.interview import Schedule
 from tests.e2e.outages import OwnStack, shorten
 from tests.e2e.platform import Platform
@@ -15,8 +15,8 @@ from tests.e2e.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PERIOD = 4  # seconds between two rounds of the reconciler
-GRACE = 15
-MARGIN = 6  # seconds for a round itself, and for this machine
+GRACE = 30  # seconds, in which clients are back from a LiveKit that was started again
+TALK = 20  # seconds of the conversation that is to end while LiveKit is away
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ async def test_livekit_dies_and_is_back(stack: Stack, schedule: Schedule, platfo
         assert min(came) > killed_at, found["connected"]
         return found
 
-    again = await eventually(both_are_back, within=40)
+    again = await eventually(both_are_back)
     assert again["startedAt"] == began["startedAt"]
-    await losing.becomes("FAILED", "CONNECTION_LOST", within=40 + GRACE)
+    await losing.becomes("FAILED", "CONNECTION_LOST", within=GRACE + HOPELESS)
     await agent.announce("completed")
     await agent.leave()
     await lasting.becomes("COMPLETED", "AGENT_REPORTED")
@@ -58,29 +58,30 @@ async def test_livekit_dies_and_is_back(stack: Stack, schedule: Schedule, platfo
 
 async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platform: Platform) -> None:
     """What can't be asked about is not decided; nor does anything hang once there is an answer again."""
-    timed, quiet = await schedule(), await schedule()
-    await shorten(timed, 10)
-    agents = [await each.agent_process("pending") for each in (timed, quiet)]
-    candidates = [await each.candidate_process() for each in (timed, quiet)]
-    await timed.becomes("IN_PROGRESS")
+    quiet, timed = await schedule(), await schedule()
+    await shorten(timed, TALK)
+    agents = [await each.agent_process("pending") for each in (quiet, timed)]
+    candidates = [await each.candidate_process() for each in (quiet, timed)]
     await quiet.becomes("IN_PROGRESS")
+    await timed.becomes("IN_PROGRESS")
 
     stack.livekit.kill()
     for agent, candidate in zip(agents, candidates, strict=True):
         agent.vanish()
         candidate.vanish()
-    (line,) = await timed.shows("service", "put_off", within=30)
+    (line,) = await timed.shows("service", "put_off", within=TALK + HOPELESS)
     assert "LiveKit did not answer" in line["text"]
-    await eventually(lambda: _put_off_again(platform), within=30)
+    await eventually(lambda: _put_off_again(platform))
     assert await platform.status(timed.id) == ("IN_PROGRESS", None)
     assert await platform.status(quiet.id) == ("IN_PROGRESS", None)
 
     stack.livekit.start()
-    over = await timed.becomes("COMPLETED", "MAX_DURATION_REACHED", within=70)  # it is tried once a minute at least
-    assert over["talkTime"] == 10
+    within = 60 + HOPELESS  # it is tried once a minute at least
+    over = await timed.becomes("COMPLETED", "MAX_DURATION_REACHED", within=within)
+    assert over["talkTime"] == TALK
     assert await timed.path() == ["IN_PROGRESS", "COMPLETED"]
     assert len(await timed.lines("service", "put_off")) == 1
-    await quiet.becomes("FAILED", "CONNECTION_LOST", within=PERIOD + GRACE + MARGIN)
+    await quiet.becomes("FAILED", "CONNECTION_LOST", within=GRACE + HOPELESS)
     assert await quiet.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 
 
