@@ -109,10 +109,14 @@ def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> 
     ours = serve(WORKERS="3", DATABASE_URL=own_database)
     with listening(ours) as stream:
         stream.event()
-        figures = {metric(ours, "interviews_stream_listeners")}
-        while not answering(ours) >= set(started(ours)):
-            figures.add(metric(ours, "interviews_stream_listeners"))
-        assert figures == {1}
+        figures: list[float] = []
+
+        def all_have_answered() -> bool:
+            figures.append(metric(ours, "interviews_stream_listeners"))
+            return answering(ours) >= set(started(ours))
+
+        ours.wait_until(all_have_answered, within=WITHIN)
+        assert set(figures) == {1}
         for pid in started(ours):
             os.kill(pid, signal.SIGKILL)
         ours.wait_until(lambda: http_status(ours.port, "/health/live") == 200, within=WITHIN)

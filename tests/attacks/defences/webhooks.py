@@ -94,7 +94,7 @@ SOCKETS = (
         "app/api/protocol.py",
         "self._expect(BODY_WITHIN)",
         "self._expect(3600)",
-        (NO_REQUEST,),
+        ("tests/test_protocol.py::test_what_does_not_become_a_request_is_answered_and_closed[body]",),
         forever=True,
     ),
     Defence(
