@@ -1,5 +1,6 @@
 """A network to Postgres that stops: a run is given up, and its connection with it, in whatever state that was."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from app import gather
 from app.db import create_engine, create_sessionmaker, driver_connection, statements, transaction
 from app.errors import DatabaseUnavailable
 from app.gather import Gather
+from tests.e2e.conditions import HOPELESS
 from tests.stalling import Network, network_to
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -95,7 +97,7 @@ async def test_what_is_answered_after_a_stall_is_committed(
 async def test_a_connection_that_is_swallowed_is_given_up_once(
     database: str, way: Callable[[Sessions, int], Awaitable[None]]
 ) -> None:
-    async with network_to(database) as network, gathered(network, way) as ask:
+    async with asyncio.timeout(HOPELESS), network_to(database) as network, gathered(network, way) as ask:
         assert await ask(1) == 1
         network.stop()
         await in_vain(ask, 2)
