@@ -83,6 +83,22 @@ async def test_pages_of_job_posts(client: httpx.AsyncClient, sessions: Sessions)
     assert seen == [f"j{n}" for n in range(7)]
 
 
+async def test_job_posts_that_have_no_interviews_any_more_are_passed_over(
+    client: httpx.AsyncClient, sessions: Sessions
+) -> None:
+    await add(sessions, *({"job_post_id": f"j{n}"} for n in range(9)))
+    async with sessions.begin() as session:
+        await fold_counts(session)
+    await add(sessions, {"job_post_id": "j35"})  # not folded yet
+    async with sessions.begin() as session:
+        await session.execute(delete(Interview).where(Interview.job_post_id.in_(["j1", "j2", "j3", "j8"])))
+    first = await get(client, by="jobPostId", limit=3)
+    assert [each["jobPostId"] for each in first["byJobPost"]] == ["j0", "j35", "j4"]
+    second = await get(client, by="jobPostId", limit=3, cursor=first["nextCursor"])
+    assert [each["jobPostId"] for each in second["byJobPost"]] == ["j5", "j6", "j7"]
+    assert second["nextCursor"] is None
+
+
 async def test_another_organizations_interviews_do_not_count(client: httpx.AsyncClient, sessions: Sessions) -> None:
     async with sessions.begin() as session:
         other = Organization(name="other", company_name="x", instructions_template="x", max_duration=60)

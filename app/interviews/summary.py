@@ -16,6 +16,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    union,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -137,16 +138,54 @@ async def _changed_by_post(
 
 
 async def _kept_by_post(session: AsyncSession, asked: Asked, after: str | None, limit: int) -> list[tuple[str, Counts]]:
-    kept = _kept(asked, after=after)
+    """Return the first job posts behind one that have interviews: some were counted, and have none any more."""
+    found: list[tuple[str, Counts]] = []
+    is_more = True
+    while is_more and len(found) < limit:
+        names = await _next_posts(session, asked, after, limit)
+        if names:
+            found += await _kept_between(session, asked, after, names[-1])
+            after = names[-1]
+        is_more = len(names) == limit
+    return found[:limit]
+
+
+async def _next_posts(session: AsyncSession, asked: Asked, after: str | None, limit: int) -> Sequence[str]:
+    """Return the ids of the next job posts that are or were counted. No more of the index is read than has them."""
+    parts = [
+        select(of.job_post_id).where(*_of_posts(asked, of, after)).distinct().order_by(of.job_post_id).limit(limit)
+        for of in (InterviewCount, CountChange)
+    ]
+    either = union(*parts).subquery()
+    return (await session.scalars(select(either.c.job_post_id).order_by(either.c.job_post_id).limit(limit))).all()
+
+
+async def _kept_between(session: AsyncSession, asked: Asked, after: str | None, last: str) -> list[tuple[str, Counts]]:
+    """Return the job posts behind one, up to another."""
+    kept = _kept(asked, after=after, last=last)
     summed = select(kept.c.job_post_id, kept.c.status, _sum(kept)).group_by(kept.c.job_post_id, kept.c.status)
     there = summed.having(func.sum(kept.c.number) > 0).subquery()
     numbers = func.jsonb_object_agg(there.c.status, there.c.number)
     query = select(there.c.job_post_id, numbers.label("numbers")).group_by(there.c.job_post_id)
-    rows = await session.execute(query.order_by(there.c.job_post_id).limit(limit))
+    rows = await session.execute(query.order_by(there.c.job_post_id))
     return [(row.job_post_id, _of_kept(row.numbers)) for row in rows]
 
 
-def _kept(asked: Asked, *, after: str | None = None) -> Subquery:
+def _of_posts(
+    asked: Asked, of: type[InterviewCount | CountChange | Interview], after: str | None, last: str | None = None
+) -> list[ColumnElement[bool]]:
+    """Return the conditions for what is of the organization and of the job posts that are asked for."""
+    found = [of.organization_id == asked.organization_id]
+    if asked.filters.job_post_id is not None:
+        found.append(of.job_post_id == asked.filters.job_post_id)
+    if after is not None:
+        found.append(of.job_post_id > after)
+    if last is not None:
+        found.append(of.job_post_id <= last)
+    return found
+
+
+def _kept(asked: Asked, *, after: str | None = None, last: str | None = None) -> Subquery:
     """Return the kept counts by job post and stored status, to be summed; what is SCHEDULED is READY_TO_JOIN, too."""
     to_come = select(
         Interview.job_post_id, literal(ShownStatus.SCHEDULED.value).label("status"), func.count().label("number")
@@ -156,13 +195,8 @@ def _kept(asked: Asked, *, after: str | None = None) -> Subquery:
     to_come = to_come.where(is_ready, Interview.opens_at > asked.now).group_by(Interview.job_post_id)
     counts = select(InterviewCount.job_post_id, InterviewCount.status, InterviewCount.number)
     changes = select(CountChange.job_post_id, CountChange.status, CountChange.number)
-    parts = []
-    for query, of in ((counts, InterviewCount), (changes, CountChange), (to_come, Interview)):
-        part = query.where(of.organization_id == asked.organization_id)
-        if asked.filters.job_post_id is not None:
-            part = part.where(of.job_post_id == asked.filters.job_post_id)
-        parts.append(part if after is None else part.where(of.job_post_id > after))
-    return union_all(*parts).subquery()
+    parts = ((counts, InterviewCount), (changes, CountChange), (to_come, Interview))
+    return union_all(*(query.where(*_of_posts(asked, of, after, last)) for query, of in parts)).subquery()
 
 
 def _sum(kept: Subquery) -> ColumnElement[int]:
