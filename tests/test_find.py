@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.config import Settings
@@ -203,6 +203,7 @@ UPDATED = "ix_interviews_organization_id_updated_at_id"
 STATUS = "ix_interviews_organization_id_status_created_at_id"
 JOB_POST = "ix_interviews_organization_id_job_post_id_created_at_id"
 OPENS = "ix_interviews_organization_id_opens_at"
+BOTH = "ix_interviews_created_and_opens"
 CASES: list[tuple[Filters, Sort, str]] = [
     *((Filters(), sort, CREATED) for sort in (Sort.NEWEST, Sort.OLDEST)),
     *((Filters(), sort, UPDATED) for sort in (Sort.UPDATED_FIRST, Sort.UPDATED_LAST)),
@@ -214,16 +215,15 @@ CASES: list[tuple[Filters, Sort, str]] = [
     (Filters(updated_since=NOW - timedelta(seconds=9)), Sort.NEWEST, UPDATED),
     (Filters(opens_after=NOW + timedelta(minutes=9990)), Sort.OLDEST, OPENS),
     (Filters(opens_before=NOW - timedelta(minutes=9990)), Sort.NEWEST, OPENS),
-    (
-        Filters(statuses=frozenset({ShownStatus.FAILED})),
-        Sort.NEWEST,
-        STATUS,
+    # a quarter of them, which lie at the far end: the newest opens first
+    (Filters(opens_before=NOW - timedelta(minutes=5000)), Sort.OLDEST, BOTH),
+    (Filters(opens_after=NOW + timedelta(minutes=5000)), Sort.NEWEST, BOTH),
+    *(
+        (Filters(statuses=frozenset({status})), Sort.NEWEST, STATUS)
+        for status in (ShownStatus.FAILED, ShownStatus.SCHEDULED)
     ),
-    (
-        Filters(statuses=frozenset({ShownStatus.SCHEDULED})),
-        Sort.NEWEST,
-        CREATED,  # by a walk through the list
-    ),
+    # by a walk through what has the status, though its words are common
+    (Filters(statuses=frozenset({ShownStatus.FAILED}), q="title"), Sort.NEWEST, STATUS),
 ]
 
 
@@ -252,6 +252,45 @@ async def test_each_filter_and_order_uses_its_index(own_engine: AsyncEngine) -> 
             if index in (CREATED, UPDATED) and filters == Filters():
                 assert "Sort" not in plan  # a page costs the same however many interviews there are
             cursor = page.next_cursor
+
+
+MICROSECONDS_APART = text(
+    "UPDATE interviews SET created_at = CAST(:now AS timestamptz) - right(candidate_id, -1)::int / 3 * interval '1us'"
+)
+
+
+@pytest.mark.parametrize("sort", [Sort.OLDEST, Sort.NEWEST])
+async def test_what_opens_in_a_range_in_the_order_of_creation(own_engine: AsyncEngine, sort: Sort) -> None:
+    """By the index of both instants, which gives distances: of a microsecond too, and three have each instant."""
+    await fill(own_engine, 20_000)
+    async with own_engine.begin() as connection:
+        await connection.execute(MICROSECONDS_APART, {"now": NOW})
+    organization_id = await organization_of(own_engine)
+    at = NOW + timedelta(minutes=8000)
+    found: list[Interview] = []
+    cursor: str | None = None
+    while not found or cursor:
+
+        async def find(session: AsyncSession) -> Page:
+            return await find_interviews(
+                session,
+                organization_id=organization_id,
+                filters=Filters(opens_after=at),
+                sort=sort,
+                cursor=cursor,  # noqa: B023 - called at once
+                limit=101,
+                now=NOW,
+            )
+
+        plan, page = await plan_of(own_engine, find)
+        if not found:
+            assert f"Index Scan using {BOTH}" in plan
+        found += [view.interview for view in page.views]
+        cursor = page.next_cursor
+    assert len(found) == 1001
+    assert all(each.opens_at and each.opens_at >= at for each in found)
+    places = [(each.created_at, each.id) for each in found]
+    assert places == sorted(places, reverse=sort.is_descending)
 
 
 async def insert_and_update(sessions: Sessions) -> None:

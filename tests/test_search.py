@@ -123,6 +123,15 @@ async def test_a_phone_number_in_any_spelling(
     assert await listed(client, q=typed) == {wanted}
 
 
+async def test_each_digit_of_a_phone_number_counts(client: httpx.AsyncClient, sessions: Sessions) -> None:
+    """Its index is asked for the last seven alone."""
+    saudi, _ = await add(sessions, {"phone_number": "966501234567"}, {"phone_number": "971501234567"})
+    for typed in ("966501234567", "+966 50 1234567", "00966-50-1234567", "966 50 123 4567"):
+        assert await listed(client, q=typed) == {saudi}, typed
+    assert await listed(client, q="967501234567") == set()
+    assert await listed(client, q="+966 51 1234567") == set()
+
+
 async def test_numbers_are_found_in_titles_too(client: httpx.AsyncClient, sessions: Sessions) -> None:
     wanted, _ = await add(sessions, {"job_title": "Intern 2026 007 (3-5 days)"}, OTHER)
     for typed in ("2026", "2026 007", "007 2026", "3-5", "intern 2026", "(3-5"):

@@ -4,12 +4,26 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, asc, desc, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Label,
+    Select,
+    Subquery,
+    and_,
+    asc,
+    desc,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from app.errors import CursorInvalid
 from app.interviews.cursor import decode_row, encode_cursor
@@ -23,6 +37,12 @@ from app.search_text import Spelling, parse_search
 PLAN_EACH = text("SET LOCAL plan_cache_mode = force_custom_plan")
 NEAR, FAR = 2_000, 20_000  # interviews of a list that are passed in search of a page
 SHORT = 3  # letters: fewer have no trigram, but for those that begin a word
+ENOUGH = 7  # digits that end a number: few interviews share them; most share those before, a country's
+# Instants around all of createdAt. They are near enough: the index tells distances as float8, which of more than 136
+# years would not tell one microsecond from the next.
+BEFORE_ALL, AFTER_ALL = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+Columns = type[Interview] | ReadOnlyColumnCollection[str, Any]
 
 
 class Sort(StrEnum):
@@ -80,8 +100,7 @@ async def find_interviews(
     listed = _Listed(organization_id, filters, sort, _parse_cursor(cursor, mark) if cursor else None, now)
     if filters != Filters():
         await session.execute(PLAN_EACH)
-    is_hard_to_tell = filters.q or ShownStatus.SCHEDULED in filters.statuses
-    found = await (_search if is_hard_to_tell else _first)(session, listed, limit + 1)
+    found = await (_search if _seen(filters, now, Interview) else _first)(session, listed, limit + 1)
     shown = found[:limit]
     end = shown[-1] if len(found) > limit else None
     next_cursor = encode_cursor(getattr(end, listed.column().key), end.id.hex, mark) if end else None
@@ -89,8 +108,9 @@ async def find_interviews(
 
 
 async def _first(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
-    """Return the first interviews that fit."""
-    return (await session.scalars(listed.ordered(listed.fitting()).limit(count))).all()
+    """Return the first interviews that fit, where all that is asked for is foreseen."""
+    rows = listed.ordered(listed.foreseen(Interview), listed.place(), Interview.id)
+    return (await session.scalars(rows.limit(count))).all()
 
 
 async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Sequence[Interview]:
@@ -104,21 +124,32 @@ async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Seque
         found = await _walk(session, listed, count, FAR)
     if len(found) == count:
         return found
+    fitting = listed.foreseen(Interview.id, listed.place()).where(*_seen(listed.filters, listed.now, Interview))
     # OFFSET 0: planned for all of them, not for the first of the order
-    every = aliased(Interview, listed.fitting().offset(0).subquery())
-    return (await session.scalars(listed.ordered(select(every), of=every).limit(count))).all()
+    return await _read(session, listed, fitting.offset(0).subquery(), count)
 
 
 async def _walk(session: AsyncSession, listed: "_Listed", count: int, far: int) -> Sequence[Interview]:
-    """Return the first interviews that fit, of the next `far` in the list."""
-    passed = aliased(Interview, listed.ordered(listed.behind_cursor()).limit(far).subquery())
-    fitting = select(passed).where(*conditions(listed.filters, now=listed.now, of=passed))
-    return (await session.scalars(listed.ordered(fitting, of=passed).limit(count))).all()
+    """Return the first interviews that fit, of the next `far` in the list of what is foreseen to fit."""
+    looked_at = Interview.search_text, Interview.status, Interview.opens_at
+    ahead = listed.foreseen(Interview.id, listed.place(), *looked_at)
+    passed = listed.ordered(ahead, listed.place(), Interview.id).limit(far).subquery()
+    return await _read(session, listed, passed, count, *_seen(listed.filters, listed.now, passed.c))
+
+
+async def _read(
+    session: AsyncSession, listed: "_Listed", of: Subquery, count: int, *fitting: ColumnElement[bool]
+) -> Sequence[Interview]:
+    """Return the first interviews of those in a subquery that fit. To alias Interview for it took 4 ms of CPU."""
+    ids = select(of.c.id, of.c.place).where(*fitting)
+    first = listed.ordered(ids, of.c.place, of.c.id).limit(count).subquery()
+    rows = select(Interview).join(first, first.c.id == Interview.id)
+    return (await session.scalars(listed.ordered(rows, first.c.place, first.c.id))).all()
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A list, and the place in it behind which a page begins."""
+    """A list, and the row in it behind which a page begins."""
 
     organization_id: uuid.UUID
     filters: Filters
@@ -129,65 +160,104 @@ class _Listed:
     def column(self) -> InstrumentedAttribute[datetime]:
         return Interview.created_at if self.sort in (Sort.OLDEST, Sort.NEWEST) else Interview.updated_at
 
-    def behind_cursor(self) -> Select[Interview]:
-        """Return all of the organization's interviews behind the place."""
-        query = select(Interview).where(Interview.organization_id == self.organization_id)
-        if self.last:
-            place, last = tuple_(self.column(), Interview.id), tuple_(*self.last)
-            query = query.where(place < last if self.sort.is_descending else place > last)
-        return query
+    def place(self) -> Label[Any]:
+        """Return what the list is ordered by, before ids: the column, or its distance from an end of time.
 
-    def fitting(self) -> Select[Interview]:
-        """Return those behind the place that fit."""
-        return self.behind_cursor().where(*conditions(self.filters, now=self.now))
+        By distance is the order of the index of both instants, and no other has both: those that open before a day
+        months ago lie at the far end of those that were made last.
+        """
+        end = AFTER_ALL if self.sort.is_descending else BEFORE_ALL
+        return (self.column().op("<->")(end) if self._is_by_distance() else self.column()).label("place")
 
-    def ordered(self, query: Select[Interview], *, of: type[Interview] = Interview) -> Select[Interview]:
+    def foreseen(self, *columns: Any) -> Select[Any]:
+        """Return the columns of those behind the last row that fit as far as is foreseen."""
+        query = select(*columns).where(Interview.organization_id == self.organization_id, *_foreseen(self.filters))
+        if self.last is None:
+            return query
+        row, last = tuple_(self.column(), Interview.id), tuple_(*self.last)
+        if self._is_by_distance():  # its index can't compare rows
+            column, at = self.column(), self.last[0]
+            query = query.where(column <= at if self.sort.is_descending else column >= at)
+        return query.where(row < last if self.sort.is_descending else row > last)
+
+    def ordered(
+        self, query: Select[Any], place: ColumnElement[Any], key: ColumnElement[Any] | InstrumentedAttribute[Any]
+    ) -> Select[Any]:
         order = desc if self.sort.is_descending else asc
-        return query.order_by(order(getattr(of, self.column().key)), order(of.id))
+        return query.order_by(place if self._is_by_distance() else order(place), order(key))
+
+    def _is_by_distance(self) -> bool:
+        is_of_range = self.filters.opens_before is not None or self.filters.opens_after is not None
+        return is_of_range and self.sort in (Sort.OLDEST, Sort.NEWEST)
 
 
-def conditions(filters: Filters, *, now: datetime, of: type[Interview] = Interview) -> list[ColumnElement[bool]]:
-    """Return what rows have to fulfil: those of the table, or of an alias."""
+def conditions(filters: Filters, *, now: datetime) -> list[ColumnElement[bool]]:
+    """Return what rows have to fulfil."""
+    return _foreseen(filters) + _seen(filters, now, Interview)
+
+
+def _foreseen(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions of which Postgres foresees how many rows fulfil them."""
     equal = {
-        of.job_post_id: filters.job_post_id,
-        of.application_id: filters.application_id,
-        of.candidate_id: filters.candidate_id,
+        Interview.job_post_id: filters.job_post_id,
+        Interview.application_id: filters.application_id,
+        Interview.candidate_id: filters.candidate_id,
     }
     found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
     if filters.statuses:
-        found.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
+        found.append(Interview.status.in_(sorted({_stored(status) for status in filters.statuses})))
     if filters.updated_since:
-        found.append(of.updated_at >= filters.updated_since)
+        found.append(Interview.updated_at >= filters.updated_since)
     if filters.opens_before:
-        found.append(of.opens_at < filters.opens_before)
+        found.append(Interview.opens_at < filters.opens_before)
     if filters.opens_after:
-        found.append(of.opens_at >= filters.opens_after)
-    return found + [or_(*(_contains(each, of) for each in spellings)) for spellings in parse_search(filters.q)]
+        found.append(Interview.opens_at >= filters.opens_after)
+    return found
 
 
-def has_status(status: ShownStatus, *, now: datetime, of: type[Interview] = Interview) -> ColumnElement[bool]:
+def _seen(filters: Filters, now: datetime, of: Columns) -> list[ColumnElement[bool]]:
+    """Return the others: words, and whether what is READY_TO_JOIN opens later. How many fit is seen on the way."""
+    found = [or_(*(_contains(each, of) for each in spellings)) for spellings in parse_search(filters.q)]
+    if len(filters.statuses & {ShownStatus.SCHEDULED, ShownStatus.READY_TO_JOIN}) == 1:
+        found.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
+    return found
+
+
+def has_status(status: ShownStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
     """Return the condition for a status as it is shown."""
     not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
     if status is ShownStatus.SCHEDULED:
-        return and_(of.status == Status.READY_TO_JOIN, not_open_yet)
+        return and_(of.status == _stored(status), not_open_yet)
     if status is ShownStatus.READY_TO_JOIN:
-        return and_(of.status == Status.READY_TO_JOIN, ~not_open_yet)
-    return of.status == Status(status)
+        return and_(of.status == _stored(status), ~not_open_yet)
+    return of.status == _stored(status)
 
 
-def _contains(spelling: Spelling, of: type[Interview]) -> ColumnElement[bool]:
-    return and_(*(_has(word, of) for word in spelling))
+def _stored(status: ShownStatus) -> Status:
+    return Status.READY_TO_JOIN if status is ShownStatus.SCHEDULED else Status(status)
 
 
-def _has(word: str, of: type[Interview]) -> ColumnElement[bool]:
+def _contains(spelling: Spelling, of: Columns) -> ColumnElement[bool]:
+    """Return the condition for all words. The trigrams are asked for the longest alone, of a long number for its end.
+
+    Only a number has several. Those of its trigrams that are in most rows take longest to read, and tell nothing.
+    """
+    longest = max(spelling, key=len)
+    end = longest[-ENOUGH:]
+    asked = end if end.isdecimal() else longest
+    unasked = of.search_text + ""  # which no index knows
+    return and_(_has(asked, of.search_text), *(_has(word, unasked) for word in spelling if word != asked))
+
+
+def _has(word: str, texts: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
     """Return the condition for a word that is part of another; one or two letters have to begin it.
 
     Digits do not: any two are in so many phone numbers that a page of them is found at once.
     """
     if len(word) >= SHORT or word.isdecimal():
-        return of.search_text.contains(word, autoescape=True)
-    inside = (of.search_text.contains(before + word, autoescape=True) for before in (" ", "\n"))
-    return or_(of.search_text.startswith(word, autoescape=True), *inside)
+        return texts.contains(word, autoescape=True)
+    inside = (texts.contains(before + word, autoescape=True) for before in (" ", "\n"))
+    return or_(texts.startswith(word, autoescape=True), *inside)
 
 
 def _mark(filters: Filters, sort: Sort) -> str:
