@@ -104,8 +104,8 @@ TENANTS = (
     Defence(
         "interviews are listed to their organization",
         "app/interviews/find.py",
-        "query = select(Interview).where(Interview.organization_id == self.organization_id)",
-        "query = select(Interview)",
+        "query = select(*columns).where(Interview.organization_id == self.organization_id, *_foreseen(self.filters))",
+        "query = select(*columns).where(*_foreseen(self.filters))",
         (f"{READ}[listInterviews]", "tests/attacks/test_tampered_cursors.py::test_a_cursor_is_no_key[listInterviews]"),
     ),
     Defence(
@@ -118,8 +118,8 @@ TENANTS = (
     Defence(
         "so are the counts that are kept",
         "app/interviews/summary.py",
-        "part = query.where(of.organization_id == asked.organization_id)",
-        "part = query.where(of.organization_id.is_not(None))",
+        "found = [of.organization_id == asked.organization_id]",
+        "found = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(

@@ -24,8 +24,8 @@ WORDS = (
     Defence(
         "the wildcards of a search are letters",
         "app/interviews/find.py",
-        "of.search_text.contains(word, autoescape=True)",
-        "of.search_text.contains(word)",
+        "texts.contains(word, autoescape=True)",
+        "texts.contains(word)",
         ("tests/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
     ),
     Defence(
