@@ -10,7 +10,7 @@ import hmac
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +46,10 @@ class Signer:
     """How long a dropped candidate may stay away: the room, and the agent in it, wait a little longer."""
     client_metadata_updates: bool = False
     """Whether a candidate may replace its metadata, which is what the agent reads, once it is connected."""
+    _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keyed", hmac.new(self.api_secret.encode(), digestmod="sha256"))
 
     def claims(
         self, *, identity: str, name: str, room: str, metadata: Mapping[str, object], now: datetime
@@ -70,8 +74,9 @@ class Signer:
         of 40,900 characters. That the claims mean the same is tested with livekit-api's own verifier.
         """
         signed = _JWT_HEADER + b"." + _base64url(orjson.dumps(claims))
-        signature = hmac.digest(self.api_secret.encode(), signed, "sha256")
-        return (signed + b"." + _base64url(signature)).decode()
+        signature = self._keyed.copy()  # the key is in it: anew that took a third of the time
+        signature.update(signed)
+        return (signed + b"." + _base64url(signature.digest())).decode()
 
     def _grants(self, room: str) -> dict[str, object]:
         """Return every grant by name: what is left out would be what LiveKit's defaults allow."""

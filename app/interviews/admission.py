@@ -7,7 +7,6 @@ are put in an order, by a lock, and the limits hold for the right number as for 
 import hmac
 import ipaddress
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,8 +28,7 @@ from app.policy import JoinPolicy, stricter
 NETWORK = 64  # bits of an IPv6 address: whoever has one has all that share them
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(NamedTuple):
     """What somebody who wants to join shows. `address` is the client's IP address."""
 
     address: str

@@ -47,8 +47,7 @@ AT_ONCE = 1  # look-up under way: those who come meanwhile share the next one, a
 ALONE_AT_ONCE = 2  # joins that wait for a lock: each holds a connection
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Somebody who wants to join, at an instant. `wishes` are a client's for its token."""
 
     interview_id: uuid.UUID
@@ -73,8 +72,7 @@ class Terms:
         return tuple(name for name, policy in own.items() if stricter(self.policy, policy) is JoinPolicy.PHONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What lets a candidate in: the interview, and the access token for its room."""
 
     seat: Seat
@@ -97,8 +95,7 @@ class HeldUp(NamedTuple):
     wait: Wait
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """A join under way: what is said of it, unless too much was tried."""
 
     ask: Ask
