@@ -16,4 +16,4 @@ STRICTNESS = tuple(JoinPolicy)
 
 def stricter(deployment: JoinPolicy, organization: JoinPolicy | None) -> JoinPolicy:
     """Return the policy that holds: an organization may ask for more than the deployment does, never for less."""
-    return max(deployment, organization or deployment, key=STRICTNESS.index)
+    return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)

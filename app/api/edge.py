@@ -1,7 +1,7 @@
 """The edge of the service: what every call gets, whatever becomes of it. An id, its count, headers, a line in the log.
 
-Pure ASGI, and one layer: a middleware built on BaseHTTPMiddleware halved the rate of join, and each that wraps `send`
-once more took a fiftieth of it.
+Pure ASGI: a middleware built on BaseHTTPMiddleware halved the rate of join. And one layer, as each that wraps `send`
+once more costs every call.
 """
 
 import logging

@@ -39,7 +39,7 @@ class InOnePiece:
     """Wraps an app for one request: an answer that comes whole is sent by one write, any other as uvicorn does it.
 
     uvicorn writes head and body one after the other, two packets and two system calls, and looks at every header by
-    itself. Both took as long as to sign the token of a join.
+    itself.
     """
 
     def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle) -> None:
@@ -65,7 +65,7 @@ class InOnePiece:
 
     def _whole(self, start: HTTPResponseStartEvent, last: HTTPResponseBodyEvent) -> bytes | None:
         """Return the answer as it goes over the wire; None if there is anything about it that uvicorn has to see to."""
-        body = last["body"]
+        body = last.get("body", b"")
         headers = [*self._cycle.default_headers, *start["headers"]]
         is_plain = (
             not last.get("more_body")

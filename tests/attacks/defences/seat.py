@@ -114,7 +114,7 @@ DOORS = (
     Defence(
         "an organization's policy may only be stricter",
         "app/policy.py",
-        "return max(deployment, organization or deployment, key=STRICTNESS.index)",
+        "return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)",
         "return organization or deployment",
         ("tests/test_join_policies.py::test_the_stricter_of_two_holds",),
     ),
