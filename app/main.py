@@ -122,14 +122,16 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     """Return the app within our own layers, which are all that the hottest calls run through."""
     plain = [route for router in ROUTERS for route in router.routes if isinstance(route, PlainRoute)]
     app = PlainRoutes(app, routes=plain)
+    secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     app = Edge(
         app,
-        secure=(*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE,
+        secure=secure,
         by_address=limits.address,
         words=frozenset().union(*map(words_of, ROUTERS)),
     )
     return Cors(  # around the edge: a page may read an unexpected error's requestId too
         app,
+        secure=secure,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],

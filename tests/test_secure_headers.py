@@ -56,9 +56,10 @@ async def test_in_production_browsers_are_told_to_come_by_tls(app: FastAPI) -> N
     }
     settings = make_settings(environment="production", **given)
     async with client_of(create_app(settings, app.state.sessions)) as client:
-        answer = await client.get("/nowhere")
-        assert_secure(answer)
-        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        for answer in (await client.get("/nowhere"), await client.options("/interviews", headers=preflight)):
+            assert_secure(answer)
+            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 async def test_what_an_answer_says_itself_stands(app: FastAPI) -> None:
