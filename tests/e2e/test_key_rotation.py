@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.clients import Join
+from tests.e2e.conditions import eventually
 from tests.e2e.interview import Interview
 from tests.e2e.outages import OwnStack
 from tests.e2e.platform import Platform
@@ -135,6 +136,7 @@ async def test_livekits_keys_are_replaced_without_a_lost_webhook_or_a_failed_joi
             interview = await rotation.interview()
             await interview.candidate()
             await rotation.talk(interview)
+            await eventually(lambda: len(joins.statuses) > 10)
         await rotation.platform.aclose()
         assert set(joins.statuses) == {200}
         for service in stack.services:
