@@ -65,16 +65,14 @@ class InOnePiece:
 
     def _whole(self, start: HTTPResponseStartEvent, last: HTTPResponseBodyEvent) -> bytes | None:
         """Return the answer as it goes over the wire; None if there is anything about it that uvicorn has to see to."""
+        if last.get("more_body") or not self._cycle.keep_alive or self._cycle.scope["method"] == "HEAD":
+            return None
         body = last.get("body", b"")
         headers = [*self._cycle.default_headers, *start["headers"]]
-        is_plain = (
-            not last.get("more_body")
-            and self._cycle.keep_alive
-            and self._cycle.scope["method"] != "HEAD"
-            and (b"content-length", b"%d" % len(body)) in headers
-        )
+        if (b"content-length", b"%d" % len(body)) not in headers:
+            return None
         lines = b"\r\n".join([b"%b: %b" % header for header in headers])
-        if not is_plain or len(lines) - len(lines.translate(None, CONTROLS)) != 2 * (len(headers) - 1):
+        if len(lines) - len(lines.translate(None, CONTROLS)) != 2 * (len(headers) - 1):
             return None
         return b"%b%b\r\n\r\n%b" % (STATUS_LINE[start["status"]], lines, body)
 

@@ -100,7 +100,7 @@ async def find_interviews(
     listed = _Listed(organization_id, filters, sort, _parse_cursor(cursor, mark) if cursor else None, now)
     if filters != Filters():
         await session.execute(PLAN_EACH)
-    found = await (_search if _seen(filters, now, Interview) else _first)(session, listed, limit + 1)
+    found = await (_search if listed.seen(Interview) else _first)(session, listed, limit + 1)
     shown = found[:limit]
     end = shown[-1] if len(found) > limit else None
     next_cursor = encode_cursor(getattr(end, listed.column().key), end.id.hex, mark) if end else None
@@ -124,7 +124,7 @@ async def _search(session: AsyncSession, listed: "_Listed", count: int) -> Seque
         found = await _walk(session, listed, count, FAR)
     if len(found) == count:
         return found
-    fitting = listed.foreseen(Interview.id, listed.place()).where(*_seen(listed.filters, listed.now, Interview))
+    fitting = listed.foreseen(Interview.id, listed.place()).where(*listed.seen(Interview))
     # OFFSET 0: planned for all of them, not for the first of the order
     return await _read(session, listed, fitting.offset(0).subquery(), count)
 
@@ -134,7 +134,7 @@ async def _walk(session: AsyncSession, listed: "_Listed", count: int, far: int) 
     looked_at = Interview.search_text, Interview.status, Interview.opens_at
     ahead = listed.foreseen(Interview.id, listed.place(), *looked_at)
     passed = listed.ordered(ahead, listed.place(), Interview.id).limit(far).subquery()
-    return await _read(session, listed, passed, count, *_seen(listed.filters, listed.now, passed.c))
+    return await _read(session, listed, passed, count, *listed.seen(passed.c))
 
 
 async def _read(
@@ -179,6 +179,10 @@ class _Listed:
             column, at = self.column(), self.last[0]
             query = query.where(column <= at if self.sort.is_descending else column >= at)
         return query.where(row < last if self.sort.is_descending else row > last)
+
+    def seen(self, of: Columns) -> list[ColumnElement[bool]]:
+        """Return the conditions for how many of those fit indeed, which is seen on the way."""
+        return _seen(self.filters, self.now, of)
 
     def ordered(
         self, query: Select[Any], place: ColumnElement[Any], key: ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -225,12 +229,13 @@ def _seen(filters: Filters, now: datetime, of: Columns) -> list[ColumnElement[bo
 
 def has_status(status: ShownStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
     """Return the condition for a status as it is shown."""
+    is_stored: ColumnElement[bool] = of.status == _stored(status)
     not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
     if status is ShownStatus.SCHEDULED:
-        return and_(of.status == _stored(status), not_open_yet)
+        return and_(is_stored, not_open_yet)
     if status is ShownStatus.READY_TO_JOIN:
-        return and_(of.status == _stored(status), ~not_open_yet)
-    return of.status == _stored(status)
+        return and_(is_stored, ~not_open_yet)
+    return is_stored
 
 
 def _stored(status: ShownStatus) -> Status:
