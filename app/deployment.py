@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from app.config import Settings
+from app.core.settings import Settings
 from app.lifecycle import Waits
-from app.livekit import Signer, allow_short_secrets
+from app.livekit.access_tokens import Signer, allow_short_secrets
 
 
 def accept_secrets(settings: Settings) -> None:

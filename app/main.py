@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.types import ASGIApp
 
 from app.api import (
-    calls,
-    find,
+    actions,
     health,
     interviews,
     invites,
     join,
+    lists,
+    livekit_webhook,
     openapi,
     organization,
     pages,
@@ -25,21 +26,20 @@ from app.api import (
     schedule,
     stream,
     token,
-    told,
     webhook_endpoints,
-    webhooks,
+    webhook_events,
 )
 from app.api.cors import Cors
-from app.api.edge import ONE_YEAR, SECURE, Edge, words_of
-from app.api.plain import PlainRoute, PlainRoutes
+from app.api.fast_route import PlainRoute, PlainRoutes
+from app.api.middleware import ONE_YEAR, SECURE, Edge, words_of
 from app.api.rate_limits import HEADERS
-from app.config import Settings
+from app.auth.last_use import LastUsed
+from app.core.batching import Gather
+from app.core.rate_limits import RateLimits, rate_limits_of
+from app.core.settings import Settings
 from app.deployment import signer_of, waits_of
-from app.events import gathering
-from app.gather import Gather
 from app.interviews.join import Terms, joining
-from app.last_used import LastUsed
-from app.rate_limits import RateLimits, rate_limits_of
+from app.interviews.livekit_events import gathering
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
@@ -53,13 +53,13 @@ under which the logs tell more. At an address that is none every call answers 40
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ROUTERS = (
     join.router,
-    webhooks.router,
+    livekit_webhook.router,
     token.router,
     stream.router,
-    find.router,
+    lists.router,
     schedule.router,
     interviews.router,
-    calls.router,
+    actions.router,
     invites.router,
     personal_data.router,
     organization.router,
@@ -93,7 +93,7 @@ def create_app(
         description=DESCRIPTION,
         openapi_tags=openapi.TAGS,
         servers=openapi.SERVERS,
-        webhooks=told.webhooks(),
+        webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
         lifespan=_running(lifespan or nullcontext, join_gathered, record_gathered),

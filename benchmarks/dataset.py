@@ -13,10 +13,10 @@ from pathlib import Path
 
 import asyncpg
 
-from app.db import create_engine, create_sessionmaker, transaction
+from app.core.database import create_engine, create_sessionmaker, transaction
+from app.core.schema import migrate
+from app.interviews.counts import FOLD
 from app.interviews.schedule import ensure_default_organization
-from app.interviews.summary import FOLD
-from app.schema import migrate
 from benchmarks.texts import names, titles
 
 BYTES_PER_ROW = (

@@ -12,11 +12,11 @@ from typing import Any
 
 import asyncpg
 
-from app.auth import ensure_bootstrap_key
-from app.db import create_engine, create_sessionmaker, transaction
-from app.embedded_postgres import Server, embedded_postgres
+from app.auth.api_keys import ensure_bootstrap_key
+from app.core.database import create_engine, create_sessionmaker, transaction
+from app.core.embedded_postgres import Server, embedded_postgres
+from app.core.schema import migrate
 from app.interviews.schedule import ensure_default_organization
-from app.schema import migrate
 from benchmarks.servers import API_KEY
 
 SQL = Path(__file__).parent / "sql"

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from app.embedded_postgres import Server
+from app.core.embedded_postgres import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.search_text import fold
+from app.core.search_text import fold
 
 FIRST = (
     "Ahmed Mohamed Fatima Sara Omar Layla José Anna Priya Wei Youssef Noor Khalid Mariam John Elena Hassan Aisha Ali "

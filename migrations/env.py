@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that app.schema hands over, or on DATABASE_URL for `alembic` itself."""
+"""Runs the migrations on the connection that app.core.schema hands over, or on DATABASE_URL for `alembic` itself."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 import app.models  # noqa: F401 - the tables register themselves with Base.metadata
-from app.db import Base, create_engine
+from app.core.database import Base, create_engine
 
 
 def run(**where: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import app.cli
-from app.config import Settings
+from app.core.settings import Settings
 
 
 @dataclass(frozen=True)

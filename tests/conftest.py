@@ -22,14 +22,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app import db, gather
-from app.auth import ensure_bootstrap_key
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker
-from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.auth.api_keys import ensure_bootstrap_key
+from app.core import batching, database
+from app.core.database import create_engine, create_sessionmaker
+from app.core.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.core.schema import migrate
+from app.core.settings import Settings
 from app.interviews.schedule import ensure_default_organization
 from app.main import create_app
-from app.schema import migrate
 
 Result = TypeVar("Result")
 
@@ -50,8 +50,8 @@ hypothesis_settings.load_profile("patient")
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other tests is not taken for a database that is away."""
-    monkeypatch.setattr(db, "CONNECT_TIMEOUT", PATIENT)  # for a connection to the server, and for one of the pool
-    monkeypatch.setattr(gather, "PATIENCE", PATIENT)
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT", PATIENT)  # for a connection to the server, and for one of the pool
+    monkeypatch.setattr(batching, "PATIENCE", PATIENT)
 
 
 def run_now(work: Coroutine[Any, Any, Result]) -> Result:

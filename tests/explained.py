@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import event, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
 from app.models import Organization
 
 Result = TypeVar("Result")

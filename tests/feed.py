@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import Scope, hash_key
+from app.auth.api_keys import Scope, hash_key
 from app.interviews.changes import ChangeType, count_change, record_changes
-from app.interviews.settle import lock
 from app.interviews.shown import ShownStatus
+from app.interviews.status_update import lock
 from app.models import ApiKey, Interview, Organization
 
 Sessions = async_sessionmaker[AsyncSession]

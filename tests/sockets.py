@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from app.api.protocol import BoundedProtocol
+from app.server.protocol import BoundedProtocol
 from tests.e2e.conditions import eventually
 
 

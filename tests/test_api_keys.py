@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, ensure_bootstrap_key, hash_key, revoke_key
-from app.errors import BootstrapKeyTaken
+from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, ensure_bootstrap_key, hash_key, revoke_key
+from app.core.errors import BootstrapKeyTaken
 from app.interviews.schedule import ensure_default_organization
 from app.models import ApiKey
 from tests.conftest import API_KEY, AUTHORIZED

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
+from app.core.settings import Settings
 from app.main import create_app
 from app.models import Change, Interview, TimelineEntry
 from tests.calls import NEW, join, problem_of, read

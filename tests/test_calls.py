@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import hash_key
+from app.auth.api_keys import hash_key
 from app.models import ApiKey, Organization
 from tests.conftest import AUTHORIZED
 from tests.stage import AGENT, Stage

@@ -129,8 +129,8 @@ def test_head_ends_it_quietly(tmp_path: Path, own_database: str) -> None:
 @pytest.mark.parametrize(
     ("module", "left_out"),
     [
-        ("app.cli.service", ("rich", "alembic", "app.simulation")),
-        ("app.cli.working", ("rich", "alembic", "app.simulation", "fastapi", "uvicorn")),
+        ("app.server.run", ("rich", "alembic", "app.simulation")),
+        ("app.cli.worker", ("rich", "alembic", "app.simulation", "fastapi", "uvicorn")),
         ("app.cli.keys", ("rich", "alembic", "app.simulation", "fastapi", "uvicorn", "livekit", "aiohttp")),
     ],
 )

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.config import Settings, faults_of, is_loopback, is_private
-from app.db import masked
+from app.core.database import masked
+from app.core.settings import Settings, faults_of, is_loopback, is_private
 from tests.conftest import make_settings
 
 SAFE: dict[str, str] = {

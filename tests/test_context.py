@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import Scope, hash_key
+from app.auth.api_keys import Scope, hash_key
 from app.models import ApiKey, Organization
 from tests.calls import NEW, claims_of, join, problem_of, scheduled
 from tests.conftest import AUTHORIZED

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from app.db import create_engine, create_sessionmaker
+from app.core.database import create_engine, create_sessionmaker
+from app.core.search_text import searchable
 from app.lifecycle import Waits
 from app.models import Interview, TimelineEntry
-from app.search_text import searchable
 from app.worker.audit import audit
 from benchmarks.dataset import DiskTooFull, fill
 

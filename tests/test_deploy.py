@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.config import LOCAL_LIVEKIT_KEY, LOCAL_LIVEKIT_SECRET, SHORTEST_SECRET, Settings
+from app.core.settings import LOCAL_LIVEKIT_KEY, LOCAL_LIVEKIT_SECRET, SHORTEST_SECRET, Settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"

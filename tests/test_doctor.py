@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.db import create_engine, create_sessionmaker
+from app.cli.doctor_checks import Finding, State, examine, judge_clock, table
+from app.core.database import create_engine, create_sessionmaker
 from app.deployment import signer_of, waits_of
-from app.doctor import Finding, State, examine, judge_clock, table
-from app.events import Recorded
-from app.livekit_server import clock_of
+from app.interviews.livekit_events import Recorded
+from app.livekit.client import clock_of
 from app.models import PROBE_ROOM, Probe
 from tests import webhooks
 from tests.conftest import make_settings
@@ -110,12 +110,12 @@ async def test_the_rate_limits_storage_is_looked_at_where_replicas_share_one(
 ) -> None:
     assert await looked_at(sessions, "memory://") == []
     with running_redis(tmp_path) as redis:
-        monkeypatch.setattr("app.doctor.STORAGE_WITHIN", 30.0)
-        monkeypatch.setattr("app.doctor.ANSWER_WITHIN", 30.0)  # this machine may be busy
+        monkeypatch.setattr("app.cli.doctor_checks.STORAGE_WITHIN", 30.0)
+        monkeypatch.setattr("app.cli.doctor_checks.ANSWER_WITHIN", 30.0)  # this machine may be busy
         for url in (redis.url, redis.url.replace("redis", "valkey", 1)):
             ((state, seen, todo),) = await looked_at(sessions, url)
             assert (state, seen[:28], todo) == (State.OK, "their storage counts, after ", "")
-        monkeypatch.setattr("app.doctor.ANSWER_WITHIN", 0.0)
+        monkeypatch.setattr("app.cli.doctor_checks.ANSWER_WITHIN", 0.0)
         ((state, _, todo),) = await looked_at(sessions, redis.url)
         assert (state, "nearer" in todo) == (State.WARN, True)
         redis.kill()
@@ -128,7 +128,7 @@ async def test_the_rate_limits_storage_is_looked_at_where_replicas_share_one(
 async def test_a_rate_limits_storage_that_hangs_is_not_waited_for(
     sessions: async_sessionmaker[AsyncSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.doctor.STORAGE_WITHIN", 0.1)
+    monkeypatch.setattr("app.cli.doctor_checks.STORAGE_WITHIN", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         ((state, seen, _),) = await looked_at(sessions, f"redis://127.0.0.1:{mute.getsockname()[1]}")
     assert (state, seen) == (State.FAULT, "no answer within 0.1 s")

@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.embedded_postgres import FAST_AND_UNSAFE, EmbeddedPostgresError, Server, embedded_postgres
+from app.core.embedded_postgres import FAST_AND_UNSAFE, EmbeddedPostgresError, Server, embedded_postgres
 
 REPOSITORY = Path(__file__).parents[1]
 NOBODY = 65534
@@ -32,7 +32,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason=
 SHARE = """
 import sys
 from pathlib import Path
-from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.core.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
 with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
     print(server.url(), flush=True)
     sys.stdin.readline()
@@ -43,7 +43,7 @@ print("left", flush=True)
 SHARE_IN_TERMINAL = """
 import fcntl, signal, sys, termios
 from pathlib import Path
-from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.core.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
     try:
@@ -59,7 +59,7 @@ QUERY_WITH_ARABIC = """
 import asyncio, sys
 from pathlib import Path
 import asyncpg
-from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.core.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
 async def similarity(url):
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE EXTENSION pg_trgm")
@@ -73,7 +73,7 @@ WITHOUT_FCNTL = """
 import contextlib, hashlib, importlib.util, pathlib, shlex, shutil, subprocess, sys, urllib.parse
 sys.modules["fcntl"] = sys.modules["pwd"] = None
 sys.platform = "win32"
-from app.embedded_postgres import EmbeddedPostgresError, embedded_postgres
+from app.core.embedded_postgres import EmbeddedPostgresError, embedded_postgres
 try:
     with embedded_postgres(pathlib.Path(sys.argv[1])):
         pass
@@ -389,7 +389,7 @@ def test_as_a_normal_user(folder: Path) -> None:
 
 def python_that_can_run(user: dict[str, Any]) -> str:
     for program in (sys.executable, "/usr/bin/python3"):
-        check = [program, "-c", "import sys, app.embedded_postgres; sys.exit(sys.version_info < (3, 11))"]
+        check = [program, "-c", "import sys, app.core.embedded_postgres; sys.exit(sys.version_info < (3, 11))"]
         with contextlib.suppress(OSError):
             if subprocess.run(check, **user, stderr=subprocess.DEVNULL).returncode == 0:  # noqa: S603 - our own
                 return program
@@ -577,7 +577,7 @@ def test_on_windows(folder: Path) -> None:
 
 
 def test_import_loads_nothing_but_the_standard_library(folder: Path) -> None:
-    script = "import sys, app.embedded_postgres; print({name.split('.')[0] for name in sys.modules} & "
+    script = "import sys, app.core.embedded_postgres; print({name.split('.')[0] for name in sys.modules} & "
     script += "{'asyncpg', 'embedded_postgres', 'sqlalchemy', 'pydantic', 'asyncio'})"
     with python(script, folder) as process:
         output, _ = process.communicate(timeout=PATIENCE)

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import event, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.db import create_sessionmaker
-from app.errors import CursorInvalid
-from app.interviews.feed import Position, check_position, feed_end, read_feed, renumber_restored
+from app.core.database import create_sessionmaker
+from app.core.errors import CursorInvalid
 from app.models import Change
+from app.stream.feed import Position, check_position, feed_end, read_feed, renumber_restored
 from tests.e2e.conditions import eventually
 from tests.feed import Sessions, change, new_interview, organization_of, record
 from tests.listening import HOPELESS

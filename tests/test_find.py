@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_sessionmaker
-from app.interviews.find import Filters, Page, Sort, find_interviews
+from app.core.database import create_sessionmaker
+from app.core.settings import Settings
+from app.interviews.search import Filters, Page, Sort, find_interviews
 from app.interviews.shown import ShownStatus
 from app.main import create_app
 from app.models import Interview

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app import gather
-from app.errors import DatabaseUnavailable
-from app.gather import Alone, Gather
+from app.core import batching
+from app.core.batching import Alone, Gather
+from app.core.errors import DatabaseUnavailable
 
 Given = str | Exception | Alone[str]
 
@@ -259,7 +259,7 @@ async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     await kitchen.began(1)
     (late,) = call(gathered, "late")
     await settled()
-    monkeypatch.setattr(gather, "PATIENCE", -1.0)
+    monkeypatch.setattr(batching, "PATIENCE", -1.0)
     kitchen.doors[0].set()
     with pytest.raises(DatabaseUnavailable):
         await late
@@ -322,7 +322,7 @@ async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
 
 @pytest.mark.parametrize("alone", [False, True])
 async def test_a_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
-    monkeypatch.setattr(gather, "LONGEST", 0.01)
+    monkeypatch.setattr(batching, "LONGEST", 0.01)
 
     async def hang() -> str:
         await asyncio.Event().wait()

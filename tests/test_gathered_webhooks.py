@@ -14,13 +14,13 @@ from sqlalchemy import event as of_sqlalchemy
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker, transaction
-from app.events import Recorded, RoomEvent, gathering, receive
-from app.gather import Gather
-from app.interviews.settle import lock
+from app.core.batching import Gather
+from app.core.database import create_engine, create_sessionmaker, transaction
+from app.core.settings import Settings
+from app.interviews.livekit_events import Recorded, RoomEvent, gathering, receive
+from app.interviews.status_update import lock
 from app.lifecycle import Waits
-from app.livekit import Event, parse_event
+from app.livekit.access_tokens import Event, parse_event
 from app.main import create_app
 from app.models import Interview, Organization, TimelineEntry, room_name
 from app.worker.audit import audit

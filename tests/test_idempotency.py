@@ -16,12 +16,12 @@ from fastapi.routing import APIRoute
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.api import calls, idempotency, schedule
+from app.api import actions, idempotency, schedule
 from app.api.idempotency import IdempotentRoute
-from app.auth import Scope, hash_key
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker, transaction
-from app.idempotency import Call, forget_answers, kept_answer, take_turn
+from app.auth.api_keys import Scope, hash_key
+from app.auth.idempotency_keys import Call, forget_answers, kept_answer, take_turn
+from app.core.database import create_engine, create_sessionmaker, transaction
+from app.core.settings import Settings
 from app.main import create_app
 from app.models import ApiKey, Change, IdempotencyKey, Interview, Organization, TimelineEntry
 from tests.calls import NEW, problem_of
@@ -366,4 +366,4 @@ def test_a_post_without_a_caller_cannot_take_the_key() -> None:
     with pytest.raises(ValueError, match="not enough values"):
         IdempotentRoute("/x", anybody, methods=["POST"], dependencies=[], responses={})
     assert isinstance(IdempotentRoute("/x", anybody, methods=["GET"], dependencies=[], responses={}), APIRoute)
-    assert calls.router.route_class is schedule.router.route_class is IdempotentRoute
+    assert actions.router.route_class is schedule.router.route_class is IdempotentRoute

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import hash_key
+from app.auth.api_keys import hash_key
 from app.interviews.shown import ShownStatus
 from app.models import ApiKey, Interview, Organization
 from tests.conftest import AUTHORIZED

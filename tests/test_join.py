@@ -11,7 +11,7 @@ import jwt
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.config import Settings
+from app.core.settings import Settings
 from app.deployment import signer_of
 from app.interviews.demo import DEMO_ID, ensure_demo
 from app.interviews.schedule import ensure_default_organization

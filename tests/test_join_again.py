@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
+from app.core.settings import Settings
 from app.lifecycle import Status
 from app.main import create_app
 from app.models import Interview

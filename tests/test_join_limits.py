@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker
-from app.interviews.admission import Admission, admit
-from app.interviews.seats import Seat
+from app.core.database import create_engine, create_sessionmaker
+from app.core.settings import Settings
+from app.interviews.join_policy import Admission, admit
+from app.interviews.join_queries import Seat
 from app.lifecycle import Status
-from app.livekit import LARGEST_TOKEN
+from app.livekit.access_tokens import LARGEST_TOKEN
 from app.main import create_app
 from app.models import Interview, JoinRequest
 from tests import webhooks

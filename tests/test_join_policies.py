@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import event, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
+from app.core.policy import JoinPolicy, stricter
 from app.models import Interview, JoinRequest, Organization
-from app.policy import JoinPolicy, stricter
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED
 from tests.doors import RIGHT, WRONG, behind, invited, knock, told

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db import POOL_SIZE, create_sessionmaker
-from app.interviews.admission import Knock
+from app.core.database import POOL_SIZE, create_sessionmaker
 from app.interviews.join import Ask, Ticket
-from app.interviews.seats import tries_lock
+from app.interviews.join_policy import Knock
+from app.interviews.join_queries import tries_lock
 from tests.doors import HOME, RIGHT, behind
 from tests.e2e.conditions import eventually
 from tests.stage import Stage

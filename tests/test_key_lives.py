@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.auth import Scope, create_key, revoke_key
-from app.db import create_engine, create_sessionmaker
+from app.auth.api_keys import Scope, create_key, revoke_key
+from app.auth.last_use import LastUsed
+from app.core.database import create_engine, create_sessionmaker
 from app.interviews.schedule import ensure_organization
-from app.last_used import LastUsed
 from app.main import create_app
 from app.models import ApiKey
 from tests.conftest import AUTHORIZED, client_of, make_settings

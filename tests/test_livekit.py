@@ -15,7 +15,7 @@ from livekit.api import (
     VideoGrants,
 )
 
-from app.livekit import TOKEN_LIFE, Signer
+from app.livekit.access_tokens import TOKEN_LIFE, Signer
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 
 ROOM = "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"

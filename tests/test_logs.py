@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.livekit_server import LiveKitUnavailable
-from app.logs import Together, _Line
+from app.core.logging import Together, _Line
+from app.livekit.client import LiveKitUnavailable
 from app.models import Interview
 from tests.stage import NEW
 

@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app import errors
 from app.api.openapi import named
 from app.api.problems import MEDIA_TYPE, Problem
-from app.api.told import TYPES
-from app.errors import AppError
+from app.api.webhook_events import TYPES
+from app.core import errors
+from app.core.errors import AppError
 from app.interviews.changes import ChangeType, payload_of
 from app.models import Change, Delivery
-from app.outgoing.message import TEST, body_of
+from app.webhooks.payload import TEST, body_of
 
 LIVEKITS_OWN = {"TokenRequest", "TokenResponse"}  # the format of its standard token endpoint
 WITHOUT_DATABASE = {"isLive", "getMetrics"}

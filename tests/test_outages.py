@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import db
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker, masked
+from app.core import database
+from app.core.database import create_engine, create_sessionmaker, masked
+from app.core.settings import Settings
 from app.main import create_app
 from tests import webhooks
 from tests.calls import CANDIDATE, Room, join, problem_of, read, scheduled
@@ -108,7 +108,7 @@ async def test_a_connection_of_which_nobody_told_that_it_is_dead(
     own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, unasked: float, status: int
 ) -> None:
     """As after a firewall forgot it: asked after it lay idle, and not if it was used just now, which is a trade."""
-    monkeypatch.setattr(db, "UNASKED", unasked)
+    monkeypatch.setattr(database, "UNASKED", unasked)
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         interview = await scheduled(client)
         async with own_engine.connect() as connection:

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.config import Settings
-from app.db import create_sessionmaker, driver_connection
-from app.interviews.facts import TOKEN_ISSUED
-from app.interviews.seats import Answer, Recorded, record_answers
+from app.core.database import create_sessionmaker, driver_connection
+from app.core.settings import Settings
+from app.interviews.join_queries import Answer, Recorded, record_answers
+from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
 from tests.calls import claims_of, problem_of

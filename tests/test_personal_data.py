@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import ARRAY, JSON, LargeBinary, String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import Scope, create_key
-from app.db import Base
-from app.instants import rfc3339
-from app.interviews.erase import TEXTS
+from app.auth.api_keys import Scope, create_key
+from app.core.database import Base
+from app.core.timestamps import rfc3339
+from app.interviews.erasure import TEXTS
 from app.interviews.schedule import ensure_organization
 from app.models import Change, Connection, Delivery, Interview, JoinRequest, TimelineEntry, WrongTry
 from tests import webhooks

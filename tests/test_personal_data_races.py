@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db import create_sessionmaker
-from app.interviews.erase import erase_owned
+from app.core.database import create_sessionmaker
+from app.interviews.erasure import erase_owned
 from app.lifecycle import Status
 from app.models import Connection, Interview, JoinRequest, WrongTry
 from tests import webhooks

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.phones import is_same_number, parse_international
+from app.core.phone_numbers import is_same_number, parse_international
 
 SAUDI = "966509876543"  # the seed's, without a +
 SPELLINGS = [

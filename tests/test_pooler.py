@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.db import create_engine, create_sessionmaker, transaction
+from app.core.database import create_engine, create_sessionmaker, transaction
 from tests.calls import AGENT, CANDIDATE, NEW, Room, read, scheduled
 from tests.conftest import API_KEY, AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, _execute, database_url, run_now
 from tests.e2e.conditions import eventually

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
-from app.config import Settings
+from app.core.settings import Settings
 from app.main import create_app
 from tests.conftest import AUTHORIZED, client_of, make_settings
 
@@ -121,10 +121,10 @@ async def test_an_answer_that_breaks_off_is_raised_to_the_server(
 
 
 async def test_the_access_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "app.api.edge")
+    caplog.set_level(logging.INFO, "app.api.middleware")
     await client.get("/interviews", params={"cursor": "secret"}, headers=AUTHORIZED)
     await client.get("/no%0Awhere%1b[31m")
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.edge"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.middleware"]
     assert lines[0].startswith("GET /interviews 422 ")
     assert lines[0].endswith(" ms")
     assert lines[1].startswith("GET /... 404 ")

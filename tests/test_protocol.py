@@ -17,8 +17,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app import api
-from app.api import protocol
-from app.logs import _Line
+from app.core.logging import _Line
+from app.server import protocol
 from tests.sockets import line, serving
 
 SHORT = 1.0  # seconds, in which a test has sent what it begins with

@@ -7,8 +7,8 @@ import httpx
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.config import Settings
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
+from app.core.settings import Settings
 from app.main import create_app
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
 from tests import webhooks

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.api.rate_limits import UNLIMITED
-from app.auth import Scope, create_key
+from app.auth.api_keys import Scope, create_key
+from app.core.limit_notation import parse_limit
+from app.core.rate_limits import OwnCounters, RateLimit
 from app.interviews.schedule import ensure_default_organization
-from app.limit_notation import parse_limit
 from app.main import create_app
-from app.rate_limits import OwnCounters, RateLimit
 from tests.conftest import API_KEY, AUTHORIZED, make_settings
 from tests.test_races import NEW
 
@@ -166,8 +166,8 @@ async def test_without_limits_nothing_is_counted_or_told(from_: From) -> None:
 async def test_windows_begin_and_end_and_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits as long as it was told may call again; and no count outlives the next two windows."""
     clock = 1_000_000.0
-    monkeypatch.setattr("app.rate_limits.time.time", lambda: clock)
-    monkeypatch.setattr("app.rate_limits.time.monotonic", lambda: clock)
+    monkeypatch.setattr("app.core.rate_limits.time.time", lambda: clock)
+    monkeypatch.setattr("app.core.rate_limits.time.monotonic", lambda: clock)
     item = parse_limit("2 per 10 seconds")
     assert item
     counters = OwnCounters()

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app import rate_limits
+from app.core import rate_limits
 from app.main import create_app
 from tests.conftest import AUTHORIZED, make_settings
 from tests.e2e.conditions import eventually

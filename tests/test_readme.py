@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.config import Settings
+from app.core.settings import Settings
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import clean_environment, http_status

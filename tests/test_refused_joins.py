@@ -6,9 +6,8 @@ from datetime import timedelta
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.db import driver_connection
-from app.interviews.facts import FACTS, load_facts
-from app.interviews.seats import (
+from app.core.database import driver_connection
+from app.interviews.join_queries import (
     RECORD,
     REMEMBERED,
     TRIES_IN_ALL_WITHIN,
@@ -17,6 +16,7 @@ from app.interviews.seats import (
     count_wrong_tries,
     record_answers,
 )
+from app.interviews.stored_facts import FACTS, load_facts
 from app.models import Interview
 from tests.explained import NOW, fill
 

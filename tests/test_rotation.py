@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import BOOTSTRAP_KEY_NAME, ensure_bootstrap_key, revoke_key
+from app.auth.api_keys import BOOTSTRAP_KEY_NAME, ensure_bootstrap_key, revoke_key
 from app.interviews.schedule import ensure_default_organization
 from app.main import create_app
 from tests.conftest import API_KEY, client_of, make_settings

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.interviews.schedule import Plan, ensure_default_organization, schedule
 from app.lifecycle import Status, Waits
-from app.livekit import Signer
+from app.livekit.access_tokens import Signer
 from app.models import Interview, TimelineEntry
 from tests import webhooks
 

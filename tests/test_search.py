@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.interviews.find import Filters, Page, Sort, find_interviews
+from app.core.search_text import fold, parse_search, searchable
+from app.interviews.search import Filters, Page, Sort, find_interviews
 from app.models import Interview
-from app.search_text import fold, parse_search, searchable
 from tests.conftest import AUTHORIZED
 from tests.explained import NOW, fill, organization_of, plan_of
 from tests.test_interviews_list import add, get, listed
@@ -188,8 +188,8 @@ async def test_pages_of_common_and_rare_words_are_those_of_the_list(
     client: httpx.AsyncClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, near: int, far: int, sort: Sort
 ) -> None:
     """Wherever the walk through the list gives way to the index of words."""
-    monkeypatch.setattr("app.interviews.find.NEAR", near)
-    monkeypatch.setattr("app.interviews.find.FAR", far)
+    monkeypatch.setattr("app.interviews.search.NEAR", near)
+    monkeypatch.setattr("app.interviews.search.FAR", far)
     words = {"all": 1, "half": 2, "few": 7, "one": 29}
     rows = [" ".join(word for word, every in words.items() if number % every == 0) for number in range(30)]
     start = datetime(2026, 1, 1, tzinfo=UTC)

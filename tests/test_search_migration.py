@@ -7,9 +7,9 @@ from alembic import command
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db import create_engine
-from app.schema import migrate
-from app.search_text import searchable
+from app.core.database import create_engine
+from app.core.schema import migrate
+from app.core.search_text import searchable
 from tests.test_schema import alembic, inspected
 
 LAST = "20261122_keys"  # the last migration that can be taken up again half-way

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app import gather
-from app.db import create_engine, create_sessionmaker, driver_connection, statements, transaction
-from app.errors import DatabaseUnavailable
-from app.gather import Gather
+from app.core import batching
+from app.core.batching import Gather
+from app.core.database import create_engine, create_sessionmaker, driver_connection, statements, transaction
+from app.core.errors import DatabaseUnavailable
 from tests.e2e.conditions import HOPELESS
 from tests.stalling import Network, network_to
 
@@ -67,7 +67,7 @@ async def database(own_database: str) -> str:
 async def in_vain(ask: Ask, number: int) -> None:
     """Ask what is soon given up. Whatever else is asked has its time, also on a busy machine."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(gather, "LONGEST", 0.5)
+        patched.setattr(batching, "LONGEST", 0.5)
         with pytest.raises(DatabaseUnavailable):
             await ask(number)
 

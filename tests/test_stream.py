@@ -18,14 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from app.auth import Scope, hash_key
-from app.config import Settings
-from app.db import create_engine, create_sessionmaker
-from app.interviews.feed import Position
+from app.auth.api_keys import Scope, hash_key
+from app.core.database import create_engine, create_sessionmaker
+from app.core.settings import Settings
 from app.main import create_app
 from app.models import ApiKey, Change
+from app.stream.feed import Position
 from app.stream.hub import Hub
-from app.stream.wake import APPLICATION_NAME
+from app.stream.notifications import APPLICATION_NAME
 from tests.conftest import AUTHORIZED, client_of
 from tests.e2e.conditions import eventually
 from tests.feed import Sessions, add_key, another_organization, change, new_interview, organization_of, record

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.db import create_sessionmaker
-from app.interviews.find import Filters
+from app.core.database import create_sessionmaker
+from app.interviews.counts import Asked, Counts, JobPostPage, fold_counts, summarize, summarize_job_posts
+from app.interviews.search import Filters
 from app.interviews.shown import ShownStatus
-from app.interviews.summary import Asked, Counts, JobPostPage, fold_counts, summarize, summarize_job_posts
 from app.models import Interview, Organization
 from tests.conftest import AUTHORIZED
 from tests.explained import NOW, fill, organization_of, plan_of

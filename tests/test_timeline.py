@@ -11,12 +11,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app import events
-from app.db import transaction
-from app.interviews import timeline
+from app.core.database import transaction
+from app.interviews import livekit_events, timeline
 from app.interviews.timeline import CALLS, DEEDS, EVENTS, RULES, Entry
-from app.lifecycle import EndReason, Status, causes
-from app.worker import deeds
+from app.lifecycle import EndReason, Status, end_rules
+from app.worker import effects
 from tests.conftest import AUTHORIZED
 from tests.stage import AGENT, RealTime, Stage
 
@@ -136,8 +135,8 @@ async def test_another_organizations_timeline_is_not_there(stage: Stage) -> None
 
 
 def test_each_rule_has_its_words() -> None:
-    rules = {cause.__name__ for cause in causes.CAUSES}
-    for module in (causes, sys.modules["app.lifecycle.derive"]):
+    rules = {cause.__name__ for cause in end_rules.CAUSES}
+    for module in (end_rules, sys.modules["app.lifecycle.derive"]):
         source = inspect.getsource(module)
         rules |= set(re.findall(r'Status\.[A-Z_]+, "([a-z_]+)"', source))
         rules |= set(re.findall(r'End\([^,]+, "([a-z_]+)"', source))
@@ -179,7 +178,7 @@ def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str
 
 
 def test_the_worker_writes_nothing_that_has_no_words() -> None:
-    written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(deeds))
+    written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(effects))
     assert len(written) == 4
     assert set(written) <= set(DEEDS)
-    assert set(timeline.EVENTS) >= events.RECORDED
+    assert set(timeline.EVENTS) >= livekit_events.RECORDED

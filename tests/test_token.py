@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.interviews.facts import TOKEN_ISSUED
+from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
 from app.models import JoinRequest
 from tests.calls import claims_of, problem_of

@@ -21,7 +21,7 @@ Serve = Callable[..., Service]
 
 CANT_START = """
 import logging, os, socket, sys
-from app.cli.workers import fork_workers
+from app.server.processes import fork_workers
 logging.basicConfig(format="%(message)s")
 if fork_workers(1, socket.create_server(("127.0.0.1", 0)), within=5, gone=lambda pid: None) is not None:
     sys.exit(3)
@@ -42,7 +42,7 @@ def started(service: Service) -> list[int]:
 
 def answering(service: Service) -> set[int]:
     """Return the process ids of those that have answered a request."""
-    return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.edge", service.output)}
+    return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.middleware", service.output)}
 
 
 def join(service: Service) -> None:

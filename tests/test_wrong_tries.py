@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.db import create_engine, create_sessionmaker
-from app.interviews.admission import hash_address
-from app.interviews.seats import tries_lock
+from app.core.database import create_engine, create_sessionmaker
+from app.interviews.join_policy import hash_address
+from app.interviews.join_queries import tries_lock
 from app.models import Interview, WrongTry
 from tests.calls import problem_of
 from tests.conftest import LIVEKIT_SECRET, prepare

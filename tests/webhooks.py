@@ -11,9 +11,9 @@ from typing import Any
 from livekit.api import AccessToken
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.events import Recorded, gathering, receive
+from app.interviews.livekit_events import Recorded, gathering, receive
 from app.lifecycle import Waits
-from app.livekit import parse_event
+from app.livekit.access_tokens import parse_event
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 
 _numbers = itertools.count(1)

@@ -4,12 +4,12 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.deps import Session
+from app.api.dependencies import Session
 from app.api.problems import answers
 from app.api.schemas import Health
-from app.errors import DatabaseUnavailable, SchemaBehind
-from app.metrics import exposition
-from app.schema import check_schema
+from app.core.errors import DatabaseUnavailable, SchemaBehind
+from app.core.metrics import exposition
+from app.core.schema import check_schema
 
 router = APIRouter(tags=["operator"])
 

@@ -11,12 +11,12 @@ from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
-from app.api.deps import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
+from app.api.dependencies import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
 from app.api.problems import add_answers
-from app.auth import Scope
-from app.db import transaction
-from app.errors import BodyTooLarge, DatabaseUnavailable, IdempotencyKeyReused, PayloadInvalid
-from app.idempotency import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
+from app.auth.api_keys import Scope
+from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
+from app.core.database import transaction
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, IdempotencyKeyReused, PayloadInvalid
 
 NAME = "Idempotency-Key"
 LONGEST_WAIT = 5.0  # seconds, for a call under the same key that is under way

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app.api.deps import InterviewId, Now, Reader, Session
+from app.api.dependencies import InterviewId, Now, Reader, Session
 from app.api.etags import etag_of, with_etag
 from app.api.problems import answers
 from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
-from app.errors import (
+from app.core.errors import (
     CursorInvalid,
     DatabaseUnavailable,
     InterviewNotFound,
@@ -16,7 +16,7 @@ from app.errors import (
     PayloadInvalid,
     Unauthorized,
 )
-from app.interviews.read import find_interview, get_interview, last_report
+from app.interviews.queries import find_interview, get_interview, last_report
 from app.interviews.timeline import read_timeline
 
 router = APIRouter(tags=["recruiter"])

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from app.api.deps import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
-from app.api.fields import GivenInstant, Instant, Shape, in_the_future
+from app.api.dependencies import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
 from app.api.problems import answers
-from app.errors import (
+from app.api.types import GivenInstant, Instant, Shape, in_the_future
+from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     InterviewErased,
@@ -21,7 +21,7 @@ from app.errors import (
     PayloadInvalid,
     Unauthorized,
 )
-from app.interviews.calls import lock_owned
+from app.interviews.actions import lock_owned
 from app.interviews.invites import invite, revoke_invite
 
 router = APIRouter(tags=["recruiter"])

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.deps import body_documentation, documented_interview, json_body
+from app.api.dependencies import body_documentation, documented_interview, json_body
+from app.api.fast_route import PlainRoute
 from app.api.knocks import ERRORS, join
-from app.api.plain import PlainRoute
 from app.api.problems import answers
 from app.api.schemas import JoinRequest, JoinResponse
 

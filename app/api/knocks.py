@@ -5,10 +5,10 @@ from typing import Protocol, TypeVar
 
 from fastapi import Request
 
-from app.api.deps import interview_id_of, now_of
+from app.api.dependencies import interview_id_of, now_of
 from app.api.headers import header_of
 from app.api.rate_limits import address_of
-from app.errors import (
+from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     InterviewErased,
@@ -23,10 +23,10 @@ from app.errors import (
     TooManyTries,
     WrongPhoneNumber,
 )
-from app.interviews.admission import Knock
 from app.interviews.invites import PREFIX
 from app.interviews.join import Ask, Ticket
-from app.interviews.wishes import Wishes
+from app.interviews.join_policy import Knock
+from app.interviews.token_options import Wishes
 
 ERRORS = (
     InterviewNotFound,

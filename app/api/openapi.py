@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from app.api.examples import example_of
 from app.api.problems import MEDIA_TYPE, answers
 from app.api.rate_limits import HEADERS, UNLIMITED
-from app.api.told import example_of_event
-from app.errors import RateLimited
+from app.api.webhook_events import example_of_event
+from app.core.errors import RateLimited
 
 Json = dict[str, Any]
 

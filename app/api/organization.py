@@ -7,11 +7,11 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app import models
-from app.api.deps import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
-from app.api.fields import Shape
+from app.api.dependencies import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
 from app.api.problems import answers
-from app.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
-from app.policy import JoinPolicy, stricter
+from app.api.types import Shape
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
+from app.core.policy import JoinPolicy, stricter
 
 router = APIRouter(tags=["operator"])
 

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from app.api.deps import AdminCaller, InterviewId, Now, Session
+from app.api.dependencies import AdminCaller, InterviewId, Now, Session
 from app.api.problems import answers
-from app.errors import DatabaseUnavailable, InterviewNotFound, InterviewNotOver, MissingScope, Unauthorized
-from app.interviews.erase import erase_owned
+from app.core.errors import DatabaseUnavailable, InterviewNotFound, InterviewNotOver, MissingScope, Unauthorized
+from app.interviews.erasure import erase_owned
 
 router = APIRouter(tags=["recruiter"])
 

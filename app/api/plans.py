@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from app.api.fields import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
 from app.api.schemas import Context, Interview, NewInterview
+from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
 from app.interviews.schedule import Plan
 
 MOST_AT_ONCE = 1000  # interviews

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import (
+from app.core.errors import (
     AppError,
     BodyTooLarge,
     DeliveryNotFound,
@@ -22,8 +22,8 @@ from app.errors import (
     RequestTooSlow,
     WebhookEndpointNotFound,
 )
-from app.instants import rfc3339
-from app.logs import request_id
+from app.core.logging import request_id
+from app.core.timestamps import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.edge, which logs it
+    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.middleware, which logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:

@@ -9,9 +9,9 @@ import uuid
 from fastapi import Request
 from starlette.types import Scope
 
-from app.errors import RateLimited
-from app.interviews.admission import network_of
-from app.rate_limits import RateLimit, Standing
+from app.core.errors import RateLimited
+from app.core.rate_limits import RateLimit, Standing
+from app.interviews.join_policy import network_of
 
 # LiveKit does not repeat what was answered with a 429 for long, so events would be lost; operators' machinery is few.
 UNLIMITED = frozenset({"/webhooks/livekit", "/health/live", "/health/ready", "/metrics"})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.deps import (
+from app.api.dependencies import (
     AgentCaller,
     CurrentPolicy,
     CurrentSigner,
@@ -21,7 +21,7 @@ from app.api.idempotency import IdempotentRoute
 from app.api.plans import InterviewChanges, InterviewContext, NewInterviews, ScheduledInterviews
 from app.api.problems import answers
 from app.api.schemas import LARGEST_CONTEXT, Interview, NewInterview
-from app.errors import (
+from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     InterviewErased,
@@ -34,9 +34,9 @@ from app.errors import (
     TokenTooLarge,
     Unauthorized,
 )
-from app.interviews.calls import lock_owned
+from app.interviews.actions import lock_owned
 from app.interviews.edit import edit
-from app.interviews.read import read_context, views_of
+from app.interviews.queries import read_context, views_of
 from app.interviews.schedule import schedule
 
 router = APIRouter(route_class=IdempotentRoute)

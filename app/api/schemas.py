@@ -8,7 +8,7 @@ import orjson
 from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
-from app.api.fields import (
+from app.api.types import (
     TEXT_OR_NUMBER,
     GivenInstant,
     Instant,
@@ -21,10 +21,10 @@ from app.api.fields import (
     in_the_future,
     json_within,
 )
-from app.instants import rfc3339
-from app.interviews.calls import Completion
+from app.core.timestamps import rfc3339
+from app.interviews.actions import Completion
 from app.interviews.join import Ticket
-from app.interviews.read import View
+from app.interviews.queries import View
 from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
 from app.interviews.shown import ShownStatus
 from app.interviews.timeline import Entry

@@ -12,10 +12,10 @@ from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials
 from starlette.types import Send
 
-from app.api.deps import Reader, Session, bearer
+from app.api.dependencies import Reader, Session, bearer
 from app.api.problems import answers
-from app.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
-from app.interviews.feed import Position, starting_point
+from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
+from app.stream.feed import Position, starting_point
 from app.stream.hub import Hub
 
 log = logging.getLogger(__name__)

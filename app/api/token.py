@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
-from app.api.deps import body_documentation, documented_interview, json_body
-from app.api.fields import TEXT_OR_NUMBER
+from app.api.dependencies import body_documentation, documented_interview, json_body
+from app.api.fast_route import PlainRoute
 from app.api.knocks import ERRORS, join
-from app.api.plain import PlainRoute
 from app.api.problems import answers
-from app.errors import TokenFieldNotAllowed
-from app.interviews.wishes import Wishes
+from app.api.types import TEXT_OR_NUMBER
+from app.core.errors import TokenFieldNotAllowed
+from app.interviews.token_options import Wishes
 
 router = APIRouter(tags=["candidate"], route_class=PlainRoute)
 

@@ -1,6 +1,6 @@
 """What platforms call to be told of changes: outgoing webhooks, by the Standard Webhooks specification.
 
-What LiveKit sends to us is in app.api.webhooks.
+What LiveKit sends to us is in app.api.livekit_webhook.
 """
 
 import uuid
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app.api.deps import (
+from app.api.dependencies import (
     AdminCaller,
     CurrentSettings,
     Now,
@@ -19,7 +19,7 @@ from app.api.deps import (
 )
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import answers
-from app.api.webhook_shapes import (
+from app.api.webhook_schemas import (
     Delivery,
     DeliveryPage,
     NewWebhookEndpoint,
@@ -30,7 +30,7 @@ from app.api.webhook_shapes import (
     WebhookEndpointPage,
     WebhookEndpointWithSecret,
 )
-from app.errors import (
+from app.core.errors import (
     BodyTooLarge,
     CursorInvalid,
     DatabaseUnavailable,
@@ -44,8 +44,8 @@ from app.errors import (
     WebhookEndpointNotFound,
     WebhookTargetRefused,
 )
-from app.outgoing.deliveries import list_deliveries, replay_delivery, replay_span, send_test
-from app.outgoing.endpoints import (
+from app.webhooks.deliveries import list_deliveries, replay_delivery, replay_span, send_test
+from app.webhooks.endpoints import (
     change_endpoint,
     create_endpoint,
     delete_endpoint,
@@ -53,8 +53,8 @@ from app.outgoing.endpoints import (
     list_endpoints,
     rotate_secret,
 )
-from app.outgoing.judge import DeliveryState
-from app.outgoing.targets import check_target
+from app.webhooks.retry_policy import DeliveryState
+from app.webhooks.url_guard import check_target
 
 router = APIRouter(prefix="/webhook-endpoints", tags=["webhooks"], route_class=IdempotentRoute)
 

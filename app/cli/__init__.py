@@ -2,7 +2,7 @@
 
 import sys
 
-from app.cli.importing import importing
+from app.cli.fast_imports import importing
 
 
 def main() -> None:

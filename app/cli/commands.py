@@ -9,20 +9,20 @@ from types import FrameType
 from typing import NoReturn
 
 from app.cli.progress import progress
-from app.cli.running import Commands, database, fail, read_settings
-from app.embedded_postgres import EmbeddedPostgresError
-from app.logs import configure_logging
+from app.cli.runtime import Commands, database, fail, read_settings
+from app.core.embedded_postgres import EmbeddedPostgresError
+from app.core.logging import configure_logging
 
 # Which module has which commands. A call imports that of its own command only: all of them take three times as long.
 MODULES = {
-    "app.cli.serving": ("serve",),
-    "app.cli.migrating": ("migrate",),
-    "app.cli.working": ("worker",),
-    "app.cli.auditing": ("audit",),
-    "app.cli.examining": ("doctor",),
+    "app.cli.serve": ("serve",),
+    "app.cli.migrate": ("migrate",),
+    "app.cli.worker": ("worker",),
+    "app.cli.audit": ("audit",),
+    "app.cli.doctor": ("doctor",),
     "app.cli.keys": ("keys",),
-    "app.cli.finding": ("list", "show"),
-    "app.cli.watching": ("watch",),
+    "app.cli.interviews": ("list", "show"),
+    "app.cli.watch": ("watch",),
     "app.simulation.run": ("simulate",),
 }
 

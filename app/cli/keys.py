@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
+from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
 from app.cli.output import print_json, print_line, print_table
-from app.cli.running import Commands, fail, instant, with_sessions
-from app.config import Settings
-from app.db import transaction
-from app.instants import rfc3339
+from app.cli.runtime import Commands, fail, instant, with_sessions
+from app.core.database import transaction
+from app.core.settings import Settings
+from app.core.timestamps import rfc3339
 from app.interviews.schedule import DEFAULT_ORGANIZATION, ensure_organization
 from app.models import ApiKey, Organization
 

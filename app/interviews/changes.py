@@ -8,9 +8,9 @@ from enum import StrEnum
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import driver_connection
-from app.instants import rfc3339
-from app.interviews.rows import AnyInterview
+from app.core.database import driver_connection
+from app.core.timestamps import rfc3339
+from app.interviews.interview_rows import AnyInterview
 from app.interviews.shown import ShownStatus, shown_status
 from app.models import Change
 

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.interviews.attempts import open_next_attempt
 from app.interviews.schedule import Plan, schedule
-from app.interviews.settle import lock
-from app.livekit import Signer
+from app.interviews.status_update import lock
+from app.livekit.access_tokens import Signer
 from app.models import Interview
 
 DEMO_ID = uuid.UUID("c6aec8f5-592b-4b90-b7fd-a6a6404b31f9")

@@ -10,16 +10,16 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
-from app.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
-from app.interviews.admission import check_phone_number
-from app.interviews.facts import TOKEN_ISSUED
+from app.core.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
+from app.core.policy import JoinPolicy, stricter
+from app.interviews.join_policy import check_phone_number
 from app.interviews.schedule import check_tokens, rendered_instructions
-from app.interviews.settle import keep_joins_out, settle
 from app.interviews.shown import shown_status
+from app.interviews.status_update import keep_joins_out, settle
+from app.interviews.stored_facts import TOKEN_ISSUED
 from app.lifecycle import Waits
-from app.livekit import Signer
+from app.livekit.access_tokens import Signer
 from app.models import Interview, JoinRequest, Organization, TimelineEntry
-from app.policy import JoinPolicy, stricter
 
 
 async def edit(

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import InterviewOver
-from app.instants import rfc3339
-from app.interviews.seats import Seat
+from app.core.errors import InterviewOver
+from app.core.timestamps import rfc3339
+from app.interviews.join_queries import Seat
 from app.lifecycle import Status
 from app.models import Interview, TimelineEntry
 

@@ -16,8 +16,9 @@ import asyncpg
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.db import driver_connection, statements, transaction
-from app.errors import (
+from app.core.batching import Alone, Gather
+from app.core.database import driver_connection, statements, transaction
+from app.core.errors import (
     AppError,
     DatabaseUnavailable,
     InterviewErased,
@@ -27,18 +28,25 @@ from app.errors import (
     TooEarly,
     TooManyTries,
 )
-from app.gather import Alone, Gather
-from app.interviews.access_token import claims_of
-from app.interviews.admission import Admission, Knock, admit, hash_address
+from app.core.policy import JoinPolicy, stricter
 from app.interviews.attempts import open_next_attempt
-from app.interviews.facts import TOKEN_ISSUED
-from app.interviews.seats import Answer, Recorded, Seat, count_wrong_tries, find_seats, record_answers, tries_lock
-from app.interviews.settle import lock, settle
-from app.interviews.wishes import Wishes, unfulfilled
+from app.interviews.join_policy import Admission, Knock, admit, hash_address
+from app.interviews.join_queries import (
+    Answer,
+    Recorded,
+    Seat,
+    count_wrong_tries,
+    find_seats,
+    record_answers,
+    tries_lock,
+)
+from app.interviews.status_update import lock, settle
+from app.interviews.stored_facts import TOKEN_ISSUED
+from app.interviews.token import claims_of
+from app.interviews.token_options import Wishes, unfulfilled
 from app.lifecycle import Status, Waits
-from app.livekit import TOKEN_LIFE, Signer
+from app.livekit.access_tokens import TOKEN_LIFE, Signer
 from app.models import Interview
-from app.policy import JoinPolicy, stricter
 
 ATTEMPTS = 3  # that a platform's faults may cost before a person has to look at it; reopening starts the count again
 STILL_OPEN = timedelta(minutes=30)  # after closesAt an interview that failed may still be tried again

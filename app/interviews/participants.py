@@ -2,9 +2,9 @@
 
 import logging
 
-from app.interviews.rows import AnyInterview
+from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import Outcome, Role
-from app.livekit import Participant
+from app.livekit.access_tokens import Participant
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import TokenTooLarge
-from app.interviews.access_token import access_token
-from app.interviews.admission import check_phone_number
+from app.core.errors import TokenTooLarge
+from app.core.policy import JoinPolicy, stricter
 from app.interviews.changes import ChangeType, count_change, record_changes
+from app.interviews.join_policy import check_phone_number
+from app.interviews.token import access_token
 from app.lifecycle import Status
-from app.livekit import LARGEST_TOKEN, Signer
+from app.livekit.access_tokens import LARGEST_TOKEN, Signer
 from app.models import Interview, Organization, TimelineEntry
-from app.policy import JoinPolicy, stricter
 
 DEFAULT_ORGANIZATION = "default"
 DEFAULT_PARTICIPANT_NAME = "Candidate"

@@ -10,9 +10,9 @@ from sqlalchemy import literal, null, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import CursorInvalid
-from app.interviews.cursor import decode_cursor, encode_cursor
-from app.interviews.facts import TOKEN_ISSUED
+from app.core.errors import CursorInvalid
+from app.core.pagination import decode_cursor, encode_cursor
+from app.interviews.stored_facts import TOKEN_ISSUED
 from app.models import JoinRequest, TimelineEntry
 
 # What a rule of derive() means, in a sentence's second half.

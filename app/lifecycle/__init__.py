@@ -1,7 +1,7 @@
 """Statuses, facts and derive(): the rules of an interview's life, without I/O. The table is in docs/status.md."""
 
-from app.lifecycle.causes import End
 from app.lifecycle.derive import WAITS, AgentThere, Derived, RoomGone, TimeTold, Wish, derive
+from app.lifecycle.end_rules import End
 from app.lifecycle.facts import (
     CONNECTION_TIMEOUT,
     TERMINAL,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.lifecycle.causes import Attempt, End, attempt_of, first_end, last_agent_gone, waiting_since
+from app.lifecycle.end_rules import Attempt, End, attempt_of, first_end, last_agent_gone, waiting_since
 from app.lifecycle.facts import Decision, EndReason, Facts, Outcome, Status, Waits
 from app.lifecycle.presence import Moment, moments, together
 

@@ -5,7 +5,7 @@ import uuid
 from sqlalchemy import Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base
+from app.core.database import Base
 
 
 class InterviewCount(Base):

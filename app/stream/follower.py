@@ -6,10 +6,10 @@ import logging
 import uuid
 from contextlib import suppress
 
-from app.errors import DatabaseUnavailable
-from app.interviews.feed import Position
-from app.stream.listener import Listener
-from app.stream.reading import Page, Reading
+from app.core.errors import DatabaseUnavailable
+from app.stream.feed import Position
+from app.stream.pages import Page, Reading
+from app.stream.subscriber import Listener
 
 log = logging.getLogger(__name__)
 

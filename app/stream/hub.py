@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app import metrics
-from app.auth import Scope, authenticate
-from app.db import transaction
-from app.errors import MissingScope, Unauthorized
-from app.interviews.feed import Position
+from app.auth.api_keys import Scope, authenticate
+from app.core import metrics
+from app.core.database import transaction
+from app.core.errors import MissingScope, Unauthorized
+from app.stream.feed import Position
 from app.stream.follower import Follower
-from app.stream.listener import QUEUE, Listener
-from app.stream.reading import AT_ONCE, PAGE, Reading
-from app.stream.wake import listen
+from app.stream.notifications import listen
+from app.stream.pages import AT_ONCE, PAGE, Reading
+from app.stream.subscriber import QUEUE, Listener
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.db import transaction
-from app.interviews.facts import load_facts
-from app.interviews.summary import Miscount, miscounts
+from app.core.database import transaction
+from app.interviews.counts import Miscount, miscounts
+from app.interviews.stored_facts import load_facts
 from app.lifecycle import Facts, Waits, derive
 from app.models import Interview, Organization, TimelineEntry
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.lifecycle import Waits
-from app.livekit_server import LiveKitServer
+from app.livekit.client import LiveKitServer
 
 
 @dataclass(frozen=True, slots=True)

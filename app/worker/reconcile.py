@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app import metrics
-from app.db import transaction
-from app.interviews.observe import record_occupancy
-from app.interviews.settle import lock, settle
+from app.core import metrics
+from app.core.database import transaction
+from app.interviews.room_snapshots import record_occupancy
+from app.interviews.status_update import lock, settle
 from app.lifecycle import Status
-from app.livekit_server import LiveKitUnavailable, LiveRoom, Occupancy
+from app.livekit.client import LiveKitUnavailable, LiveRoom, Occupancy
 from app.models import RoomName, TimelineEntry, parse_room_name, room_name
 from app.worker.context import Context
 

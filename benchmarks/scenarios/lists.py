@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import asyncpg
 
-from app.instants import rfc3339
-from app.interviews.cursor import decode_cursor, encode_cursor
+from app.core.pagination import decode_cursor, encode_cursor
+from app.core.timestamps import rfc3339
 from benchmarks.dataset import BYTES_PER_ROW, DiskTooFull, check_disk, fill
 from benchmarks.interviews import drop_database, fetch, make_database
 from benchmarks.options import Bench, Options

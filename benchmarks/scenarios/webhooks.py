@@ -4,7 +4,7 @@ import statistics
 import time
 import uuid
 
-from app.events import RECORDED
+from app.interviews.livekit_events import RECORDED
 from app.simulation.events import Event
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench

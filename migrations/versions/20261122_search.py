@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from app.search_text import searchable
+from app.core.search_text import searchable
 
 revision = "20261122_search"
 down_revision = "20261122_webhooks"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.auth import Scope, hash_key
+from app.auth.api_keys import Scope, hash_key
 from app.models import ApiKey, Organization
 from tests.attacks.document import Owner
 from tests.conftest import API_KEY

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
+from app.core.embedded_postgres import FAST_AND_UNSAFE, embedded_postgres
 from tests.attacks.defences import DEFENCES
 from tests.attacks.defences.defence import Defence
 from tests.e2e.toolchain import ROOT

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.auth import Scope, hash_key
-from app.db import create_sessionmaker
+from app.auth.api_keys import Scope, hash_key
+from app.core.database import create_sessionmaker
 from app.main import create_app
 from app.models import ApiKey
 from tests.attacks.conftest import another, api_key, everything

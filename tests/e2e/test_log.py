@@ -18,7 +18,7 @@ import asyncpg
 import httpx
 import pytest
 
-from app.models.rooms import ROOM_NAME
+from app.livekit.rooms import ROOM_NAME
 from tests import webhooks
 from tests.e2e.agent import Agent
 from tests.e2e.candidate import Candidate

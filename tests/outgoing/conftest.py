@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.db import create_sessionmaker
+from app.core.database import create_sessionmaker
 from app.main import create_app
-from app.worker import deliver
+from app.worker import webhook_delivery
 from tests.conftest import client_of, make_settings
 from tests.outgoing.hooks import Hooks
 from tests.outgoing.receiver import Receiver, receiving
@@ -14,7 +14,7 @@ from tests.stage import RealTime
 
 @pytest.fixture
 async def hooks(own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hooks]:
-    monkeypatch.setattr(deliver, "POLL", 0.02)
+    monkeypatch.setattr(webhook_delivery, "POLL", 0.02)
     sessions = create_sessionmaker(own_engine)
     app = create_app(make_settings(), sessions)
     async with client_of(app) as client:

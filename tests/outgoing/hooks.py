@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.lifecycle import Waits
-from app.livekit_server import LiveKitServer
+from app.livekit.client import LiveKitServer
 from app.worker.context import Context
-from app.worker.deliver import deliver_all_due
+from app.worker.webhook_delivery import deliver_all_due
 from tests.conftest import AUTHORIZED
 from tests.e2e.conditions import HOPELESS, eventually
 from tests.stage import RealTime

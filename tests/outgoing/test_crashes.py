@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from app.outgoing.queue import LOST
+from app.webhooks.queue import LOST
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment
 from tests.outgoing.hooks import Hooks

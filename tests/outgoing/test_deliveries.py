@@ -11,11 +11,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.api import schedule
 from app.models import Change, Delivery
-from app.outgoing import deliveries, judge, queue, sender
-from app.outgoing.queue import LOST
-from app.outgoing.signing import new_secret
-from app.worker import deliver
-from app.worker.deliver import prune_deliveries
+from app.webhooks import deliveries, queue, retry_policy, sender
+from app.webhooks.queue import LOST
+from app.webhooks.signing import new_secret
+from app.worker import webhook_delivery
+from app.worker.webhook_delivery import prune_deliveries
 from tests.conftest import AUTHORIZED
 from tests.e2e.conditions import eventually
 from tests.outgoing.hooks import Hooks
@@ -26,7 +26,7 @@ from tests.stage import NEW
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten tries without the waits between them."""
-    monkeypatch.setattr(judge, "BACKOFF", (timedelta(),) * len(judge.BACKOFF))
+    monkeypatch.setattr(retry_policy, "BACKOFF", (timedelta(),) * len(retry_policy.BACKOFF))
 
 
 async def test_a_conversation_arrives_signed(hooks: Hooks, receiver: Receiver) -> None:
@@ -233,7 +233,7 @@ async def test_long_failure_disables_and_says_so(
 async def test_receivers_that_hang_do_not_hold_up_another(
     hooks: Hooks, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "FAREWELL", 0.1)
+    monkeypatch.setattr(webhook_delivery, "FAREWELL", 0.1)
     monkeypatch.setattr(sender, "TIMEOUT", 3600)  # none of those that hang is given up, however long this takes
     monkeypatch.setattr(queue, "LEASE", timedelta(hours=2))
     async with receiving() as hanging:
@@ -264,9 +264,9 @@ async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(hooks: Hook
     await hooks.execute("UPDATE webhook_endpoints SET failures = 1, failing_since = now()")
     async with hooks.sessions.begin() as session:
         now = datetime.now(UTC)
-        first = await queue.claim(session, under_way=[], at_once=deliver.AT_ONCE, now=now)
+        first = await queue.claim(session, under_way=[], at_once=webhook_delivery.AT_ONCE, now=now)
         assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_AT_ONCE
-        assert await queue.claim(session, under_way=first, at_once=deliver.AT_ONCE, now=now) == []
+        assert await queue.claim(session, under_way=first, at_once=webhook_delivery.AT_ONCE, now=now) == []
 
 
 @pytest.mark.usefixtures("quick")
@@ -295,8 +295,8 @@ async def test_a_lease_that_ran_out_is_seen_in_the_log_and_its_late_finish_is_no
     await hooks.stage.new()
     now = datetime.now(UTC)
     later = now + queue.LEASE
-    answer = judge.Answer(now, timedelta(seconds=1), 200)
-    verdict = judge.judge(answer, attempts=1, now=now, chance=0.5)
+    answer = retry_policy.Answer(now, timedelta(seconds=1), 200)
+    verdict = retry_policy.judge(answer, attempts=1, now=now, chance=0.5)
     async with hooks.sessions.begin() as session:
         (first,) = await queue.claim(session, under_way=[], at_once=1, now=now)
         assert await queue.claim(session, under_way=[], at_once=1, now=now) == []

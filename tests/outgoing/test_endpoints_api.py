@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from standardwebhooks import Webhook
 
-from app.auth import Scope, hash_key
+from app.auth.api_keys import Scope, hash_key
 from app.interviews.schedule import ensure_default_organization
 from app.main import create_app
 from app.models import ApiKey, Organization
-from app.outgoing import endpoints
+from app.webhooks import endpoints
 from tests.conftest import AUTHORIZED, client_of, make_settings
 from tests.outgoing.hooks import Hooks
 from tests.stage import RealTime

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.outgoing.judge import (
+from app.webhooks.retry_policy import (
     BACKOFF,
     FEWEST_FAILURES,
     LONG_FAILURE,

@@ -7,9 +7,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.outgoing import sender as module
-from app.outgoing.judge import Answer
-from app.outgoing.sender import Sender
+from app.webhooks import sender as module
+from app.webhooks.retry_policy import Answer
+from app.webhooks.sender import Sender
 from tests.outgoing.receiver import OK, Received, Receiver, status
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import WebhookTargetRefused
-from app.outgoing.judge import Answer
-from app.outgoing.sender import Sender
-from app.outgoing.targets import Resolve, check_target, refusal, resolve_host
+from app.core.errors import WebhookTargetRefused
+from app.webhooks.retry_policy import Answer
+from app.webhooks.sender import Sender
+from app.webhooks.url_guard import Resolve, check_target, refusal, resolve_host
 from tests.outgoing.receiver import receiving
 
 PUBLIC = [

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import livekit_server
-from app.db import create_sessionmaker
-from app.livekit_server import LiveKitServer
+from app.core.database import create_sessionmaker
+from app.livekit import client
+from app.livekit.client import LiveKitServer
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET, PATIENT
 from tests.worker.livekit_stub import LiveKitStub, running_stub
 from tests.worker.world import World
@@ -21,6 +21,6 @@ async def stub() -> AsyncIterator[LiveKitStub]:
 
 @pytest.fixture
 async def world(own_engine: AsyncEngine, stub: LiveKitStub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(livekit_server, "TIMEOUT", PATIENT)  # a busy machine is no LiveKit that hangs
+    monkeypatch.setattr(client, "TIMEOUT", PATIENT)  # a busy machine is no LiveKit that hangs
     async with LiveKitServer(stub.url, LIVEKIT_KEY, LIVEKIT_SECRET) as livekit:
         yield World(own_engine, create_sessionmaker(own_engine), stub, livekit)

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app import livekit_server, metrics
+from app.core import metrics
 from app.lifecycle import EndReason, Outcome, Status
-from app.livekit_server import LiveKitServer
+from app.livekit import client
+from app.livekit.client import LiveKitServer
 from app.models import room_name
-from app.worker.attend import LEASE, attend, claim
-from app.worker.deeds import LONGEST_PAUSE
+from app.worker.deadlines import LEASE, attend, claim
+from app.worker.effects import LONGEST_PAUSE
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
@@ -148,14 +149,14 @@ class TestLiveKitAway:
     async def test_where_nobody_listens_it_is_not_tried_for_each(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(livekit_server, "AWAY", 3600)
+        monkeypatch.setattr(client, "AWAY", 3600)
         for _ in range(3):
             await waits_in_vain(world)
         async with LiveKitServer("http://127.0.0.1:1", LIVEKIT_KEY, LIVEKIT_SECRET) as world.livekit:
             assert await world.attends_all_due() == 1
             assert await world.attends_all_due() == 0
             assert world.livekit.is_away
-            monkeypatch.setattr(livekit_server, "AWAY", 0)
+            monkeypatch.setattr(client, "AWAY", 0)
             world.livekit._away_until = 0  # noqa: SLF001 - an hour later
             assert await world.attends_all_due() == 2
 

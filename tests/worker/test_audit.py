@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import text
 
-from app.interviews.summary import Miscount, fold_counts
+from app.interviews.counts import Miscount, fold_counts
 from app.lifecycle import EndReason, Outcome, Status
 from app.models import CountChange
 from app.worker.audit import Difference, audit

@@ -2,9 +2,9 @@
 
 from sqlalchemy import func, select, text
 
-from app.idempotency import MOST_FORGOTTEN
+from app.auth.idempotency_keys import MOST_FORGOTTEN
 from app.models import IdempotencyKey, Tick
-from app.worker.loops import forget
+from app.worker.scheduler import forget
 from tests.worker.world import World
 
 KEPT = text(

@@ -16,14 +16,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import create_engine, create_sessionmaker
-from app.interviews.settle import lock
+from app.core.database import create_engine, create_sessionmaker
+from app.interviews.status_update import lock
 from app.lifecycle import Status, Waits
 from app.models import Interview
-from app.worker import loops
+from app.worker import scheduler
 from app.worker.context import Context
-from app.worker.loops import Periodic, sweep, work
-from app.worker.running import work_alone
+from app.worker.runner import work_alone
+from app.worker.scheduler import Periodic, sweep, work
 from tests.conftest import make_settings
 from tests.e2e.conditions import HOPELESS, eventually
 from tests.e2e.processes import Process
@@ -44,7 +44,7 @@ async def at_work(*contexts: Context) -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "POLL", 0.02)
+    monkeypatch.setattr(scheduler, "POLL", 0.02)
 
 
 async def becomes(world: World, interview_id: uuid.UUID, status: Status) -> None:
@@ -87,14 +87,14 @@ async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
 def looking(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
     """Return what tells how often workers have looked whether the task is theirs to run."""
     looked: list[str] = []
-    take = loops._take_tick  # noqa: SLF001 - to run it is what it leads to, and mostly it does not
+    take = scheduler._take_tick  # noqa: SLF001 - to run it is what it leads to, and mostly it does not
 
     async def noted(context: Context, task: Periodic) -> bool:
         taken = await take(context, task)
         looked.append(task.name)
         return taken
 
-    monkeypatch.setattr(loops, "_take_tick", noted)
+    monkeypatch.setattr(scheduler, "_take_tick", noted)
     return lambda: looked.count(name)
 
 
@@ -104,7 +104,7 @@ async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypa
     async def noted(_: Context) -> None:
         runs.append("reconcile")
 
-    monkeypatch.setattr(loops, "reconcile", noted)
+    monkeypatch.setattr(scheduler, "reconcile", noted)
     looks = looking(monkeypatch, "reconcile")
     an_hour = replace(world.context, reconcile_every=timedelta(hours=1))
     for expected in (1, 2):
@@ -126,7 +126,7 @@ async def test_a_periodic_task_that_fails_is_tried_again(world: World) -> None:
 
     stop = asyncio.Event()
     task = Periodic("sweep", timedelta(seconds=0), failing)
-    running = asyncio.create_task(loops._repeat(world.context, task, stop))  # noqa: SLF001 - its period is of the test
+    running = asyncio.create_task(scheduler._repeat(world.context, task, stop))  # noqa: SLF001 - its period is of the test
     await eventually(lambda: len(runs) >= 3)
     stop.set()
     await running
@@ -159,7 +159,7 @@ async def test_a_livekit_that_hangs_does_not_hold_up_a_stop(world: World) -> Non
 
 
 async def test_a_poisoned_row_stops_nobody(world: World) -> None:
-    for _ in range(loops.AT_ONCE + 1):
+    for _ in range(scheduler.AT_ONCE + 1):
         poisoned = await world.new()
         await world.alter(poisoned, max_duration=10**15, next_deadline_at=ago(500))
     healthy = await world.new()
@@ -200,7 +200,7 @@ class TestSweep:
     async def test_those_that_get_none_do_not_keep_the_others_waiting(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loops, "SWEEP", 2)
+        monkeypatch.setattr(scheduler, "SWEEP", 2)
         for _ in range(4):
             refused = await world.new()
             async with world.sessions.begin() as session:
@@ -223,7 +223,7 @@ class TestSweep:
             await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
             return await lock(session, interview_id)
 
-        monkeypatch.setattr(loops, "lock", lock_soon)
+        monkeypatch.setattr(scheduler, "lock", lock_soon)
         made = [await world.new() for _ in range(3)]
         for each in made:
             await world.gets_token(each, before=100)

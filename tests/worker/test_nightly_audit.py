@@ -7,11 +7,11 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from app import metrics
+from app.core import metrics
 from app.lifecycle import Status
 from app.models import Tick
-from app.worker import loops
-from app.worker.loops import nightly_audit
+from app.worker import scheduler
+from app.worker.scheduler import nightly_audit
 from tests.e2e.conditions import eventually
 from tests.worker.test_loops import at_work
 from tests.worker.world import World
@@ -19,8 +19,8 @@ from tests.worker.world import World
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "AUDITED_AT_ONCE", 2)
-    monkeypatch.setattr(loops, "POLL", 0.02)
+    monkeypatch.setattr(scheduler, "AUDITED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "POLL", 0.02)
 
 
 async def tampered_with(world: World, count: int) -> list[uuid.UUID]:
@@ -47,7 +47,7 @@ def told(caplog: pytest.LogCaptureFixture, made: list[uuid.UUID]) -> list[uuid.U
 async def test_each_difference_is_logged_and_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loops, "AUDIT_RESTS", 0)
+    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
     made, before = await tampered_with(world, 5), counted()
     async with world.sessions.begin() as session:
         await session.execute(text("UPDATE ticks SET last_run = now() WHERE name = 'audit'"))
@@ -62,7 +62,7 @@ async def test_a_stop_ends_it_between_two_batches_and_the_next_process_starts_an
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(loops, "AUDIT_RESTS", 10**6)  # only a stop can end such a rest
+    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 10**6)  # only a stop can end such a rest
     made = await tampered_with(world, 5)
     async with at_work(world.context):
         await eventually(lambda: told(caplog, made))
@@ -70,6 +70,6 @@ async def test_a_stop_ends_it_between_two_batches_and_the_next_process_starts_an
     assert "audit: stopped after 2 interviews, the next process starts it anew" in caplog.text
 
     caplog.clear()
-    monkeypatch.setattr(loops, "AUDIT_RESTS", 0)
+    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
     async with at_work(world.context):
         await eventually(lambda: told(caplog, made) == made)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.lifecycle import EndReason, Status
-from app.livekit_server import LiveKitUnavailable
+from app.livekit.client import LiveKitUnavailable
 from app.models import Connection, Interview, TimelineEntry, room_name
 from app.worker.reconcile import BELIEVED, reconcile
 from tests.explained import fill

@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import metrics
-from app.errors import DatabaseUnavailable
-from app.idempotency import rewrite_answers
-from app.interviews import erase
-from app.interviews.erase import find_overdue
+from app.auth.idempotency_keys import rewrite_answers
+from app.core import metrics
+from app.core.errors import DatabaseUnavailable
+from app.interviews import erasure
+from app.interviews.erasure import find_overdue
 from app.interviews.schedule import ensure_default_organization
 from app.lifecycle import Status
 from app.models import Interview, Tick, TimelineEntry
-from app.worker import loops
+from app.worker import scheduler
 from app.worker.context import Context
-from app.worker.loops import EraseOverdue
+from app.worker.scheduler import EraseOverdue
 from tests.conftest import make_settings
 from tests.e2e.conditions import eventually
 from tests.explained import NOW, fill, plan_of
@@ -80,13 +80,13 @@ async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> No
         assert [each.id for each in await find_overdue(session, before=before, limit=10)] == [interview_id]
     await world.reopens(interview_id)
     async with world.sessions.begin() as session:
-        await erase.erase_overdue(session, interview_id=interview_id, before=before, now=ago(0))
+        await erasure.erase_overdue(session, interview_id=interview_id, before=before, now=ago(0))
     assert await erased(world) == set()
     assert (await world.row(interview_id)).status is Status.READY_TO_JOIN
 
 
 async def test_a_run_takes_a_batch_longest_over_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "ERASED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "ERASED_AT_ONCE", 2)
     made = [await over(world, days=days) for days in (31, 33, 32)]
     run = EraseOverdue()
     await run(keeping(world, 30))
@@ -97,7 +97,7 @@ async def test_a_run_takes_a_batch_longest_over_first(world: World, monkeypatch:
 
 def break_erasures(monkeypatch: pytest.MonkeyPatch, *broken: uuid.UUID, by: str) -> list[uuid.UUID]:
     """Let erasures of these fail in Postgres by the statement; return what is filled with those that were tried."""
-    whole, tried = erase.erase_overdue, list[uuid.UUID]()
+    whole, tried = erasure.erase_overdue, list[uuid.UUID]()
 
     async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, **more: Any) -> None:
         tried.append(interview_id)
@@ -106,7 +106,7 @@ def break_erasures(monkeypatch: pytest.MonkeyPatch, *broken: uuid.UUID, by: str)
             await session.execute(text(by))
         await whole(session, interview_id=interview_id, **more)
 
-    monkeypatch.setattr(loops, "erase_overdue", erase_overdue)
+    monkeypatch.setattr(scheduler, "erase_overdue", erase_overdue)
     return tried
 
 
@@ -140,7 +140,7 @@ async def test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They get their turn in the runs to come, and then it is tried again."""
-    monkeypatch.setattr(loops, "ERASED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "ERASED_AT_ONCE", 2)
     *bad, good, last = [await over(world, days=days) for days in (35, 34, 33, 32, 31)]
     tried = break_erasures(monkeypatch, *bad, by="SELECT 1 / 0")
     run = EraseOverdue()
@@ -163,7 +163,7 @@ async def test_a_database_that_is_away_ends_the_run(world: World, monkeypatch: p
 
 
 async def test_two_workers_erase_each_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "POLL", 0.02)
+    monkeypatch.setattr(scheduler, "POLL", 0.02)
     made = {await over(world, days=31) for _ in range(5)}
     async with at_work(keeping(world, 30), keeping(world, 30)):
 
@@ -182,11 +182,11 @@ async def test_two_at_once_erase_it_once(world: World) -> None:
     interview_id = await cancelled(world)
     await world.alter(interview_id, ended_at=ago(31 * DAY))
     async with world.sessions.begin() as first:
-        await erase.erase_overdue(first, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
+        await erasure.erase_overdue(first, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
         async with world.sessions() as second:
             await second.execute(text("SET lock_timeout = '50ms'"))
             with pytest.raises(Exception, match="lock timeout"):
-                await erase.erase_overdue(second, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
+                await erasure.erase_overdue(second, interview_id=interview_id, before=ago(30 * DAY), now=ago(0))
     await EraseOverdue()(keeping(world, 30))
     assert (await world.names(interview_id, "service")).count("personal_data_erased") == 1
 

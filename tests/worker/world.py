@@ -12,19 +12,18 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app import livekit_server
-from app.interviews.calls import Completion, cancel, complete, reopen
-from app.interviews.erase import erase_owned
-from app.interviews.facts import TOKEN_ISSUED
+from app.interviews.actions import Completion, cancel, complete, reopen
+from app.interviews.erasure import erase_owned
 from app.interviews.schedule import Plan, ensure_default_organization, schedule
-from app.interviews.settle import lock
+from app.interviews.status_update import lock
+from app.interviews.stored_facts import TOKEN_ISSUED
 from app.lifecycle import Outcome, Waits
-from app.livekit import Signer
-from app.livekit_server import LiveKitServer
+from app.livekit.access_tokens import Signer, client
+from app.livekit.client import LiveKitServer
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
 from app.models import room_name as name_of_room
-from app.worker.attend import attend, claim
 from app.worker.context import Context
+from app.worker.deadlines import attend, claim
 from tests import webhooks
 from tests.conftest import PATIENT
 from tests.worker.livekit_stub import LiveKitStub
@@ -57,11 +56,11 @@ class World:
     def livekit_is(self, fault: str, *, method: str = "*") -> None:
         """LiveKit answers so from now on, if at all. Only where it is to be slow it is given up soon."""
         self.stub.faults[method] = fault
-        livekit_server.TIMEOUT = 0.6 if fault == "slow" else PATIENT
+        client.TIMEOUT = 0.6 if fault == "slow" else PATIENT
 
     def livekit_is_well(self) -> None:
         self.stub.faults.clear()
-        livekit_server.TIMEOUT = PATIENT
+        client.TIMEOUT = PATIENT
 
     def dispatching(self) -> None:
         self.waits, self.agent_name = Waits(), "interviewer"

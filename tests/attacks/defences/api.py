@@ -9,7 +9,7 @@ READ = f"{CALLS}::test_what_is_read_is_the_own_organizations_alone"
 KEYS = (
     Defence(
         "a key is taken from the header alone",
-        "app/api/deps.py",
+        "app/api/dependencies.py",
         "    if credentials is None:\n        raise Unauthorized\n",
         '    given = request.query_params.get("key", "")\n'
         '    credentials = credentials or HTTPAuthorizationCredentials(scheme="Bearer", credentials=given)\n',
@@ -17,7 +17,7 @@ KEYS = (
     ),
     Defence(
         "a revoked key is none",
-        "app/auth.py",
+        "app/auth/api_keys.py",
         "    ApiKey.revoked_at.is_(None),\n",
         "",
         (
@@ -27,7 +27,7 @@ KEYS = (
     ),
     Defence(
         "an expired key is none",
-        "app/auth.py",
+        "app/auth/api_keys.py",
         "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
         "",
         (
@@ -37,7 +37,7 @@ KEYS = (
     ),
     Defence(
         "no key is kept in mind",
-        "app/auth.py",
+        "app/auth/api_keys.py",
         '    row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n',
         "    kept = authenticate.__dict__\n"
         "    if key not in kept:\n"
@@ -50,7 +50,7 @@ KEYS = (
     ),
     Defence(
         "a call takes its scope",
-        "app/auth.py",
+        "app/auth/api_keys.py",
         "if scope not in self.scopes:",
         "if not self.scopes:",
         tuple(
@@ -60,7 +60,7 @@ KEYS = (
     ),
     Defence(
         "of a key only a hash is stored",
-        "app/auth.py",
+        "app/auth/api_keys.py",
         "return hashlib.sha256(key.encode()).digest()",
         "return key.encode()",
         ("tests/test_api_keys.py::test_only_a_hash_is_stored",),
@@ -84,14 +84,14 @@ KEYS = (
 TENANTS = (
     Defence(
         "an interview is read by its organization",
-        "app/interviews/read.py",
+        "app/interviews/queries.py",
         "select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)",
         "select(Interview).where(Interview.id == interview_id)",
         tuple(f"{FOREIGN}[{each}]" for each in ("getInterview", "getContext", "getTimeline")),
     ),
     Defence(
         "an interview is changed by its organization, and locked by nobody else",
-        "app/interviews/settle.py",
+        "app/interviews/status_update.py",
         "query = query.where(Interview.organization_id == organization_id)",
         "pass",
         (
@@ -103,42 +103,42 @@ TENANTS = (
     ),
     Defence(
         "interviews are listed to their organization",
-        "app/interviews/find.py",
+        "app/interviews/search.py",
         "query = select(*columns).where(Interview.organization_id == self.organization_id, *_foreseen(self.filters))",
         "query = select(*columns).where(*_foreseen(self.filters))",
         (f"{READ}[listInterviews]", "tests/attacks/test_tampered_cursors.py::test_a_cursor_is_no_key[listInterviews]"),
     ),
     Defence(
         "interviews are counted for their organization",
-        "app/interviews/summary.py",
+        "app/interviews/counts.py",
         "return [Interview.organization_id == self.organization_id, *conditions(self.filters, now=self.now)]",
         "return [*conditions(self.filters, now=self.now)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
         "so are the counts that are kept",
-        "app/interviews/summary.py",
+        "app/interviews/counts.py",
         "found = [of.organization_id == asked.organization_id]",
         "found = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
         "changes are told to their organization",
-        "app/interviews/feed.py",
+        "app/stream/feed.py",
         "select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)",
         "select(Change).where(Change.xid < OPEN_FROM)",
         ("tests/test_stream.py::test_another_organizations_changes_are_never_told",),
     ),
     Defence(
         "a webhook endpoint is its organization's",
-        "app/outgoing/endpoints.py",
+        "app/webhooks/endpoints.py",
         "        WebhookEndpoint.id == endpoint_id,\n        WebhookEndpoint.organization_id == organization_id,\n",
         "        WebhookEndpoint.id == endpoint_id,\n",
         tuple(f"{FOREIGN}[{each}]" for each in ("getWebhookEndpoint", "rotateWebhookSecret", "listDeliveries")),
     ),
     Defence(
         "webhook endpoints are listed to their organization",
-        "app/outgoing/endpoints.py",
+        "app/webhooks/endpoints.py",
         "    query = select(WebhookEndpoint).where(\n"
         "        WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)\n    )",
         "    query = select(WebhookEndpoint).where(WebhookEndpoint.deleted_at.is_(None))",
@@ -146,21 +146,21 @@ TENANTS = (
     ),
     Defence(
         "a delivery is its endpoint's",
-        "app/outgoing/deliveries.py",
+        "app/webhooks/deliveries.py",
         "select(Delivery).where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint.id)",
         "select(Delivery).where(Delivery.id == delivery_id)",
         (f"{FOREIGN}[replayDelivery]",),
     ),
     Defence(
         "an Idempotency-Key is its organization's",
-        "app/idempotency.py",
+        "app/auth/idempotency_keys.py",
         "            IdempotencyKey.organization_id == call.organization_id,\n",
         "",
         ("tests/test_idempotency.py::test_keys_are_an_organizations_own",),
     ),
     Defence(
         "a cursor is its list's",
-        "app/interviews/find.py",
+        "app/interviews/search.py",
         "if marked != mark:",
         "if not marked:",
         ("tests/test_find.py::test_a_cursor_belongs_to_its_sort_and_filters",),

@@ -8,14 +8,14 @@ GATHERED = "tests/test_gathered_webhooks.py"
 TOGETHER = (
     Defence(
         "a locked interview holds up no other candidate",
-        "app/interviews/seats.py",
+        "app/interviews/join_queries.py",
         "FOR KEY SHARE OF i SKIP LOCKED",
         "FOR KEY SHARE OF i",
         (f"{JOINS}::test_a_locked_interview_holds_up_its_own_candidate_only",),
     ),
     Defence(
         "a join under way keeps its candidate from being changed",
-        "app/interviews/seats.py",
+        "app/interviews/join_queries.py",
         "        FOR KEY SHARE OF i SKIP LOCKED\n",
         "",
         ("tests/test_patch.py::TestCandidateAndJoin::test_a_join_waits_for_an_edit_and_names_the_new_candidate",),
@@ -43,7 +43,7 @@ TOGETHER = (
     ),
     Defence(
         "what is given up gives its connection up",
-        "app/db.py",
+        "app/core/database.py",
         "            except BaseException:\n                connection.terminate()\n",
         "            except BaseException:\n",
         (
@@ -53,28 +53,28 @@ TOGETHER = (
     ),
     Defence(
         "those of one interview keep their order",
-        "app/gather.py",
+        "app/core/batching.py",
         "if call.key in self._lines:",
         "if call.key in self._lines and not self._most:",
         ("tests/test_gather.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
     ),
     Defence(
         "a locked interview holds up no other one's webhooks",
-        "app/interviews/rows.py",
+        "app/interviews/interview_rows.py",
         "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         "ORDER BY id FOR NO KEY UPDATE",
         (f"{GATHERED}::test_a_locked_row_holds_up_its_own_events_only",),
     ),
     Defence(
         "an event that can't be stored harms no other",
-        "app/events.py",
+        "app/interviews/livekit_events.py",
         "if len(events) == 1 or not is_of_one(error):",
         "if events:",
         (f"{GATHERED}::test_one_bad_event_harms_no_other",),
     ),
     Defence(
         "when a key was used last is never waited for",
-        "app/last_used.py",
+        "app/auth/last_use.py",
         "FOR NO KEY UPDATE SKIP LOCKED",
         "FOR NO KEY UPDATE",
         ("tests/test_key_lives.py::test_a_locked_key_is_left_for_the_next_time",),

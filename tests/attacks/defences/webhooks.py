@@ -8,7 +8,7 @@ NO_REQUEST = "tests/test_protocol.py::test_what_is_no_request_is_answered_and_cl
 WEBHOOKS = (
     Defence(
         "a webhook's signature is verified, by HS256 alone",
-        "app/livekit.py",
+        "app/livekit/access_tokens.py",
         '    if secret is None or head.get("alg") != "HS256" or not _UNKNOWN_TO_US.isdisjoint(head):\n'
         "        raise WebhookNotSigned\n"
         '    if not hmac.compare_digest(_base64url(hmac.digest(secret.encode(), signed, "sha256")), signature):\n',
@@ -20,14 +20,14 @@ WEBHOOKS = (
     ),
     Defence(
         "it signs this very body",
-        "app/livekit.py",
+        "app/livekit/access_tokens.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):',
         "if not digest:",
         (f"{FORGED}[of_another_body]",),
     ),
     Defence(
         "a candidate's own token is no signature",
-        "app/livekit.py",
+        "app/livekit/access_tokens.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):\n'
         "        raise WebhookNotSigned\n"
         "    if not _holds(claims, time.time()):",
@@ -36,28 +36,28 @@ WEBHOOKS = (
     ),
     Defence(
         "it expires",
-        "app/livekit.py",
+        "app/livekit/access_tokens.py",
         '        and now - _LEEWAY < _instant_of(claims.get("exp"))\n',
         "",
         (f"{FORGED}[replayed_after_ten_minutes]",),
     ),
     Defence(
         "there is one Authorization",
-        "app/api/webhooks.py",
+        "app/api/livekit_webhook.py",
         "if len(signatures) > 1:",
         "if len(signatures) > 9:",
         (f"{FORGED}[right_before_forged]", f"{FORGED}[right_twice]"),
     ),
     Defence(
         "an event counts once",
-        "app/events.py",
+        "app/interviews/livekit_events.py",
         "livekit_event_id=event.id or None,",
         "livekit_event_id=None,",
         ("tests/test_forged_webhooks.py::test_a_replay_within_its_life_is_a_duplicate",),
     ),
     Defence(
         "of an event only ids, instants and reasons are stored",
-        "app/events.py",
+        "app/interviews/livekit_events.py",
         'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}',
         "detail |= who.attributes",
         ("tests/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
@@ -74,7 +74,7 @@ WEBHOOKS = (
 SOCKETS = (
     Defence(
         "a body is cut off where it becomes too large",
-        "app/api/deps.py",
+        "app/api/dependencies.py",
         "if size > largest:",
         "if size > 2**40:",
         (
@@ -84,14 +84,14 @@ SOCKETS = (
     ),
     Defence(
         "a body that is announced as too large is not waited for",
-        "app/api/deps.py",
+        "app/api/dependencies.py",
         "if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):",
         'if announced == b"never":',
         ("tests/test_protocol.py::test_an_announced_body_that_is_too_large_is_refused_before_it_comes",),
     ),
     Defence(
         "a body that trickles is cut off",
-        "app/api/protocol.py",
+        "app/server/protocol.py",
         "self._expect(BODY_WITHIN)",
         "self._expect(3600)",
         ("tests/test_protocol.py::test_what_does_not_become_a_request_is_answered_and_closed[body]",),
@@ -99,7 +99,7 @@ SOCKETS = (
     ),
     Defence(
         "a head that trickles is cut off",
-        "app/api/protocol.py",
+        "app/server/protocol.py",
         "self._deadline = self.loop.call_later(self._within, self._on_deadline)",
         "self._deadline = self.loop.call_later(3600, self._on_deadline)",
         ("tests/test_protocol.py::test_a_silent_connection_is_closed_without_a_word",),
@@ -107,21 +107,21 @@ SOCKETS = (
     ),
     Defence(
         "a head has a size",
-        "app/api/protocol.py",
+        "app/server/protocol.py",
         "if self._in_head and self._arrived > LARGEST_HEAD:",
         "if self._in_head and self._arrived > 2**40:",
         (NO_REQUEST,),
     ),
     Defence(
         "who does not read is given up",
-        "app/api/protocol.py",
+        "app/server/protocol.py",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3_600_000)",
         ("tests/test_protocol.py::test_a_client_that_does_not_read_is_given_up",),
     ),
     Defence(
         "nesting without end is no JSON",
-        "app/api/deps.py",
+        "app/api/dependencies.py",
         "except (ValueError, RecursionError) as error:",
         "except ValueError as error:",
         ("tests/test_join.py::test_junk_is_refused_by_field_and_not_echoed",),

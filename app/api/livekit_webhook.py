@@ -1,0 +1,60 @@
+"""What LiveKit calls."""
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import APIKeyHeader
+
+from app.api.dependencies import now_of, read_body
+from app.api.fast_route import PlainRoute
+from app.api.problems import answers
+from app.api.schemas import WebhookAnswer
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
+from app.interviews.livekit_events import receive
+from app.livekit.access_tokens import parse_event, verify_webhook
+
+router = APIRouter(tags=["LiveKit"], route_class=PlainRoute)
+
+# Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
+LIVEKIT_EVENT = {
+    "title": "LiveKitEvent",
+    "description": "LiveKit's WebhookEvent as protojson. What it holds beside these is of no concern here.",
+    "type": "object",
+    "properties": {
+        "event": {"examples": ["participant_joined"]},
+        "id": {"examples": ["EV_bD4Wf8TEkRkd"]},
+        "createdAt": {"description": "seconds since 1970", "examples": ["1795338000"]},
+    },
+}
+signed = APIKeyHeader(
+    name="Authorization",
+    scheme_name="liveKitSignature",
+    auto_error=False,
+    description="A JWT without 'Bearer', signed with the secret of LIVEKIT_API_KEY: `iss` is the key, `sha256` the "
+    "base64 of the raw body's digest.",
+)
+LARGEST_WEBHOOK = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
+
+
+@router.post(
+    "/webhooks/livekit",
+    operation_id="receiveLiveKitWebhook",
+    summary="Receive an event of LiveKit's",
+    response_model=WebhookAnswer,
+    dependencies=[Depends(signed)],
+    responses=answers(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/webhook+json": {"schema": LIVEKIT_EVENT}},
+        }
+    },
+)
+async def receive_webhook(request: Request) -> Response:
+    """Answer 200 once the event is committed: LiveKit never again sends what was answered with any 2xx or 4xx."""
+    signatures = request.headers.getlist("Authorization")
+    if len(signatures) > 1:  # a proxy before us may have judged the other one
+        raise WebhookNotSigned
+    state = request.app.state
+    body = await read_body(request, largest=LARGEST_WEBHOOK)
+    verify_webhook(body, signatures[0] if signatures else None, state.settings.livekit_keys)
+    became = await receive(state.sessions, state.record, event=parse_event(body), now=now_of(request))
+    return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")

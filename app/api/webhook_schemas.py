@@ -1,0 +1,205 @@
+"""Outgoing webhooks on the wire."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AnyHttpUrl, ConfigDict, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
+from pydantic.alias_generators import to_camel
+
+from app.api.types import GivenInstant, Instant, Shape, Text
+from app.interviews.changes import ChangeType
+from app.models import DeliveryAttempt as AttemptRow
+from app.models import WebhookEndpoint as EndpointRow
+from app.webhooks.deliveries import Logged
+from app.webhooks.payload import TEST, message_id
+from app.webhooks.retry_policy import DeliveryState, DisabledReason
+
+LONGEST_URL = 2000
+LONGEST_SPAN = timedelta(days=31)
+
+# Spelled out where it is used: the page of a body that FastAPI does not read itself can refer to nothing.
+EventType = Annotated[ChangeType, WithJsonSchema({"type": "string", "enum": [each.value for each in ChangeType]})]
+EventTypes = Annotated[
+    list[EventType],
+    Field(
+        max_length=20,
+        description="What the endpoint is told of; none means everything, also what later releases add",
+        examples=[["interview.status_changed", "interview.amended"]],
+    ),
+]
+Url = Annotated[
+    AnyHttpUrl,
+    UrlConstraints(max_length=LONGEST_URL),  # of what is given: it may get a slash, which does not count
+    Field(
+        description="https, with a host whose addresses are public; private ones and http where the operator allows it",
+        examples=["https://hiring.example.com/webhooks/interviews"],
+    ),
+]
+Description = Annotated[Text, Field(max_length=500, examples=["The applicant tracking system"])]
+
+
+def _unsent() -> Any:
+    """No default that the page would tell of: a generated client would send it, and change what it was not to."""
+
+
+class NewWebhookEndpoint(Shape):
+    """An address that is to be told of the organization's changes."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    url: Url
+    description: Description = ""
+    event_types: EventTypes = Field(default_factory=list)
+
+
+class WebhookEndpointChanges(Shape):
+    """What is to be another; the rest stays. enabled true clears a failure, and what is pending goes on."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    url: Url = Field(default_factory=_unsent)
+    description: Description = Field(default_factory=_unsent)
+    event_types: EventTypes = Field(default_factory=_unsent)
+    enabled: bool = Field(default_factory=_unsent, strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were sent."""
+        return self.model_dump(exclude_unset=True) | ({"url": str(self.url)} if "url" in self.model_fields_set else {})
+
+
+class WebhookEndpoint(Shape):
+    """An address that is told of the organization's changes."""
+
+    endpoint_id: uuid.UUID = Field(examples=["5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"])
+    url: str = Field(examples=["https://hiring.example.com/webhooks/interviews"])
+    description: str = Field(examples=["The applicant tracking system"])
+    event_types: list[ChangeType] = Field(description="None means everything")
+    enabled: bool
+    disabled_reason: DisabledReason | None = Field(
+        description="GONE: it answered 410. FAILING: every try of five days failed. MANUAL: somebody said so"
+    )
+    disabled_at: Instant | None
+    failing_since: Instant | None = Field(description="The first of the tries that have failed since one succeeded")
+    previous_secret_until: Instant | None = Field(
+        description="Until then the secret before the last rotation signs too"
+    )
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, row: EndpointRow) -> "WebhookEndpoint":
+        return cls(**_members(row))
+
+
+class WebhookEndpointWithSecret(WebhookEndpoint):
+    """An endpoint with its new secret, which is shown this once."""
+
+    secret: str = Field(
+        description="whsec_ and base64: keep it, it verifies what is sent",
+        examples=["whsec_bm90IGEgc2VjcmV0LCBidXQgdGhpcnR5LXR3byBieXRlcyE="],
+    )
+
+    @classmethod
+    def of(cls, row: EndpointRow) -> "WebhookEndpointWithSecret":
+        return cls(**_members(row), secret=row.secret)
+
+
+def _members(row: EndpointRow) -> dict[str, Any]:
+    return {
+        "endpoint_id": row.id,
+        "url": row.url,
+        "description": row.description,
+        "event_types": row.event_types,
+        "enabled": row.disabled_at is None,
+        "disabled_reason": row.disabled_reason,
+        "disabled_at": row.disabled_at,
+        "failing_since": row.failing_since,
+        "previous_secret_until": row.previous_secret_until,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+class WebhookEndpointPage(Shape):
+    """A page of endpoints, newest first. nextCursor asks for the next one; null: there is none."""
+
+    data: list[WebhookEndpoint]
+    next_cursor: str | None
+
+
+class DeliveryAttempt(Shape):
+    """One try. What the receiver answered beside the status is not kept."""
+
+    at: Instant
+    duration: float = Field(description="seconds", examples=[0.124])
+    status_code: int | None = Field(description="null: there was no answer", examples=[503])
+    error: str | None = Field(description="Why there was none, or why it did not count", examples=[None])
+
+    @classmethod
+    def of(cls, row: AttemptRow) -> "DeliveryAttempt":
+        seconds = round(row.duration.total_seconds(), 3)
+        return cls(at=row.at, duration=seconds, status_code=row.status_code, error=row.error)
+
+
+class Delivery(Shape):
+    """A message to one endpoint, and what came of it. webhookId is the header webhook-id."""
+
+    delivery_id: uuid.UUID
+    webhook_id: str = Field(examples=["msg_c6aec8f5592b4b90b7fda6a6404b31f9_3"])
+    type: str = Field(examples=["interview.status_changed"])
+    interview_id: uuid.UUID | None = Field(description="null: a test")
+    sequence: int | None = Field(description="Of the interview's change; null: a test")
+    state: DeliveryState
+    created_at: Instant
+    next_attempt_at: Instant | None = Field(description="null: there is none to come")
+    finished_at: Instant | None
+    attempts: list[DeliveryAttempt] = Field(description="The latest twenty, oldest first")
+
+    @classmethod
+    def of(cls, logged: Logged) -> "Delivery":
+        row, change = logged.delivery, logged.change
+        return cls(
+            delivery_id=row.id,
+            webhook_id=message_id(row, change),
+            type=change.type if change else TEST,
+            interview_id=change.interview_id if change else None,
+            sequence=change.sequence if change else None,
+            state=DeliveryState(row.state),
+            created_at=row.created_at,
+            next_attempt_at=row.next_attempt_at if row.state == DeliveryState.PENDING else None,
+            finished_at=row.finished_at,
+            attempts=[DeliveryAttempt.of(each) for each in logged.attempts],
+        )
+
+
+class DeliveryPage(Shape):
+    """A page of deliveries, newest first. nextCursor asks for the next one; null: there is none."""
+
+    data: list[Delivery]
+    next_cursor: str | None
+
+
+class ReplaySpan(Shape):
+    """A span of time, 31 days at most: from its beginning to before its end."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    since: GivenInstant = Field(alias="from", examples=["2026-11-22T09:00:00Z"])
+    until: GivenInstant = Field(alias="to", examples=["2026-11-22T12:00:00Z"])
+
+    @field_validator("until")
+    @classmethod
+    def _ends_after_it_begins(cls, value: datetime, given: ValidationInfo) -> datetime:
+        since = given.data.get("since")
+        if since and value <= since:
+            raise ValueError("must be after from")
+        if since and value - since > LONGEST_SPAN:
+            raise ValueError(f"must be at most {LONGEST_SPAN.days} days after from")
+        return value
+
+
+class Replayed(Shape):
+    """How many changes were enqueued anew; those that are pending anyway are not counted."""
+
+    enqueued: int = Field(examples=[42])

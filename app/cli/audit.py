@@ -1,0 +1,40 @@
+"""interviews audit."""
+
+import argparse
+import sys
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.cli.progress import progress
+from app.cli.runtime import Commands, instant, with_sessions
+from app.core.database import transaction
+from app.core.settings import Settings
+from app.deployment import waits_of
+from app.worker.audit import audit, count_audited
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add_parser("audit", help="derive every status again from its facts, count anew, and compare")
+    command.add_argument("--since", type=instant, help="only those changed since, as 2026-11-22T09:00:00Z")
+    command.set_defaults(run=audit_all, makes_database=False)
+
+
+def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Print what is stored otherwise than derived; exit 1 if anything is."""
+
+    async def find(sessions: async_sessionmaker[AsyncSession]) -> int:
+        found = 0
+        async with transaction(sessions) as session:
+            total = await count_audited(session, since=arguments.since)
+        with progress("Interviews", total) as advance:
+            async for batch in audit(sessions, waits=waits_of(settings), since=arguments.since):
+                for each in batch.differences:
+                    print(each)
+                found += len(batch.differences)
+                advance(batch.compared)
+        return found
+
+    found = with_sessions(url, find)
+    print(f"{found} differences")
+    if found:
+        sys.exit(1)

@@ -1,0 +1,194 @@
+"""interviews list | show."""
+
+import argparse
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.api import schemas
+from app.api.lists import InterviewQuery
+from app.cli.keys import find_organization
+from app.cli.output import print_json, print_line, print_table
+from app.cli.runtime import Commands, fail, instant, with_sessions
+from app.core.database import transaction
+from app.core.settings import Settings
+from app.interviews.queries import View, get_interview, last_report
+from app.interviews.schedule import DEFAULT_ORGANIZATION
+from app.interviews.search import Page, Sort, find_interviews
+from app.interviews.shown import ShownStatus
+from app.interviews.timeline import Entry, read_timeline
+from app.models import Interview, Report
+
+Sessions = async_sessionmaker[AsyncSession]
+
+PAGE = 200  # interviews
+ENTRIES = 500
+FILTERS = ("status", "job_post_id", "application_id", "candidate_id")
+INSTANTS = ("updated_since", "opens_before", "opens_after")
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add_parser("list", help="find interviews, with the filters of GET /interviews")
+    command.add_argument("q", nargs="*", metavar="WORD", help="of name, job title or phone number")
+    command.add_argument("--status", action="append", choices=[*ShownStatus], help="several mean any of them")
+    for name in FILTERS[1:]:
+        command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")
+    for name in INSTANTS:
+        told = InterviewQuery.model_fields[name].description
+        command.add_argument(f"--{name.replace('_', '-')}", type=instant, metavar="INSTANT", help=told)
+    command.add_argument("--sort", choices=[*Sort], default=Sort.NEWEST, help="default %(default)s")
+    command.add_argument("--limit", type=_count, default=50, help="how many at most (default %(default)s)")
+    command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
+    command.add_argument("--json", action="store_true", help="JSON, a line an interview, as the API has it")
+    command.set_defaults(run=list_some, makes_database=False)
+    command = commands.add_parser("show", help="an interview, who is connected, and all that happened")
+    command.add_argument("id", metavar="ID")
+    command.add_argument("--json", action="store_true", help="one JSON document, as the API has it, and the timeline")
+    command.set_defaults(run=show, makes_database=False)
+
+
+def _count(given: str) -> int:
+    if (number := int(given)) < 1:
+        raise ValueError
+    return number
+
+
+def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Show the interviews that fit; say so on standard error if there are more."""
+    query = _query(arguments)
+
+    async def read(sessions: Sessions) -> None:
+        found: list[schemas.Interview] = []
+        has_more = False
+        async for page in _pages(sessions, query, arguments.organization, arguments.limit):
+            shown = [schemas.Interview.of(view) for view in page.views]
+            has_more = page.next_cursor is not None
+            if not arguments.json:
+                found += shown
+                continue
+            for each in shown:
+                print_line(each.model_dump_json(by_alias=True))
+        if not arguments.json:
+            _print_list(found)
+        if has_more:
+            print(f"There are more than these {arguments.limit}: raise --limit.", file=sys.stderr)
+
+    with_sessions(url, read)
+
+
+async def _pages(sessions: Sessions, query: InterviewQuery, organization: str, limit: int) -> AsyncIterator[Page]:
+    """Yield pages with as many interviews in all, a transaction each."""
+    cursor = None
+    async with transaction(sessions) as session:
+        organization_id = await find_organization(session, organization)
+    while limit > 0:
+        async with transaction(sessions) as session:
+            page = await find_interviews(
+                session,
+                organization_id=organization_id,
+                filters=query.filters(),
+                sort=query.sort,
+                cursor=cursor,
+                limit=min(limit, PAGE),
+                now=datetime.now(UTC),
+            )
+        yield page
+        cursor = page.next_cursor
+        limit = limit - PAGE if cursor else 0
+
+
+def _query(arguments: argparse.Namespace) -> InterviewQuery:
+    given = {to_camel(name): getattr(arguments, name) for name in (*FILTERS, *INSTANTS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return InterviewQuery.model_validate({"q": " ".join(arguments.q), "sort": arguments.sort} | given)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False)
+        fail("\n".join(f"{each['loc'][0]}: {each['msg'].removeprefix('Value error, ')}" for each in faults))
+
+
+def _print_list(interviews: Sequence[schemas.Interview]) -> None:
+    columns = ("INTERVIEW", "STATUS", "CANDIDATE", "JOB", "PHONE", "OPENS", "CHANGED")
+    rows = (
+        (
+            each.interview_id,
+            " / ".join(filter(None, (each.status, each.end_reason))),
+            each.participant_name,
+            each.job_title,
+            each.phone_number,
+            each.opens_at,
+            each.updated_at,
+        )
+        for each in interviews
+    )
+    print_table(columns, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All that is shown of an interview."""
+
+    view: View
+    report: Report | None
+    entries: list[Entry]
+
+
+def show(_: Settings, url: str, arguments: argparse.Namespace) -> None:
+    """Show an interview of any organization; exit 1 if there is none of that id."""
+    told = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
+    if told is None:
+        fail(f"There is no interview '{arguments.id}'. 'interviews list' shows the ids.")
+    detail = schemas.InterviewDetail.with_report(told.view, told.report).model_dump(mode="json", by_alias=True)
+    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in told.entries]
+    if arguments.json:
+        print_json(detail | {"timeline": timeline})
+        return
+    connected = detail.pop("connected")
+    rows = [(name, _as_json(value)) for name, value in detail.items() if value is not None]
+    print_table(("FIELD", "VALUE"), rows)
+    print_line("")
+    if connected:
+        print_table(
+            ("CONNECTED NOW", "ROLE", "SINCE"),
+            [(each["identity"], each["role"], each["joinedAt"]) for each in connected],
+        )
+    else:
+        print_line("Nobody is connected.")
+    print_line("")
+    print_table(("AT", "ATTEMPT", "WHAT HAPPENED"), [(each["at"], each["attempt"], each["text"]) for each in timeline])
+
+
+def _as_json(value: object) -> object:
+    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
+
+
+async def _read(sessions: Sessions, given: str) -> Told | None:
+    try:
+        interview_id = uuid.UUID(given)
+    except ValueError:
+        return None
+    now = datetime.now(UTC)
+    async with transaction(sessions) as session:
+        owner = await session.scalar(select(Interview.organization_id).where(Interview.id == interview_id))
+        if owner is None:
+            return None
+        view = await get_interview(session, organization_id=owner, interview_id=interview_id, now=now)
+        report = await last_report(session, interview=view.interview)
+        return Told(view, report, await _timeline(session, interview_id))
+
+
+async def _timeline(session: AsyncSession, interview_id: uuid.UUID) -> list[Entry]:
+    page = await read_timeline(session, interview_id=interview_id, cursor=None, limit=ENTRIES)
+    entries = list(page.entries)
+    while page.next_cursor:
+        page = await read_timeline(session, interview_id=interview_id, cursor=page.next_cursor, limit=ENTRIES)
+        entries += page.entries
+    return entries

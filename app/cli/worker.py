@@ -1,0 +1,19 @@
+"""interviews worker."""
+
+import argparse
+
+from app.cli.runtime import Commands, with_sessions
+from app.core.settings import Settings
+from app.deployment import accept_secrets, waits_of
+from app.worker.runner import work_alone
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add_parser("worker", help="deadlines, wishes, reconciling, without the API")
+    command.set_defaults(run=worker, makes_database=True)
+
+
+def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
+    """Work without the API, until told to stop."""
+    accept_secrets(settings)
+    with_sessions(url, lambda sessions: work_alone(settings, sessions, waits_of(settings)))

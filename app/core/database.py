@@ -1,0 +1,272 @@
+"""The database: the declarative base, and how engines and sessions are made."""
+
+import enum
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from datetime import datetime
+from typing import Any, ClassVar
+
+import asyncpg
+from sqlalchemy import ARRAY, BigInteger, DateTime, Enum, MetaData, Text, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from app.core.errors import DatabaseUnavailable, Refused
+
+CONNECT_TIMEOUT = 5.0  # seconds
+# A statement that takes longer is ended by Postgres: a webhook that hangs would block LiveKit's queue for its room.
+SERVER_SETTINGS = {
+    "application_name": "interviews",
+    "statement_timeout": "8000",
+    "lock_timeout": "5000",
+    "idle_in_transaction_session_timeout": "30000",
+    # Planned once a connection: otherwise a join's two statements took 0.7 ms, of which 0.6 ms to plan them each time.
+    # What depends on its parameters says so itself (app.interviews.search).
+    "plan_cache_mode": "force_generic_plan",
+}
+# The same behind a transaction pooler, which knows no settings but a transaction's own.
+LIMITS = "".join(f"; SET LOCAL {name} = {value}" for name, value in SERVER_SETTINGS.items() if value.isdecimal())
+POOL_SIZE = 5  # connections of one process at most
+UNASKED = 1.0  # seconds; of a connection that lay idle for longer it is asked whether it is alive
+
+# SQLSTATEs of what passes by itself: lock and statement timeouts, deadlocks, a server that starts or shuts down.
+PASSING_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
+OF_ONE_SQLSTATES = ("55P03", "57014", "40P01", "40001")  # lock and statement timeouts, deadlocks
+
+# Up to the last @: in a password that is not escaped may be anything.
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@")
+_PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+
+
+# Prisma's name for it, which hosting companies put into the URLs that they give out; libpq has no such option.
+_POOLER = re.compile(r"(?<=[?&])pgbouncer=(?:(true)|false)(?:&|$)")
+
+
+def _values(names: type[enum.Enum]) -> list[str]:
+    return [str(name.value) for name in names]
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can name them too; instants are timestamptz, durations interval."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        int: BigInteger,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: ARRAY(Text),
+        enum.Enum: Enum(enum.Enum, native_enum=False, create_constraint=False, length=None, values_callable=_values),
+    }
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class _Pooled(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no annotations
+    """A connection to a pooler in transaction mode. The limits come along with what begins each transaction."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
+        if query.startswith("BEGIN"):
+            query = query.rstrip(";") + LIMITS
+        status: str = await super().execute(query, *args, timeout=timeout)
+        return status
+
+
+def is_pooled(url: str) -> bool:
+    """Tell whether the URL says that a transaction pooler is between: `?pgbouncer=true`."""
+    found = _POOLER.search(url)
+    return found is not None and found[1] is not None
+
+
+def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """Return an engine for a libpq URL: postgres:// and postgresql:// alike, with sslmode and the rest of its options.
+
+    asyncpg reads the URL itself, so each option means what it means to libpq; `pgbouncer=true` is ours.
+    """
+    pooled, plain = is_pooled(url), _POOLER.sub("", url).rstrip("?&")
+
+    async def connect() -> asyncpg.Connection:
+        try:
+            return await (_connect_to_pooler(plain) if pooled else _connect(plain))
+        except ValueError as error:  # its text may hold a piece of the password
+            raise asyncpg.InterfaceError("it is not a valid URL: postgresql://user:password@host:5432/name") from error
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        # a pooler may run the next transaction on another connection, which does not know this one's statements
+        connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": str} if pooled else {},
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT,
+        hide_parameters=True,  # names and phone numbers do not belong into an error's text
+    )
+    _replace_the_dead(engine)
+    return engine
+
+
+def _replace_the_dead(engine: AsyncEngine) -> None:
+    """See to it that nobody gets a connection that is dead.
+
+    Not by `pool_pre_ping`, whose three round trips for each session took longer than a join's own two. Of most that
+    were closed asyncpg has been told; what a firewall forgets while it lies idle is found by asking.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note(_: Any, record: Any) -> None:
+        record.info["idle since"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def check(connection: Any, record: Any, _: Any) -> None:
+        if connection.driver_connection.is_closed():
+            if "idle since" not in record.info:  # nor would another new one live, which the pool would ask for twice
+                raise asyncpg.ConnectionDoesNotExistError("it was closed while it was made")
+            raise InvalidatePoolError
+        if time.monotonic() - record.info.get("idle since", math.inf) < UNASKED:
+            return
+        try:
+            connection.ping()
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    """Return a connection whose settings are ours: where they are not, a pooler is between that nobody told of."""
+    untold = "it leads through a pooler: add pgbouncer=true to its options, as in postgresql://.../name?pgbouncer=true"
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=SERVER_SETTINGS)
+    except asyncpg.ProtocolViolationError as error:
+        raise asyncpg.InterfaceError(untold) if "startup parameter" in str(error) else error from error
+    limit = await connection.fetchval("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+    if limit != SERVER_SETTINGS["statement_timeout"]:
+        connection.terminate()
+        raise asyncpg.InterfaceError(untold)
+    return connection
+
+
+async def _connect_to_pooler(url: str) -> asyncpg.Connection:
+    name = {"application_name": SERVER_SETTINGS["application_name"]}
+    return await asyncpg.connect(
+        url, timeout=CONNECT_TIMEOUT, server_settings=name, statement_cache_size=0, connection_class=_Pooled
+    )
+
+
+def create_sessionmaker(bind: AsyncEngine | AsyncConnection) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(bind, expire_on_commit=False)
+
+
+@contextmanager
+def _telling_of_outages() -> Iterator[None]:
+    """Raise DatabaseUnavailable when the database is away or gave up waiting: trying again later helps."""
+    try:
+        yield
+    except (OSError, PoolTimeoutError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable from error
+    except (DBAPIError, asyncpg.PostgresError) as error:
+        if is_passing(error):
+            raise DatabaseUnavailable from error
+        raise
+
+
+@asynccontextmanager
+async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """Yield a session whose transaction is committed at the end, rolled back on an error that is not a Refused.
+
+    Raises DatabaseUnavailable.
+    """
+    with _telling_of_outages():
+        async with sessions() as session:
+            try:
+                yield session
+            except Refused:
+                await session.commit()
+                raise
+            await session.commit()
+
+
+@asynccontextmanager
+async def statements(
+    sessions: async_sessionmaker[AsyncSession], *, as_one: bool = False
+) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection on which each statement is a transaction of its own; `as_one`: all of them are one.
+
+    Through a pooler they always are: it could run a statement's two messages on two connections. If it is cancelled its
+    connection is given up: nobody knows what it was about to do, and to ask could take for ever. Raises
+    DatabaseUnavailable.
+    """
+    bound: AsyncEngine | AsyncConnection = sessions.kw["bind"]
+    with _telling_of_outages():
+        # no session: to make one and put it away took longer than a join's two statements
+        async with bound.connect() if isinstance(bound, AsyncEngine) else nullcontext(bound) as lent:
+            connection: asyncpg.Connection = (await lent.get_raw_connection()).driver_connection
+            is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
+            try:
+                async with _as_one(connection) if as_one or is_pooled else nullcontext():
+                    yield connection
+            except Exception:
+                raise
+            except BaseException:
+                connection.terminate()
+                raise
+
+
+@asynccontextmanager
+async def _as_one(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Run a transaction. asyncpg's own context asks the server to roll back what was cancelled, and waits for it."""
+    whole = connection.transaction()
+    try:
+        await whole.start()
+    except Exception:
+        connection.terminate()  # asyncpg takes it for begun
+        raise
+    try:
+        yield
+    except Exception:
+        await whole.rollback()
+        raise
+    await whole.commit()
+
+
+async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
+    """Return asyncpg's own connection: what it runs is part of the session's transaction, once that has begun."""
+    raw = await (await session.connection()).get_raw_connection()
+    return raw.driver_connection
+
+
+def is_passing(error: DBAPIError | asyncpg.PostgresError) -> bool:
+    """Tell whether trying again later helps."""
+    if isinstance(error, asyncpg.PostgresError):
+        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in PASSING_SQLSTATES
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    return state in PASSING_SQLSTATES or (isinstance(error, OperationalError) and state is None)
+
+
+def is_of_one(error: Exception) -> bool:
+    """Tell whether what failed in one transaction for many may succeed for most of them, each in its own.
+
+    It can't where the database is away. A lock, a deadlock or a statement that takes too long may be one's fault.
+    """
+    if not isinstance(error, DatabaseUnavailable):
+        return True
+    cause = error.__cause__  # SQLAlchemy's, or asyncpg's own
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None) in OF_ONE_SQLSTATES
+
+
+def masked(url: str) -> str:
+    """Return the URL without its passwords, for people to read; also one that is no valid URL."""
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))

@@ -1,0 +1,294 @@
+"""Settings, read once from the environment and .env, frozen, and refused when they are not safe."""
+
+import ipaddress
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.limit_notation import is_shared, parse_limit
+from app.core.policy import JoinPolicy
+
+# What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
+LOCAL_LIVEKIT_KEY = "devkey"
+LOCAL_LIVEKIT_SECRET = "secret"  # noqa: S105 - known to everybody, and refused outside a laptop
+LOCAL_API_KEY = "ik_local"
+LOCAL_INVITE_URL = "http://localhost:3000/interview/{interviewId}#invite={secret}"
+
+SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
+
+SHORTEST_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
+
+# Names that no public DNS can have: a container's, a cluster's, a LAN's. What goes there does not cross the internet.
+PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Seconds = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process. The README lists all of them."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,  # a variable that compose or a chart sets to nothing is not set
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["local", "production"] = "local"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(gt=0)] = 1
+    data_dir: Path = Path(".data")
+    database_url: SecretStr | None = None
+    database_listen_url: SecretStr | None = None
+    database_pool_size: Annotated[int, Field(gt=1)] = 5
+    livekit_url: str = "ws://127.0.0.1:7880"
+    livekit_api_url: str | None = None
+    livekit_api_key: str = LOCAL_LIVEKIT_KEY
+    livekit_api_secret: SecretStr = SecretStr(LOCAL_LIVEKIT_SECRET)
+    livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    agent_name: str = ""
+    join_policy: JoinPolicy | None = None
+    invite_url: str = ""
+    client_metadata_updates: bool = False
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
+    rate_limit_per_address: str = "60000/minute"
+    rate_limit_per_key: str = "30000/minute"
+    rate_limit_storage_url: SecretStr = SecretStr("memory://")
+    run_worker: bool = True
+    candidate_grace: Seconds = 120
+    agent_wait: Seconds = 90
+    dispatch_after: Seconds = 30
+    token_wait: Seconds = 120
+    candidate_waited: Seconds = 30
+    goodbye: Seconds = 10
+    reconcile_every: Seconds = 30
+    webhook_allow_private: bool | None = None
+    personal_data_retention_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
+
+    @field_validator("livekit_previous_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        """Read `key:secret,key:secret`."""
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip().partition(":") for pair in value.split(",") if pair.strip()]
+        if not all(key and secret for key, _, secret in pairs):
+            raise ValueError("write key:secret pairs, separated by commas")
+        return {key: secret for key, _, secret in pairs}
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _parse_origins(cls, value: object) -> object:
+        """Read `https://a.example,https://b.example`."""
+        if not isinstance(value, str):
+            return value
+        return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _parse_proxies(cls, value: object) -> object:
+        """Read `10.0.0.0/8,192.0.2.7`."""
+        if not isinstance(value, str):
+            return value
+        found = tuple(each.strip() for each in value.split(",") if each.strip())
+        for each in found:
+            ipaddress.ip_network(each, strict=False)
+        return found
+
+    @field_validator("rate_limit_per_address", "rate_limit_per_key")
+    @classmethod
+    def _check_limit(cls, value: str) -> str:
+        parse_limit(value)
+        return value
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _check_storage(cls, value: SecretStr) -> SecretStr:
+        is_shared(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_unsafe(self) -> Self:
+        faults = [
+            *self._contradictions(),
+            *self._leaking_links(),
+            *self._inexact_origins(),
+            *([] if self.is_local else self._unsafe_outside_a_laptop()),
+        ]
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _contradictions(self) -> list[str]:
+        if self.agent_name and self.dispatch_after >= self.agent_wait:
+            return ["DISPATCH_AFTER: set less than AGENT_WAIT, or no agent is ever dispatched"]
+        return []
+
+    def _leaking_links(self) -> list[str]:
+        """An invitation's secret stands in the link's fragment: browsers send that to no server, so none logs it."""
+        before, _, fragment = self.invite_url.partition("#")
+        if not self.invite_url or ("{secret}" in fragment and "{secret}" not in before and "{interviewId}" in before):
+            return []
+        return ["INVITE_URL: write it as https://jobs.example/interview/{interviewId}#invite={secret}"]
+
+    def _inexact_origins(self) -> list[str]:
+        return [
+            f"ALLOWED_ORIGINS: number {number} is no origin as browsers send it: write https://host or "
+            "https://host:port, in lower case, without a path, a default port or *"
+            for number, origin in enumerate(self.allowed_origins, 1)
+            if not is_exact_origin(origin)
+        ]
+
+    def _unsafe_outside_a_laptop(self) -> list[str]:
+        """Return a line for each built-in that must not leave a loopback address."""
+        why = f"needed because ENVIRONMENT={self.environment} and HOST={self.host}"
+        faults = []
+        if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
+            faults.append(f"LIVEKIT_API_KEY: set your LiveKit server's API key ({why})")
+        if len(self.livekit_api_secret.get_secret_value()) < SHORTEST_SECRET:
+            faults.append(f"LIVEKIT_API_SECRET: set a secret of {SHORTEST_SECRET} characters or more ({why})")
+        if len(self.bootstrap_api_key.get_secret_value()) < SHORTEST_SECRET:
+            faults.append(f"BOOTSTRAP_API_KEY: set a key of {SHORTEST_SECRET} characters or more ({why})")
+        faults += [
+            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {SHORTEST_SECRET} characters or more ({why})"
+            for key, secret in self.livekit_previous_keys.items()
+            if len(secret.get_secret_value()) < SHORTEST_SECRET
+        ]
+        if self.candidate_grace < SHORTEST_GRACE:
+            faults.append(
+                f"CANDIDATE_GRACE: set {SHORTEST_GRACE} seconds or more, or a crashed agent looks like a closed room"
+            )
+        if self.join_policy is None:
+            faults.append(
+                "JOIN_POLICY: set 'invite' or 'phone', or say 'open' in so many words, "
+                f"if whoever knows an interview's id may join it ({why})"
+            )
+        if not self.allowed_origins:
+            faults.append(f"ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages ({why})")
+        if self.database_url is None:
+            faults.append(f"DATABASE_URL: set the URL of a Postgres, the embedded one is for a laptop ({why})")
+        return faults + self._unsafe_ways_to_livekit(why)
+
+    def _unsafe_ways_to_livekit(self, why: str) -> list[str]:
+        faults = []
+        url = _split(self.livekit_url)
+        if not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
+            faults.append(f"LIVEKIT_URL: set a wss:// address; ws:// is for a loopback address only ({why})")
+        url = _split(self.livekit_api_url or self.livekit_url)
+        plain = url.scheme in ("http", "ws") and is_private(url.hostname or "")
+        if self.livekit_api_url is not None and not (url.hostname and (url.scheme in ("https", "wss") or plain)):
+            faults.append(
+                "LIVEKIT_API_URL: set an https:// or wss:// address; http:// and ws:// are for a private network "
+                f"only: a loopback or private address, or a name without a dot ({why})"
+            )
+        return faults
+
+    @property
+    def is_local(self) -> bool:
+        """True on a laptop: ENVIRONMENT=local and nobody from outside can connect."""
+        return self.environment == "local" and is_loopback(self.host)
+
+    @property
+    def webhooks_to_private(self) -> bool:
+        """Whether webhooks may go to private addresses, and by http: on a laptop, or where the operator says so."""
+        return self.is_local if self.webhook_allow_private is None else self.webhook_allow_private
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long after its end an interview's personal data is kept; None: for ever."""
+        days = self.personal_data_retention_days
+        return None if days is None else timedelta(days=days)
+
+    @property
+    def deployment_policy(self) -> JoinPolicy:
+        """The join policy that no organization can fall short of; open only where nobody said otherwise on a laptop."""
+        return self.join_policy or JoinPolicy.OPEN
+
+    @property
+    def invite_link(self) -> str | None:
+        """The template of invitation links; without one on a laptop a page of this machine, elsewhere none."""
+        return self.invite_url or (LOCAL_INVITE_URL if self.is_local else None)
+
+    @cached_property
+    def livekit_keys(self) -> dict[str, str]:
+        """Every key pair whose signature on a webhook is accepted, the current one first."""
+        previous = {key: secret.get_secret_value() for key, secret in self.livekit_previous_keys.items()}
+        current = {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
+        return {**current, **previous, **current}  # one name has one secret: the current one
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is on this machine or a private network, as far as its name or address says so."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(PRIVATE_SUFFIXES))
+
+
+def is_exact_origin(origin: str) -> bool:
+    """Tell whether a browser could send just this as Origin: any other would never be found equal to one."""
+    url = _split(origin)
+    try:
+        port = url.port
+    except ValueError:
+        return False
+    host = url.hostname or ""
+    if url.scheme not in DEFAULT_PORTS or not host or not host.isascii() or not set("*\\ ").isdisjoint(host):
+        return False
+    shown = f"[{host}]" if ":" in host else host
+    ending = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
+    return origin == f"{url.scheme}://{shown}{ending}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """Return a line for each fault of the settings, none of which echoes a value.
+
+    Where single values could not be read, pydantic has not come to the rules: they are tried with what was read.
+    """
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    unreadable = {str(fault["loc"][0]): fault["msg"] for fault in found if fault["loc"]}
+    lines = [f"{name.upper()}: {message.removeprefix('Value error, ')}" for name, message in unreadable.items()]
+    rules = [line for fault in found if not fault["loc"] for line in _lines(fault["msg"])]
+    if unreadable:
+        try:
+            Settings(**{name: _stand_in(name) for name in unreadable})
+        except ValidationError as further:
+            rules = faults_of(further)
+    return lines + [line for line in rules if line.partition(":")[0].lower() not in unreadable]
+
+
+def _lines(message: str) -> list[str]:
+    return message.removeprefix("Value error, ").splitlines()
+
+
+def _stand_in(name: str) -> Any:
+    """Return the default; but an ENVIRONMENT that can't be read is not taken for a laptop."""
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    return "production" if name == "environment" else default

@@ -1,0 +1,96 @@
+"""What recruiters, platforms and agents say about an interview: cancel, reopen, complete."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
+from app.interviews.attempts import open_next_attempt
+from app.interviews.status_update import lock, settle
+from app.lifecycle import Outcome, Status, Waits
+from app.models import Interview, Report, TimelineEntry
+
+
+async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
+    """Lock the organization's interview, in order to change it.
+
+    Raises InterviewNotFound, for another organization's as well, and InterviewErased: a tombstone stays as it is.
+    """
+    interview = await lock(session, interview_id, organization_id=organization_id)
+    if interview is None:
+        raise InterviewNotFound
+    if interview.personal_data_erased_at:
+        raise InterviewErased
+    return interview
+
+
+async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits) -> None:
+    """Cancel a locked interview; cancelled already is fine. Raises InterviewOver if it ended otherwise.
+
+    A deadline that was due before counts first, even if nobody has acted on it: the worker then decides which.
+    """
+    if interview.status is Status.CANCELLED:
+        return
+    if interview.status.is_terminal:
+        raise InterviewOver("It has ended, so there is nothing to cancel.", interviewStatus=interview.status)
+    interview.cancelled_at = interview.cancelled_at or now
+    session.add(TimelineEntry.about(interview, kind="call", name="cancelled", detail={}))
+    await settle(session, interview=interview, now=now, waits=waits)
+
+
+async def reopen(
+    session: AsyncSession, *, interview: Interview, closes_at: datetime | None, now: datetime, waits: Waits
+) -> None:
+    """Open the next attempt of a locked interview that is over. Raises InterviewNotOver."""
+    if not interview.status.is_terminal:
+        raise InterviewNotOver(interviewStatus=interview.status)
+    interview.closes_at = closes_at
+    interview.opened_by_join = 0
+    await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
+    await settle(session, interview=interview, now=now, waits=waits)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the agent says of the attempt whose room it names."""
+
+    room_name: str
+    outcome: Outcome
+    summary: str | None
+    result: Any
+
+
+async def complete(
+    session: AsyncSession, *, interview: Interview, said: Completion, now: datetime, waits: Waits
+) -> None:
+    """Record the agent's report on a locked interview; the same again is fine, its last summary and result stand.
+
+    Raises WrongRoom for the room of another attempt, NotStarted, and InterviewOver after a cancel.
+    """
+    if said.room_name != interview.room_name:
+        raise WrongRoom(roomName=interview.room_name)
+    if interview.status is Status.CANCELLED:
+        raise InterviewOver("It was cancelled: no outcome is taken any more.", interviewStatus=interview.status)
+    if interview.started_at is None:
+        raise NotStarted
+    report = insert(Report).values(
+        interview_id=interview.id,
+        attempt=interview.attempt,
+        outcome=said.outcome,
+        said_at=now,
+        last_said_at=now,
+        summary=said.summary,
+        result=said.result,
+    )
+    await session.execute(
+        report.on_conflict_do_update(
+            index_elements=[Report.interview_id, Report.attempt, Report.outcome],
+            set_={name: report.excluded[name] for name in ("last_said_at", "summary", "result")},
+        )
+    )
+    session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": said.outcome}))
+    await settle(session, interview=interview, now=now, waits=waits)

@@ -1,0 +1,98 @@
+"""Reading: interviews with what a recruiter wants to see beside the row."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import InterviewNotFound
+from app.interviews.shown import ShownStatus, shown_status
+from app.interviews.stored_facts import load_facts
+from app.lifecycle import Facts, Visit, visits
+from app.models import Interview, JoinRequest, Report
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An interview as of an instant."""
+
+    interview: Interview
+    status: ShownStatus
+    talk_time: timedelta
+    join_attempts: int
+    connected: Sequence[Visit]
+    """Who is in the room of the current attempt now, in the order of their joining."""
+
+
+async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
+    """Return the row of the organization's interview. Raises InterviewNotFound, for another organization's as well."""
+    interview = await session.scalar(
+        select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)
+    )
+    if interview is None:
+        raise InterviewNotFound
+    return interview
+
+
+async def get_interview(
+    session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
+) -> View:
+    """Return the organization's interview as of `now`. Raises InterviewNotFound, for another organization's as well."""
+    interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
+    return (await views_of(session, interviews=[interview], now=now))[0]
+
+
+async def read_context(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Any:
+    """Return the interview's private context, None if it has none. Raises InterviewNotFound."""
+    interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
+    await session.refresh(interview, ["context"])
+    return interview.context
+
+
+async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:
+    """Return what the agent reported of the current attempt last."""
+    return await session.scalar(
+        select(Report)
+        .where(Report.interview_id == interview.id, Report.attempt == interview.attempt)
+        .order_by(Report.last_said_at.desc())
+        .limit(1)
+    )
+
+
+async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], now: datetime) -> list[View]:
+    facts = await load_facts(session, interviews)
+    counts = await _join_counts(session, [interview.id for interview in interviews])
+    return [
+        View(
+            interview=interview,
+            status=shown_status(interview.status, opens_at=interview.opens_at, now=now),
+            talk_time=_talk_time(interview, now),
+            join_attempts=counts.get(interview.id, 0),
+            connected=_connected(facts[interview.id]),
+        )
+        for interview in interviews
+    ]
+
+
+def _connected(facts: Facts) -> list[Visit]:
+    there = [visit for visit in visits(facts) if visit.departure is None]
+    return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
+
+
+def _talk_time(interview: Interview, now: datetime) -> timedelta:
+    if interview.talking_since is None:
+        return interview.talk_time
+    return interview.talk_time + max(now - interview.talking_since, timedelta())
+
+
+async def _join_counts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    rows = await session.execute(
+        select(JoinRequest.interview_id, func.count().label("joins"))
+        .where(JoinRequest.interview_id.in_(ids))
+        .group_by(JoinRequest.interview_id)
+    )
+    return {row.interview_id: row.joins for row in rows}

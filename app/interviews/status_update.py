@@ -1,0 +1,162 @@
+"""Settling: lock the interview, derive from its facts, store what changed and say on the timeline by which rule.
+
+Everything that may move a status ends here: webhooks, calls, deadlines, what LiveKit answered when asked.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+import orjson
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core import metrics
+from app.core.database import driver_connection
+from app.interviews.changes import ChangeType, NewChange, count_change, write_changes
+from app.interviews.interview_rows import AnyInterview, InterviewRow, store
+from app.interviews.shown import ShownStatus, shown_status
+from app.interviews.stored_facts import load_facts, read_facts
+from app.lifecycle import Derived, Waits, derive
+from app.models import Interview
+
+_WRITE = """
+    INSERT INTO timeline (interview_id, attempt, kind, name, detail)
+    SELECT interview_id, attempt, 'status', rule, detail
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[]) AS line (interview_id, attempt, rule, detail)
+"""
+
+
+class Line(NamedTuple):
+    """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    rule: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What settling has found, to be said on the timeline and to those who listen."""
+
+    lines: list[Line] = field(default_factory=list)
+    changes: list[NewChange] = field(default_factory=list)
+
+
+async def lock(
+    session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
+) -> Interview | None:
+    """Lock the interview's row until the transaction ends, before any of its facts is written.
+
+    With an organization only if it is its own: another's row is neither waited for nor held.
+    FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
+    """
+    query = select(Interview).where(Interview.id == interview_id)
+    if organization_id:
+        query = query.where(Interview.organization_id == organization_id)
+    return await session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
+
+
+async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
+    """Wait for joins of the locked interview that are under way; none gets further until this is committed."""
+    await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
+
+
+async def settle(
+    session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: ShownStatus | None = None
+) -> Derived:
+    """Derive the locked interview's status from its stored facts as of `now`, and store it.
+
+    `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
+    """
+    facts = await load_facts(session, [interview])
+    derived = derive(facts[interview.id], now, waits)
+    news = News()
+    _settle(interview, derived, now, edited_from, news)
+    await session.flush()
+    await _tell(await driver_connection(session), news, now)
+    return derived
+
+
+async def settle_rows(
+    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, waits: Waits
+) -> dict[uuid.UUID, Derived]:
+    """Settle several locked interviews, in the same way, by as many statements as one takes."""
+    facts = await read_facts(connection, rows)
+    derived = {each.id: derive(facts[each.id], now, waits) for each in rows}
+    news = News()
+    for each in rows:
+        _settle(each, derived[each.id], now, None, news)
+    await store(connection, rows)
+    await _tell(connection, news, now)
+    return derived
+
+
+async def _tell(connection: asyncpg.Connection, news: News, now: datetime) -> None:
+    if news.lines:
+        await connection.execute(_WRITE, *zip(*news.lines, strict=True))
+    await write_changes(connection, news.changes, now=now)
+
+
+def _settle(
+    interview: AnyInterview, derived: Derived, now: datetime, edited_from: ShownStatus | None, news: News
+) -> None:
+    """Set on the row what was derived, and add what is to be told of it."""
+    previous = edited_from or shown_status(interview.status, opens_at=interview.opens_at, now=now)
+    is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
+    if is_moved:
+        news.lines.append(_line(interview, derived))
+    interview.settled_at = now
+    interview.next_deadline_at = derived.next_deadline_at
+    if _set(interview, derived) or edited_from:
+        interview.updated_at = now
+        is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
+        type_ = _type_of(derived) if is_told else ChangeType.UPDATED
+        news.changes.append(count_change(interview, type_, previous))
+
+
+def _type_of(derived: Derived) -> ChangeType:
+    return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
+
+
+def _line(interview: AnyInterview, derived: Derived) -> Line:
+    moved = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
+    detail = orjson.dumps(moved | _end(derived)).decode()
+    return Line(interview.id, interview.attempt, derived.rule, detail)
+
+
+def _end(derived: Derived) -> dict[str, object]:
+    """Return what is final once the attempt has ended: the audit compares it with the row."""
+    if derived.ended_at is None:
+        return {"endedAt": None}
+    return {
+        "endedAt": derived.ended_at.isoformat(),
+        "startedAt": derived.started_at.isoformat() if derived.started_at else None,
+        "talkTime": derived.talk_time.total_seconds(),
+    }
+
+
+def _set(interview: AnyInterview, derived: Derived) -> bool:
+    """Set what was derived on the row; tell whether anything that a recruiter sees is another than before."""
+    seen = {
+        "status": derived.status,
+        "end_reason": derived.end_reason,
+        "started_at": derived.started_at,
+        "ended_at": derived.ended_at,
+        "talk_time": derived.talk_time,
+        "talking_since": derived.talking_since,
+    }
+    changed = any(getattr(interview, name) != value for name, value in seen.items())
+    for name, value in seen.items():
+        setattr(interview, name, value)
+    if derived.decision:
+        if interview.decided_cause is None:
+            metrics.DECISIONS.labels(cause=derived.decision.cause).inc()
+        interview.decided_cause = derived.decision.cause
+        interview.decided_status = derived.decision.status
+        interview.decided_end_reason = derived.decision.end_reason
+    return changed

@@ -1,0 +1,52 @@
+"""What the service keeps for itself."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base
+
+
+class IdempotencyKey(Base):
+    """The answer to a call that carried an Idempotency-Key. The fingerprint is of the call: method, path and body.
+
+    `interview_ids` are those that the answer is about: it tells names, which are erased with the interview's.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_interview_ids", "interview_ids", postgresql_using="gin"),
+    )
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes]
+    interview_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class Tick(Base):
+    """A periodic task, run by whichever process takes its row."""
+
+    __tablename__ = "ticks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_run: Mapped[datetime] = mapped_column(server_default=text("to_timestamp(0)"))
+
+
+class Probe(Base):
+    """A room that `interviews doctor` made to see whether LiveKit's webhook about it arrives."""
+
+    __tablename__ = "probes"
+
+    room: Mapped[str] = mapped_column(primary_key=True)
+    made_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    arrived_at: Mapped[datetime | None]

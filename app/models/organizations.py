@@ -1,0 +1,48 @@
+"""The tenants that interviews belong to."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base
+from app.core.policy import JoinPolicy
+from app.models.base import one_of
+
+
+class Organization(Base):
+    """A tenant: the owner of API keys and interviews, with the defaults of its interviews."""
+
+    __tablename__ = "organizations"
+    __table_args__ = (CheckConstraint(one_of("join_policy", JoinPolicy), name="join_policy"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    name: Mapped[str] = mapped_column(unique=True)
+    company_name: Mapped[str]
+    instructions_template: Mapped[str]
+    max_duration: Mapped[int]
+    join_policy: Mapped[JoinPolicy | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class ApiKey(Base):
+    """A secret of an organization, of which only the SHA-256 is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"), index=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    key_hash: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """Coarse: see app.auth.last_use."""
+
+    @property
+    def short_id(self) -> str:
+        """The part of a key that is no secret: ik_{short_id}_..."""
+        return self.id.hex[:12]

@@ -1,0 +1,86 @@
+"""Webhooks that this service sends."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.database import Base
+
+
+class WebhookEndpoint(Base):
+    """An address of an organization that is told of changes. No event types means all of them.
+
+    The secrets are kept as they are, because each message is signed with them: nothing but signing reads them. A
+    deleted endpoint stays for a day without its secrets, so that a change under way never refers to what is gone.
+    """
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (
+        CheckConstraint("disabled_reason IN ('GONE', 'FAILING', 'MANUAL')", name="disabled_reason"),
+        CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled"),
+        Index("ix_webhook_endpoints_organization_id_created_at_id", "organization_id", "created_at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
+    url: Mapped[str]
+    description: Mapped[str]
+    event_types: Mapped[list[str]]
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    previous_secret_until: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    """Tries that failed since one succeeded last."""
+    failing_since: Mapped[datetime | None]
+    paused_until: Mapped[datetime | None]
+    """The receiver asked for a pause."""
+    deleted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class Delivery(Base):
+    """A change on its way to an endpoint, or a test (without a change). The row is the job: due at next_attempt_at.
+
+    `claim` fences the finish: who took it has it until next_attempt_at, and afterwards somebody else may. `attempts`
+    counts those of this round, which began at `since`; a replay begins another.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        CheckConstraint("state IN ('PENDING', 'DELIVERED', 'FAILED')", name="state"),
+        UniqueConstraint("endpoint_id", "change_id"),
+        Index("ix_deliveries_pending", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
+        Index("ix_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("ix_deliveries_endpoint_id_created_at_id", "endpoint_id", "created_at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    endpoint_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_endpoints.id"))
+    change_id: Mapped[int | None] = mapped_column(ForeignKey("changes.id"))
+    state: Mapped[str] = mapped_column(server_default=text("'PENDING'"))
+    created_at: Mapped[datetime]
+    since: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    next_attempt_at: Mapped[datetime]
+    claim: Mapped[uuid.UUID | None]
+    claimed_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class DeliveryAttempt(Base):
+    """One try of a delivery, and what came of it. What the receiver answered beside the status is not kept."""
+
+    __tablename__ = "delivery_attempts"
+    __table_args__ = (Index("ix_delivery_attempts_delivery_id_at", "delivery_id", "at"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    delivery_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    duration: Mapped[timedelta]
+    status_code: Mapped[int | None]
+    error: Mapped[str | None]

@@ -1,0 +1,231 @@
+"""The queue of deliveries: taken with a lease, finished by whoever still has it, pruned when they are old."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.models import Change, Delivery, WebhookEndpoint
+from app.webhooks.retry_policy import Answer, DeliveryState, DisabledReason, Verdict, why_disabled
+
+LEASE = timedelta(seconds=30)  # above the sender's timeout
+EACH = 4  # deliveries to one endpoint that one process has under way
+FAILING_AT_ONCE = 16  # to endpoints that fail now, of which each gets one: they may hang, and leave the rest to others
+KEPT = timedelta(days=30)
+WAITING = timedelta(days=3)  # that a disabled endpoint's deliveries wait for it to be enabled
+DELETED_KEPT = timedelta(days=1)
+BATCH = 1000  # rows that one statement deletes
+
+# Endpoint by endpoint, so that neither a backlog nor a disabled endpoint is waded through to find another's. No more
+# rows are locked than are taken, and what another process is just taking is passed over.
+CLAIM = text(
+    """
+    WITH endpoint AS MATERIALIZED (
+        SELECT e.id, e.failing, e.slots, oldest.next_attempt_at,
+            row_number() OVER (PARTITION BY e.failing ORDER BY oldest.next_attempt_at) AS place
+        FROM (
+            SELECT e.id, e.failures > 0 AS failing,
+                CASE WHEN e.failures > 0 THEN 1 ELSE :each END - coalesce(b.count, 0) AS slots
+            FROM webhook_endpoints e
+            LEFT JOIN unnest(CAST(:busy AS uuid[]), CAST(:counts AS bigint[])) AS b (endpoint_id, count)
+                ON b.endpoint_id = e.id
+            WHERE e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= :now)
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT next_attempt_at FROM deliveries
+            WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
+            ORDER BY next_attempt_at LIMIT 1
+        ) oldest
+        WHERE e.slots > 0
+    ),
+    due AS MATERIALIZED (
+        SELECT d.id, d.claim, d.claimed_at
+        FROM (
+            SELECT id, slots FROM endpoint WHERE NOT failing OR place <= :failing_free
+            ORDER BY next_attempt_at LIMIT :free
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT id, claim, claimed_at FROM deliveries
+            WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
+            ORDER BY next_attempt_at LIMIT e.slots FOR NO KEY UPDATE SKIP LOCKED
+        ) d
+        LIMIT :free
+    ),
+    lost AS (
+        INSERT INTO delivery_attempts (delivery_id, at, duration, error)
+        SELECT id, claimed_at, :now - claimed_at, :lost FROM due WHERE claim IS NOT NULL
+    )
+    UPDATE deliveries
+    SET claim = gen_random_uuid(), claimed_at = :now, attempts = attempts + 1, next_attempt_at = :until
+    FROM due WHERE deliveries.id = due.id
+    RETURNING deliveries.id
+    """
+)
+LOST = "The worker stopped before it knew the answer."
+
+FINISH = text(
+    """
+    WITH finished AS (
+        UPDATE deliveries SET state = :state, claim = NULL, next_attempt_at = :next_attempt_at,
+            finished_at = :finished_at
+        WHERE id = :id AND claim = :claim
+        RETURNING id
+    ),
+    attempt AS (
+        INSERT INTO delivery_attempts (delivery_id, at, duration, status_code, error)
+        SELECT id, :at, :duration, :status_code, :error FROM finished
+    )
+    SELECT id FROM finished
+    """
+)
+WORKS_AGAIN = text(
+    """
+    UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, paused_until = NULL
+    WHERE id = :id AND failures > 0
+    """
+)
+
+EXPIRE = text(
+    """
+    UPDATE deliveries SET state = 'FAILED', claim = NULL, finished_at = :now WHERE id IN (
+        SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+        WHERE e.disabled_at <= :before AND d.state = 'PENDING' AND d.since <= :before LIMIT :batch
+    )
+    """
+)
+PRUNE = text(
+    """
+    DELETE FROM deliveries WHERE id IN (
+        SELECT id FROM deliveries WHERE finished_at <= :before ORDER BY finished_at LIMIT :batch
+    )
+    """
+)
+PRUNE_DELETED = text(
+    """
+    DELETE FROM deliveries WHERE id IN (
+        SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+        WHERE e.deleted_at <= :before LIMIT :batch
+    )
+    """
+)
+PRUNE_ENDPOINTS = text(
+    """
+    DELETE FROM webhook_endpoints e
+    WHERE e.deleted_at <= :before AND NOT EXISTS (SELECT FROM deliveries d WHERE d.endpoint_id = e.id)
+    """
+)
+BACKLOG = text(
+    """
+    SELECT coalesce(sum(d.count), 0) AS waiting, min(d.oldest) AS oldest FROM webhook_endpoints e
+    CROSS JOIN LATERAL (
+        SELECT count(*), min(next_attempt_at) AS oldest FROM deliveries
+        WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
+    ) d
+    WHERE e.disabled_at IS NULL
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this process has on lease, and all that sending it takes. `change` is None for a test."""
+
+    delivery: Delivery
+    endpoint: WebhookEndpoint
+    change: Change | None
+
+
+async def claim(session: AsyncSession, *, under_way: Sequence[Claimed], at_once: int, now: datetime) -> list[Claimed]:
+    """Take what is due, as far as the slots go that `under_way` leaves: in all, by endpoint, and for failing ones."""
+    busy = Counter(each.endpoint.id for each in under_way)
+    failing = sum(each.endpoint.failures > 0 for each in under_way)
+    taken = await session.scalars(
+        CLAIM,
+        {
+            "busy": list(busy),
+            "counts": list(busy.values()),
+            "each": EACH,
+            "free": at_once - len(under_way),
+            "failing_free": FAILING_AT_ONCE - failing,
+            "now": now,
+            "until": now + LEASE,
+            "lost": LOST,
+        },
+    )
+    rows = await session.execute(
+        select(Delivery, WebhookEndpoint, Change)
+        .join(WebhookEndpoint, WebhookEndpoint.id == Delivery.endpoint_id)
+        .outerjoin(Change, Change.id == Delivery.change_id)
+        .where(Delivery.id.in_(taken.all()))
+    )
+    return [Claimed(*row) for row in rows]
+
+
+async def finish(session: AsyncSession, *, claimed: Claimed, answer: Answer, verdict: Verdict, now: datetime) -> bool:
+    """Store what came of a try; False if the lease has run out meanwhile, and somebody else has the delivery."""
+    delivery = claimed.delivery
+    finished = await session.scalar(
+        FINISH,
+        {
+            "id": delivery.id,
+            "claim": delivery.claim,
+            "state": verdict.state,
+            "next_attempt_at": verdict.next_attempt_at,
+            "finished_at": None if verdict.state is DeliveryState.PENDING else now,
+            "at": answer.at,
+            "duration": answer.duration,
+            "status_code": answer.status_code,
+            "error": answer.error,
+        },
+    )
+    if finished is not None and verdict.state is DeliveryState.DELIVERED:
+        await session.execute(WORKS_AGAIN, {"id": delivery.endpoint_id})
+    return finished is not None
+
+
+async def note_failure(
+    session: AsyncSession, *, claimed: Claimed, answer: Answer, verdict: Verdict, now: datetime
+) -> DisabledReason | None:
+    """Count a failed try against its endpoint, and disable it if that is due: then return why."""
+    endpoint = await session.get_one(
+        WebhookEndpoint, claimed.endpoint.id, with_for_update={"key_share": True}, populate_existing=True
+    )
+    if endpoint.url != claimed.endpoint.url or endpoint.disabled_at:
+        return None  # it was about another address, or is known
+    endpoint.failures += 1
+    endpoint.failing_since = endpoint.failing_since or answer.at
+    endpoint.paused_until = verdict.paused_until or endpoint.paused_until
+    why = why_disabled(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
+    if why:
+        endpoint.disabled_at, endpoint.disabled_reason = now, why
+    return why
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is due and waits: how many, and how long the oldest has."""
+
+    count: int
+    age: timedelta
+
+
+async def backlog(session: AsyncSession, *, now: datetime) -> Backlog:
+    row = (await session.execute(BACKLOG, {"now": now})).one()
+    return Backlog(int(row.waiting), now - row.oldest if row.oldest else timedelta())
+
+
+async def expire(session: AsyncSession, *, now: datetime) -> bool:
+    """Give up a batch of what has waited too long for a disabled endpoint; tell whether there may be more."""
+    given_up = await session.execute(EXPIRE, {"now": now, "before": now - WAITING, "batch": BATCH})
+    return bool(given_up.rowcount == BATCH)  # type: ignore[attr-defined] # a statement of its own has it
+
+
+async def prune(session: AsyncSession, *, now: datetime) -> bool:
+    """Delete a batch of what is old; tell whether there may be more."""
+    old = await session.execute(PRUNE, {"before": now - KEPT, "batch": BATCH})
+    orphaned = await session.execute(PRUNE_DELETED, {"before": now - DELETED_KEPT, "batch": BATCH})
+    await session.execute(PRUNE_ENDPOINTS, {"before": now - DELETED_KEPT})
+    return BATCH in (old.rowcount, orphaned.rowcount)  # type: ignore[attr-defined] # a statement of its own has it

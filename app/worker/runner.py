@@ -1,0 +1,64 @@
+"""Runs a worker: beside the server in one process, or alone."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.core import metrics
+from app.core.settings import Settings
+from app.lifecycle import Waits
+from app.livekit.client import LiveKitServer
+from app.worker.context import Context
+from app.worker.scheduler import work
+
+log = logging.getLogger(__name__)
+
+RESTART = 1.0  # seconds
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, sessions: async_sessionmaker[AsyncSession], waits: Waits
+) -> AsyncIterator[asyncio.Event]:
+    """Work in the background of the block; at its end what is under way is finished first. Yields the stop."""
+    stop = asyncio.Event()
+    url = settings.livekit_api_url or settings.livekit_url
+    secret = settings.livekit_api_secret.get_secret_value()
+    async with LiveKitServer(url, settings.livekit_api_key, secret) as livekit:
+        every = timedelta(seconds=settings.reconcile_every)
+        context = Context(
+            sessions, livekit, waits, settings.agent_name, every, settings.webhooks_to_private, settings.retention
+        )
+        running = asyncio.create_task(_work_on(context, stop))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await running
+
+
+async def _work_on(context: Context, stop: asyncio.Event) -> None:
+    """Start the loops again, should they ever end before they are told to."""
+    while not stop.is_set():
+        try:
+            await work(context, stop)
+        except Exception:
+            log.exception("the worker ended unexpectedly and is started again")
+            metrics.WORKER_ERRORS.inc()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RESTART)
+
+
+async def work_alone(settings: Settings, sessions: async_sessionmaker[AsyncSession], waits: Waits) -> None:
+    """Work until SIGTERM or SIGINT."""
+    async with working(settings, sessions, waits) as stop:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        log.info("the worker is at work")
+        await stop.wait()
