@@ -29,17 +29,16 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
-from app.api.cors import Cors
 from app.api.fast_route import PlainRoute, PlainRoutes
-from app.api.middleware import ONE_YEAR, SECURE, Edge, words_of
+from app.api.middleware import ONE_YEAR, SECURE, Cors, Edge, words_of
 from app.api.rate_limits import HEADERS
 from app.auth.last_use import LastUsed
 from app.core.batching import Gather
 from app.core.rate_limits import RateLimits, rate_limits_of
 from app.core.settings import Settings
-from app.deployment import signer_of, waits_of
 from app.interviews.join import Terms, joining
 from app.interviews.livekit_events import gathering
+from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
@@ -85,7 +84,7 @@ def create_app(
     Streams are served by the hub; one that nobody runs polls, and hears no notifications.
     """
     join_gathered = joining(sessions, terms_of(settings))
-    record_gathered = gathering(sessions, waits=waits_of(settings))
+    record_gathered = gathering(sessions, waits=settings.timeouts)
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
@@ -104,7 +103,7 @@ def create_app(
     app.state.sessions = sessions
     app.state.clock = partial(datetime.now, UTC)
     app.state.signer = signer_of(settings)
-    app.state.waits = waits_of(settings)
+    app.state.waits = settings.timeouts
     app.state.join = join_gathered
     app.state.record = record_gathered
     app.state.hub = hub or Hub(sessions)
@@ -144,7 +143,7 @@ def terms_of(settings: Settings) -> Terms:
     return Terms(
         policy=settings.deployment_policy,
         signer=signer_of(settings),
-        waits=waits_of(settings),
+        waits=settings.timeouts,
         address_key=settings.livekit_api_secret.get_secret_value().encode(),
     )
 

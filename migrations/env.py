@@ -8,7 +8,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 import app.models  # noqa: F401 - the tables register themselves with Base.metadata
-from app.core.database import Base, create_engine
+from app.core.database import create_engine
+from app.models.base import Base
 
 
 def run(**where: Any) -> None:

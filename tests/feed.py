@@ -7,10 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, hash_key
-from app.interviews.changes import ChangeType, count_change, record_changes
-from app.interviews.shown import ShownStatus
+from app.interviews.changes import count_change, record_changes
 from app.interviews.status_update import lock
-from app.models import ApiKey, Interview, Organization
+from app.lifecycle import PublicStatus
+from app.models import ApiKey, ChangeType, Interview, Organization
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -59,7 +59,7 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     interview = await lock(session, interview_id)
     assert interview
     now = datetime.now(UTC)
-    change = count_change(interview, ChangeType.UPDATED, ShownStatus.READY_TO_JOIN)
+    change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN)
     await record_changes(session, [change], now=now)
     await session.flush()
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from app import lifecycle
 from app.interviews.livekit_events import NOTICED_AFTER, WHOLE_SECOND
-from app.livekit.access_tokens import Participant, parse_event
+from app.livekit.webhooks import Participant, parse_event
 from app.simulation.delivery import Delivery
 from app.simulation.events import Event, Place
 from app.simulation.history import Connection, History, Role

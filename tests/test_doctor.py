@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.cli.doctor_checks import Finding, State, examine, judge_clock, table
 from app.core.database import create_engine, create_sessionmaker
-from app.deployment import signer_of, waits_of
 from app.interviews.livekit_events import Recorded
+from app.livekit.access_tokens import signer_of
 from app.livekit.client import clock_of
-from app.models import PROBE_ROOM, Probe
+from app.livekit.rooms import PROBE_ROOM
+from app.models import Probe
 from tests import webhooks
 from tests.conftest import make_settings
 from tests.redis_server import running_redis
@@ -68,7 +69,7 @@ async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime |
 
 async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:
     room, now = PROBE_ROOM + uuid4().hex, datetime.now(UTC)
-    event, waits = webhooks.event("room_started", room=room, at=now), waits_of(make_settings())
+    event, waits = webhooks.event("room_started", room=room, at=now), make_settings().timeouts
     assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.IGNORED
     async with sessions.begin() as session:
         session.add(Probe(room=room))

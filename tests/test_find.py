@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.core.database import create_sessionmaker
 from app.core.settings import Settings
 from app.interviews.search import Filters, Page, Sort, find_interviews
-from app.interviews.shown import ShownStatus
+from app.lifecycle import PublicStatus
 from app.main import create_app
 from app.models import Interview
 from tests.conftest import AUTHORIZED, client_of
@@ -220,10 +220,10 @@ CASES: list[tuple[Filters, Sort, str]] = [
     (Filters(opens_after=NOW + timedelta(minutes=5000)), Sort.NEWEST, BOTH),
     *(
         (Filters(statuses=frozenset({status})), Sort.NEWEST, STATUS)
-        for status in (ShownStatus.FAILED, ShownStatus.SCHEDULED)
+        for status in (PublicStatus.FAILED, PublicStatus.SCHEDULED)
     ),
     # by a walk through what has the status, though its words are common
-    (Filters(statuses=frozenset({ShownStatus.FAILED}), q="title"), Sort.NEWEST, STATUS),
+    (Filters(statuses=frozenset({PublicStatus.FAILED}), q="title"), Sort.NEWEST, STATUS),
 ]
 
 

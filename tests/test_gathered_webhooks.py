@@ -20,9 +20,10 @@ from app.core.settings import Settings
 from app.interviews.livekit_events import Recorded, RoomEvent, gathering, receive
 from app.interviews.status_update import lock
 from app.lifecycle import Waits
-from app.livekit.access_tokens import Event, parse_event
+from app.livekit.rooms import room_name
+from app.livekit.webhooks import Event, parse_event
 from app.main import create_app
-from app.models import Interview, Organization, TimelineEntry, room_name
+from app.models import Interview, Organization, TimelineEntry
 from app.worker.audit import audit
 from tests import webhooks
 from tests.conftest import client_of

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import hash_key
-from app.interviews.shown import ShownStatus
+from app.lifecycle import PublicStatus
 from app.models import ApiKey, Interview, Organization
 from tests.conftest import AUTHORIZED
 
@@ -82,16 +82,16 @@ async def test_an_interview_is_scheduled_until_it_opens(client: httpx.AsyncClien
 
 async def test_several_statuses_mean_any_of_them(client: httpx.AsyncClient, sessions: Sessions) -> None:
     later = {"opens_at": datetime.now(UTC) + timedelta(hours=1)}
-    statuses = [status for status in ShownStatus if status is not ShownStatus.SCHEDULED]
-    ids: dict[ShownStatus, str] = dict(
+    statuses = [status for status in PublicStatus if status is not PublicStatus.SCHEDULED]
+    ids: dict[PublicStatus, str] = dict(
         zip(statuses, await add(sessions, *({"status": status} for status in statuses)), strict=True)
     )
-    ids[ShownStatus.SCHEDULED] = (await add(sessions, later))[0]
+    ids[PublicStatus.SCHEDULED] = (await add(sessions, later))[0]
     assert await listed(client) == set(ids.values())
-    for status in ShownStatus:
+    for status in PublicStatus:
         assert await listed(client, status=status) == {ids[status]}
     for wanted in (["SCHEDULED", "FAILED"], ["NO_SHOW", "NO_SHOW"], ["READY_TO_JOIN", "SCHEDULED", "COMPLETED"]):
-        assert await listed(client, status=wanted) == {ids[ShownStatus(status)] for status in wanted}
+        assert await listed(client, status=wanted) == {ids[PublicStatus(status)] for status in wanted}
 
 
 @pytest.mark.parametrize("status", [(), ("READY_TO_JOIN",), ("READY_TO_JOIN", "SCHEDULED")])

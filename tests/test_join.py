@@ -12,9 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core.settings import Settings
-from app.deployment import signer_of
 from app.interviews.demo import DEMO_ID, ensure_demo
 from app.interviews.schedule import ensure_default_organization
+from app.livekit.access_tokens import signer_of
 from app.models import JoinRequest
 from tests import webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_SECRET

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from livekit.api import AccessToken, DisconnectReason, TokenVerifier, VideoGrants, WebhookReceiver
 
 from app.core.errors import WebhookInvalid, WebhookNotSigned
-from app.livekit.access_tokens import Event, Participant, parse_event, verify_webhook
+from app.livekit.webhooks import Event, Participant, parse_event, verify_webhook
 from tests import webhooks
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 

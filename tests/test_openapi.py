@@ -17,9 +17,8 @@ from app.api.problems import MEDIA_TYPE, Problem
 from app.api.webhook_events import TYPES
 from app.core import errors
 from app.core.errors import AppError
-from app.interviews.changes import ChangeType, payload_of
-from app.models import Change, Delivery
-from app.webhooks.payload import TEST, body_of
+from app.models import Change, ChangeType, Delivery
+from app.webhooks.payload import TEST, body_of, payload_of
 
 LIVEKITS_OWN = {"TokenRequest", "TokenResponse"}  # the format of its standard token endpoint
 WITHOUT_DATABASE = {"isLive", "getMetrics"}

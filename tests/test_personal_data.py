@@ -14,11 +14,11 @@ from sqlalchemy import ARRAY, JSON, LargeBinary, String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, create_key
-from app.core.database import Base
 from app.core.timestamps import rfc3339
 from app.interviews.erasure import TEXTS
 from app.interviews.schedule import ensure_organization
 from app.models import Change, Connection, Delivery, Interview, JoinRequest, TimelineEntry, WrongTry
+from app.models.base import Base
 from tests import webhooks
 from tests.conftest import AUTHORIZED
 from tests.doors import at, behind, invited, knock

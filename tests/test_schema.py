@@ -13,12 +13,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.core.database import Base, create_engine, create_sessionmaker
+from app.core.database import create_engine, create_sessionmaker
 from app.core.errors import SchemaBehind
 from app.core.schema import alembic_config, check_schema, migrate, revisions
 from app.core.schema import head as code_head
 from app.core.settings import Settings
 from app.main import create_app
+from app.models.base import Base
 from tests.conftest import client_of
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.core.database import create_sessionmaker
 from app.interviews.counts import Asked, Counts, JobPostPage, fold_counts, summarize, summarize_job_posts
 from app.interviews.search import Filters
-from app.interviews.shown import ShownStatus
+from app.lifecycle import PublicStatus
 from app.models import Interview, Organization
 from tests.conftest import AUTHORIZED
 from tests.explained import NOW, fill, organization_of, plan_of
@@ -21,7 +21,7 @@ from tests.test_interviews_list import add, listed
 
 Sessions = async_sessionmaker[AsyncSession]
 
-NONE = dict.fromkeys(ShownStatus, 0)
+NONE = dict.fromkeys(PublicStatus, 0)
 
 
 async def get(client: httpx.AsyncClient, **query: Any) -> dict[str, Any]:
@@ -39,12 +39,12 @@ async def test_nobody(client: httpx.AsyncClient) -> None:
 
 async def test_each_status_as_it_is_shown(client: httpx.AsyncClient, sessions: Sessions) -> None:
     later = {"opens_at": datetime.now(UTC) + timedelta(hours=1)}
-    stored = [status for status in ShownStatus if status is not ShownStatus.SCHEDULED]
+    stored = [status for status in PublicStatus if status is not PublicStatus.SCHEDULED]
     rows = [{"status": status} for place, status in enumerate(stored) for _ in range(place + 1)]
     await add(sessions, later, later, {**later, "status": "CANCELLED"}, *rows)
     found = await get(client)
     assert found["total"] == len(rows) + 3 == sum(found["byStatus"].values())
-    assert list(found["byStatus"]) == [*ShownStatus]
+    assert list(found["byStatus"]) == [*PublicStatus]
     for status, count in found["byStatus"].items():
         assert count == len(await listed(client, status=status, limit=200)), status
 

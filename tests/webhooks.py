@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.interviews.livekit_events import Recorded, gathering, receive
 from app.lifecycle import Waits
-from app.livekit.access_tokens import parse_event
+from app.livekit.webhooks import parse_event
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 
 _numbers = itertools.count(1)

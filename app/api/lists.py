@@ -13,7 +13,7 @@ from app.api.types import AnyInstant, OpaqueId, Shape, Text
 from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.interviews.counts import Asked, Counts, JobPostPage, summarize, summarize_job_posts
 from app.interviews.search import Filters, Sort, find_interviews
-from app.interviews.shown import ShownStatus
+from app.lifecycle import PublicStatus
 
 router = APIRouter(tags=["recruiter"])
 
@@ -25,7 +25,7 @@ class InterviewQuery(Shape):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
 
-    status: list[ShownStatus] = Field(default=[], description="Several mean any of them")
+    status: list[PublicStatus] = Field(default=[], description="Several mean any of them")
     job_post_id: OpaqueId | None = None
     application_id: OpaqueId | None = None
     candidate_id: OpaqueId | None = None
@@ -74,14 +74,14 @@ class JobPostSummary(Shape):
 
     job_post_id: str
     total: int
-    by_status: dict[ShownStatus, int]
+    by_status: dict[PublicStatus, int]
 
 
 class Summary(Shape):
     """How many interviews there are, by status as it is shown; each status is named, also with 0."""
 
     total: int
-    by_status: dict[ShownStatus, int] = Field(examples=[dict.fromkeys(ShownStatus, 0) | {"IN_PROGRESS": 2}])
+    by_status: dict[PublicStatus, int] = Field(examples=[dict.fromkeys(PublicStatus, 0) | {"IN_PROGRESS": 2}])
     by_job_post: list[JobPostSummary] | None = Field(
         description="With by=jobPostId: a page of job posts, in the order of their ids; total is of all of them"
     )

@@ -9,7 +9,7 @@ from app.api.problems import answers
 from app.api.schemas import WebhookAnswer
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
 from app.interviews.livekit_events import receive
-from app.livekit.access_tokens import parse_event, verify_webhook
+from app.livekit.webhooks import parse_event, verify_webhook
 
 router = APIRouter(tags=["LiveKit"], route_class=PlainRoute)
 

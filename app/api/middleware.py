@@ -8,12 +8,16 @@ import logging
 import random
 import re
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.headers import header_of, with_missing
+from app.api.headers import Header, header_of, with_missing
 from app.api.problems import problem_of, sorry
 from app.api.rate_limits import count_address, told
 from app.core.errors import RateLimited
@@ -118,3 +122,26 @@ def words_of(router: APIRouter) -> frozenset[str]:
     """Return the parts of the addresses of its calls, ids left out."""
     paths = [getattr(route, "path", "") for route in router.routes]
     return frozenset(part for path in paths for part in path.split("/") if "{" not in part)
+
+
+class Cors(CORSMiddleware):
+    """Nothing is done where no page is: servers, agents and LiveKit send no Origin.
+
+    `secure` are headers for the answers that it gives itself.
+    """
+
+    def __init__(self, app: ASGIApp, *, secure: Sequence[Header], **options: Any) -> None:
+        super().__init__(app, **options)
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and header_of(scope, b"origin") is None:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return what a browser asks before the call: it never gets to the edge."""
+        response = super().preflight_response(request_headers)
+        response.raw_headers = with_missing(response.raw_headers, self._secure)
+        return response

@@ -26,9 +26,8 @@ from app.interviews.actions import Completion
 from app.interviews.join import Ticket
 from app.interviews.queries import View
 from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
-from app.interviews.shown import ShownStatus
 from app.interviews.timeline import Entry
-from app.lifecycle import EndReason, Outcome, Role
+from app.lifecycle import EndReason, Outcome, PublicStatus, Role
 from app.models import Report
 
 LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
@@ -70,7 +69,7 @@ class JoinResponse(Shape):
         ]
     )
     max_duration: int = Field(description="seconds", examples=[1800])
-    status: ShownStatus = Field(examples=["READY_TO_JOIN"])
+    status: PublicStatus = Field(examples=["READY_TO_JOIN"])
     room_name: str = Field(examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
     token_expires_at: Instant
 
@@ -162,7 +161,7 @@ class Interview(Shape):
     max_duration: int = Field(description="seconds")
     opens_at: Instant | None
     closes_at: Instant | None
-    status: ShownStatus
+    status: PublicStatus
     end_reason: EndReason | None = Field(description="Why the attempt ended, where the status alone does not tell")
     started_at: Instant | None = Field(description="When candidate and agent were first both connected")
     ended_at: Instant | None

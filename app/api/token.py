@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
 from app.api.dependencies import body_documentation, documented_interview, json_body
 from app.api.fast_route import PlainRoute
-from app.api.knocks import ERRORS, join
+from app.api.join import ERRORS, join
 from app.api.problems import answers
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed

@@ -11,10 +11,9 @@ from pydantic.alias_generators import to_camel
 
 from app.api.examples import AT
 from app.api.types import Instant, Shape
-from app.interviews.changes import ChangeType
 from app.interviews.demo import DEMO_ID
-from app.interviews.shown import ShownStatus
-from app.lifecycle import EndReason
+from app.lifecycle import EndReason, PublicStatus
+from app.models import ChangeType
 from app.webhooks.payload import TEST
 
 
@@ -23,26 +22,26 @@ class Told:
     """A type of event: what it says, and an example of its statuses before and after, with the end's reason."""
 
     summary: str
-    example: tuple[ShownStatus | None, ShownStatus, EndReason | None]
+    example: tuple[PublicStatus | None, PublicStatus, EndReason | None]
 
 
 TYPES = {
-    ChangeType.SCHEDULED: Told("An interview was scheduled", (None, ShownStatus.SCHEDULED, None)),
+    ChangeType.SCHEDULED: Told("An interview was scheduled", (None, PublicStatus.SCHEDULED, None)),
     ChangeType.STATUS_CHANGED: Told(
         "An interview's status is another",
-        (ShownStatus.IN_PROGRESS, ShownStatus.COMPLETED, EndReason.AGENT_REPORTED),
+        (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
     ChangeType.AMENDED: Told(
         "The agent's report has corrected an end that was told before",
-        (ShownStatus.FAILED, ShownStatus.COMPLETED, EndReason.AGENT_REPORTED),
+        (PublicStatus.FAILED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
     ChangeType.UPDATED: Told(
         "An interview's details or times are others; the status is the same",
-        (ShownStatus.READY_TO_JOIN, ShownStatus.READY_TO_JOIN, None),
+        (PublicStatus.READY_TO_JOIN, PublicStatus.READY_TO_JOIN, None),
     ),
     ChangeType.PERSONAL_DATA_ERASED: Told(
         "An interview's personal data was erased: erase your copy too",
-        (ShownStatus.COMPLETED, ShownStatus.COMPLETED, EndReason.AGENT_REPORTED),
+        (PublicStatus.COMPLETED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
 }
 
@@ -53,8 +52,8 @@ class InterviewChange(Shape):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     interview_id: uuid.UUID
-    status: ShownStatus
-    previous_status: ShownStatus | None = Field(description="null: it is new")
+    status: PublicStatus
+    previous_status: PublicStatus | None = Field(description="null: it is new")
     end_reason: EndReason | None
     attempt: int = Field(ge=1)
     sequence: int = Field(ge=1, description="Counts the interview's changes: what has a lower one is older")

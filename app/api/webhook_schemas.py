@@ -8,7 +8,7 @@ from pydantic import AnyHttpUrl, ConfigDict, Field, UrlConstraints, ValidationIn
 from pydantic.alias_generators import to_camel
 
 from app.api.types import GivenInstant, Instant, Shape, Text
-from app.interviews.changes import ChangeType
+from app.models import ChangeType
 from app.models import DeliveryAttempt as AttemptRow
 from app.models import WebhookEndpoint as EndpointRow
 from app.webhooks.deliveries import Logged

@@ -9,7 +9,6 @@ from app.cli.progress import progress
 from app.cli.runtime import Commands, instant, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
-from app.deployment import waits_of
 from app.worker.audit import audit, count_audited
 
 
@@ -27,7 +26,7 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
         async with transaction(sessions) as session:
             total = await count_audited(session, since=arguments.since)
         with progress("Interviews", total) as advance:
-            async for batch in audit(sessions, waits=waits_of(settings), since=arguments.since):
+            async for batch in audit(sessions, waits=settings.timeouts, since=arguments.since):
                 for each in batch.differences:
                     print(each)
                 found += len(batch.differences)

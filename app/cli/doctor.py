@@ -11,7 +11,7 @@ from app.cli.doctor_checks import Finding, State, examine, table
 from app.cli.runtime import Commands
 from app.core.database import create_engine, create_sessionmaker
 from app.core.settings import Settings
-from app.deployment import accept_secrets, signer_of
+from app.livekit.access_tokens import accept_secrets, signer_of
 
 
 def add_commands(commands: Commands) -> None:

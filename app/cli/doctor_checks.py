@@ -29,7 +29,8 @@ from app.interviews.token import access_token
 from app.lifecycle import Status
 from app.livekit.access_tokens import LARGEST_TOKEN, Signer
 from app.livekit.client import LiveKitKeysRefused, LiveKitServer, LiveKitUnavailable, clock_of
-from app.models import PROBE_ROOM, ApiKey, Interview, Probe
+from app.livekit.rooms import PROBE_ROOM
+from app.models import ApiKey, Interview, Probe
 
 OLDEST_POSTGRES = 14
 LEEWAY = timedelta(seconds=60)  # what LiveKit allows between its clock and a token's

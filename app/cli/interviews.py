@@ -23,8 +23,8 @@ from app.core.settings import Settings
 from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Page, Sort, find_interviews
-from app.interviews.shown import ShownStatus
 from app.interviews.timeline import Entry, read_timeline
+from app.lifecycle import PublicStatus
 from app.models import Interview, Report
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -38,7 +38,7 @@ INSTANTS = ("updated_since", "opens_before", "opens_after")
 def add_commands(commands: Commands) -> None:
     command = commands.add_parser("list", help="find interviews, with the filters of GET /interviews")
     command.add_argument("q", nargs="*", metavar="WORD", help="of name, job title or phone number")
-    command.add_argument("--status", action="append", choices=[*ShownStatus], help="several mean any of them")
+    command.add_argument("--status", action="append", choices=[*PublicStatus], help="several mean any of them")
     for name in FILTERS[1:]:
         command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")
     for name in INSTANTS:

@@ -12,10 +12,10 @@ from app.cli.output import plain, print_json, print_line
 from app.cli.runtime import Commands, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
-from app.interviews.changes import payload_of
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.models import Change, Interview
 from app.stream.feed import Position, feed_end, read_feed
+from app.webhooks.payload import payload_of
 
 Sessions = async_sessionmaker[AsyncSession]
 

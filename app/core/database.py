@@ -1,21 +1,17 @@
-"""The database: the declarative base, and how engines and sessions are made."""
+"""The database: engines, sessions, transactions, and which errors pass by themselves."""
 
-import enum
 import math
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncpg
-from sqlalchemy import ARRAY, BigInteger, DateTime, Enum, MetaData, Text, event
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
 
 from app.core.errors import DatabaseUnavailable, Refused
 
@@ -46,33 +42,6 @@ _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 # Prisma's name for it, which hosting companies put into the URLs that they give out; libpq has no such option.
 _POOLER = re.compile(r"(?<=[?&])pgbouncer=(?:(true)|false)(?:&|$)")
-
-
-def _values(names: type[enum.Enum]) -> list[str]:
-    return [str(name.value) for name in names]
-
-
-class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can name them too; instants are timestamptz, durations interval."""
-
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text,
-        int: BigInteger,
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[str]: ARRAY(Text),
-        enum.Enum: Enum(enum.Enum, native_enum=False, create_constraint=False, length=None, values_callable=_values),
-    }
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 class _Pooled(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no annotations

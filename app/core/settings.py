@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.limit_notation import is_shared, parse_limit
 from app.core.policy import JoinPolicy
+from app.lifecycle import Waits
 
 # What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
 LOCAL_LIVEKIT_KEY = "devkey"
@@ -193,6 +194,18 @@ class Settings(BaseSettings):
                 f"only: a loopback or private address, or a name without a dot ({why})"
             )
         return faults
+
+    @property
+    def timeouts(self) -> Waits:
+        """How long each thing is waited for."""
+        return Waits(
+            grace=timedelta(seconds=self.candidate_grace),
+            agent=timedelta(seconds=self.agent_wait),
+            dispatch=timedelta(seconds=self.dispatch_after) if self.agent_name else None,
+            token=timedelta(seconds=self.token_wait),
+            waited=timedelta(seconds=self.candidate_waited),
+            goodbye=timedelta(seconds=self.goodbye),
+        )
 
     @property
     def is_local(self) -> bool:

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.interviews.changes import ChangeType, count_change, record_changes
-from app.interviews.shown import ShownStatus
-from app.lifecycle import Status
-from app.models import Interview, TimelineEntry
+from app.interviews.changes import count_change, record_changes
+from app.lifecycle import PublicStatus, Status
+from app.models import ChangeType, Interview, TimelineEntry
 
 
 async def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
@@ -38,5 +37,5 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
-    shown, type_ = ShownStatus(previous), ChangeType.STATUS_CHANGED
+    shown, type_ = PublicStatus(previous), ChangeType.STATUS_CHANGED
     await record_changes(session, [count_change(interview, type_, shown)], now=now)

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import CursorInvalid
 from app.interviews.search import Filters, conditions, has_status
-from app.interviews.shown import ShownStatus
+from app.lifecycle import PublicStatus
 from app.models import CountChange, Interview, InterviewCount
 
 # What was appended meanwhile is left for the next time. Only whoever folds updates a count: no interview waits for it.
@@ -74,7 +74,7 @@ class Counts:
     """How many interviews, and how many of each status as it is shown, zeros included."""
 
     total: int
-    by_status: Mapping[ShownStatus, int]
+    by_status: Mapping[PublicStatus, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def _of_posts(
 def _kept(asked: Asked, *, after: str | None = None, last: str | None = None) -> Subquery:
     """Return the kept counts by job post and stored status, to be summed; what is SCHEDULED is READY_TO_JOIN, too."""
     to_come = select(
-        Interview.job_post_id, literal(ShownStatus.SCHEDULED.value).label("status"), func.count().label("number")
+        Interview.job_post_id, literal(PublicStatus.SCHEDULED.value).label("status"), func.count().label("number")
     )
     # not as a parameter: only so the planner knows that the index of what is to come has it
     is_ready = Interview.status == literal_column("'READY_TO_JOIN'")
@@ -204,18 +204,18 @@ def _sum(kept: Subquery) -> ColumnElement[int]:
 
 
 def _of_kept(numbers: Mapping[str, int]) -> Counts:
-    by_status = {status: numbers.get(status, 0) for status in ShownStatus}
-    by_status[ShownStatus.READY_TO_JOIN] -= by_status[ShownStatus.SCHEDULED]
+    by_status = {status: numbers.get(status, 0) for status in PublicStatus}
+    by_status[PublicStatus.READY_TO_JOIN] -= by_status[PublicStatus.SCHEDULED]
     return Counts(sum(by_status.values()), by_status)
 
 
 def _counts(now: datetime) -> list[ColumnElement[int]]:
-    each = [func.count().filter(has_status(status, now=now)).label(status) for status in ShownStatus]
+    each = [func.count().filter(has_status(status, now=now)).label(status) for status in PublicStatus]
     return [func.count().label("total"), *each]
 
 
 def _of(row: RowMapping) -> Counts:
-    return Counts(row["total"], {status: row[status] for status in ShownStatus})
+    return Counts(row["total"], {status: row[status] for status in PublicStatus})
 
 
 def _cursor(job_post_id: str) -> str:

@@ -14,10 +14,9 @@ from app.core.errors import InterviewOver, PayloadInvalid, PreconditionFailed, T
 from app.core.policy import JoinPolicy, stricter
 from app.interviews.join_policy import check_phone_number
 from app.interviews.schedule import check_tokens, rendered_instructions
-from app.interviews.shown import shown_status
 from app.interviews.status_update import keep_joins_out, settle
 from app.interviews.stored_facts import TOKEN_ISSUED
-from app.lifecycle import Waits
+from app.lifecycle import Waits, public_status
 from app.livekit.access_tokens import Signer
 from app.models import Interview, JoinRequest, Organization, TimelineEntry
 
@@ -46,7 +45,7 @@ async def edit(
     if not changed:
         return
     await _check(session, interview, changed, now)
-    before = shown_status(interview.status, opens_at=interview.opens_at, now=now)
+    before = public_status(interview.status, opens_at=interview.opens_at, now=now)
     organization = await session.get_one(Organization, interview.organization_id)
     if "phone_number" in changed:
         check_phone_number(changed["phone_number"], policy=stricter(policy, organization.join_policy))

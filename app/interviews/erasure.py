@@ -1,6 +1,7 @@
 """Erasing an interview's personal data. A tombstone stays: ids, times, and how it ended (docs/decisions/0008)."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -13,12 +14,13 @@ from app.auth.idempotency_keys import rewrite_answers
 from app.core import metrics
 from app.core.errors import InterviewNotFound, InterviewNotOver
 from app.core.timestamps import rfc3339
-from app.interviews.changes import ChangeType, count_change, record_changes
-from app.interviews.redaction import bare
-from app.interviews.shown import ShownStatus
+from app.interviews.changes import count_change, record_changes
+from app.interviews.interview_rows import AnyInterview
+from app.interviews.participant_events import role_of
 from app.interviews.status_update import keep_joins_out, lock
-from app.lifecycle import Role
-from app.models import Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
+from app.lifecycle import Outcome, PublicStatus, Role
+from app.livekit.webhooks import Participant
+from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
 """What people wrote about the interview: any of it may name somebody, so all of it goes."""
@@ -86,7 +88,7 @@ async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: 
     interview.context = interview.invite_hash = interview.invite_expires_at = None
     interview.personal_data_erased_at = interview.updated_at = now
     session.add(TimelineEntry.about(interview, kind=why, name="personal_data_erased", detail={}))
-    change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, ShownStatus(interview.status))
+    change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, PublicStatus(interview.status))
     await record_changes(session, [change], now=now)
     metrics.PERSONAL_DATA_ERASED.labels(why="asked" if why is Why.ASKED else "retention").inc()
 
@@ -126,3 +128,33 @@ async def _erase_from_answers(session: AsyncSession, interview: Interview, now: 
     await rewrite_answers(
         session, organization_id=interview.organization_id, interview_id=interview.id, rewrite=rewrite
     )
+
+
+# What stays of a timeline entry: instants, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
+KEPT = frozenset(
+    {
+        *("createdAt", "roomSid", "sid", "kind", "reason", "askedAt"),
+        *("from", "to", "endReason", "endedAt", "startedAt", "talkTime", "why", "before"),
+        *("fields", "expiresAt", "cameBack", "number", "secondsLeft"),
+    }
+)
+LISTS = ("present", "joined", "gone")  # of identities
+
+
+def identity_kept(who: Participant, interview: AnyInterview) -> str:
+    """Return what may be stored of a participant's identity: once the data was erased, the role that it stands for."""
+    return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity
+
+
+def bare(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
+    """Return a timeline entry's detail without what may name somebody. `roles` are by identity.
+
+    What is not known to be harmless goes, so that an entry of a new kind keeps nothing until somebody thought of it.
+    """
+    kept = {name: value for name, value in detail.items() if name in KEPT}
+    if detail.get("outcome") in set(Outcome):  # whoever may set attributes may write there whatever they like
+        kept["outcome"] = detail["outcome"]
+    if "identity" in detail:
+        kept["identity"] = roles.get(detail["identity"], Role.OTHER).lower()
+    lists = {name: detail[name] for name in LISTS if name in detail}
+    return kept | {name: [roles.get(each, Role.OTHER).lower() for each in found] for name, found in lists.items()}

@@ -13,7 +13,8 @@ from operator import attrgetter
 import asyncpg
 
 from app.lifecycle import EndReason, Status
-from app.models import Interview, room_name
+from app.livekit.rooms import room_name
+from app.models import Interview
 
 
 @dataclass(slots=True)

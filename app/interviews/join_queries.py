@@ -15,7 +15,7 @@ import asyncpg
 from app.core.errors import TooManyTries
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.lifecycle import Status
-from app.models import room_name
+from app.livekit.rooms import room_name
 
 TRIES = 5  # of one address, within
 TRIES_WITHIN = timedelta(minutes=10)

@@ -15,14 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core.batching import Alone, Gather
 from app.core.database import is_of_one, statements, transaction
+from app.interviews.erasure import bare, identity_kept
 from app.interviews.interview_rows import InterviewRow, existing, lock_free_rows, lock_row
-from app.interviews.participant_events import Evidence, Seen, record_evidence
-from app.interviews.participants import OUTCOME, outcome_of, role_of
-from app.interviews.redaction import bare, identity_kept
+from app.interviews.participant_events import OUTCOME, Evidence, Seen, outcome_of, record_evidence, role_of
 from app.interviews.status_update import settle_rows
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
-from app.livekit.access_tokens import Event, Participant
-from app.models import PROBE_ROOM, Probe, RoomName, parse_room_name
+from app.livekit.rooms import PROBE_ROOM, RoomName, parse_room_name
+from app.livekit.webhooks import Event, Participant
+from app.models import Probe
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
-"""What webhooks tell, written as facts: many interviews' by one statement, one event of each."""
+"""Participants in LiveKit events: who they are to the interview, and how their events are stored as facts."""
 
+import logging
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,12 +8,41 @@ from typing import NamedTuple
 
 import asyncpg
 
+from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import Outcome, Role
+from app.livekit.webhooks import Participant
 
 # An id that is on the timeline already drops its event out. The events' interviews are locked, and LiveKit sends a
 # room's events one after the other: the places on the timeline are in its queue's order.
 # A room's first known end stands. A sid that was found by asking may have been put into the room that was there a
 # moment before. The first left that is known of a sid stands: LiveKit sends one, so a second would be no better.
+
+log = logging.getLogger(__name__)
+
+OUTCOME = "interview.outcome"  # the attribute by which an agent announces how the conversation went
+ON_BEHALF = "lk.publish_on_behalf"  # an avatar, say, that publishes for an agent and is none itself
+
+
+def role_of(who: Participant, interview: AnyInterview) -> Role:
+    if who.kind == "AGENT" and not who.attributes.get(ON_BEHALF):
+        return Role.AGENT
+    if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:
+        return Role.CANDIDATE
+    return Role.OTHER
+
+
+def outcome_of(who: Participant) -> Outcome | None:
+    """Return what the agent announced. What is no outcome that we know is at least not a completed conversation."""
+    said = who.attributes.get(OUTCOME)
+    if not said:
+        return None
+    if said not in set(Outcome):
+        # not in its own words: whoever may set attributes may write there whatever they like
+        log.warning("agent %s announced an outcome that is none of %s", who.sid, ", ".join(Outcome))
+        return Outcome.PENDING
+    return Outcome(said)
+
+
 _RECORD = """
     WITH event AS (
         SELECT * FROM unnest(

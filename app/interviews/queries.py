@@ -10,9 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InterviewNotFound
-from app.interviews.shown import ShownStatus, shown_status
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Facts, Visit, visits
+from app.lifecycle import Facts, PublicStatus, Visit, public_status, visits
 from app.models import Interview, JoinRequest, Report
 
 
@@ -21,7 +20,7 @@ class View:
     """An interview as of an instant."""
 
     interview: Interview
-    status: ShownStatus
+    status: PublicStatus
     talk_time: timedelta
     join_attempts: int
     connected: Sequence[Visit]
@@ -69,7 +68,7 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
     return [
         View(
             interview=interview,
-            status=shown_status(interview.status, opens_at=interview.opens_at, now=now),
+            status=public_status(interview.status, opens_at=interview.opens_at, now=now),
             talk_time=_talk_time(interview, now),
             join_attempts=counts.get(interview.id, 0),
             connected=_connected(facts[interview.id]),

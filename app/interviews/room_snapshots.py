@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.interviews.participants import role_of
-from app.interviews.redaction import identity_kept
-from app.livekit.access_tokens import Participant
+from app.interviews.erasure import identity_kept
+from app.interviews.participant_events import role_of
 from app.livekit.client import LiveRoom, Occupancy
+from app.livekit.webhooks import Participant
 from app.models import Connection, Interview, Room, TimelineEntry
 
 

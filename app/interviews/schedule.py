@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import TokenTooLarge
 from app.core.policy import JoinPolicy, stricter
-from app.interviews.changes import ChangeType, count_change, record_changes
+from app.interviews.changes import count_change, record_changes
 from app.interviews.join_policy import check_phone_number
 from app.interviews.token import access_token
 from app.lifecycle import Status
 from app.livekit.access_tokens import LARGEST_TOKEN, Signer
-from app.models import Interview, Organization, TimelineEntry
+from app.models import ChangeType, Interview, Organization, TimelineEntry
 
 DEFAULT_ORGANIZATION = "default"
 DEFAULT_PARTICIPANT_NAME = "Candidate"

@@ -29,8 +29,7 @@ from app.core.errors import CursorInvalid
 from app.core.pagination import decode_row, encode_cursor
 from app.core.search_text import Spelling, parse_search
 from app.interviews.queries import View, views_of
-from app.interviews.shown import ShownStatus
-from app.lifecycle import Status
+from app.lifecycle import PublicStatus, Status
 from app.models import Interview
 
 # How common a word or a status is decides which index is the right one: a plan for any of them would often be wrong.
@@ -62,7 +61,7 @@ class Sort(StrEnum):
 class Filters:
     """What is looked for; all of it has to fit, and of several statuses any."""
 
-    statuses: frozenset[ShownStatus] = frozenset()
+    statuses: frozenset[PublicStatus] = frozenset()
     job_post_id: str | None = None
     application_id: str | None = None
     candidate_id: str | None = None
@@ -222,24 +221,24 @@ def _foreseen(filters: Filters) -> list[ColumnElement[bool]]:
 def _seen(filters: Filters, now: datetime, of: Columns) -> list[ColumnElement[bool]]:
     """Return the others: words, and whether what is READY_TO_JOIN opens later. How many fit is seen on the way."""
     found = [or_(*(_contains(each, of) for each in spellings)) for spellings in parse_search(filters.q)]
-    if len(filters.statuses & {ShownStatus.SCHEDULED, ShownStatus.READY_TO_JOIN}) == 1:
+    if len(filters.statuses & {PublicStatus.SCHEDULED, PublicStatus.READY_TO_JOIN}) == 1:
         found.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
     return found
 
 
-def has_status(status: ShownStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
+def has_status(status: PublicStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
     """Return the condition for a status as it is shown."""
     is_stored: ColumnElement[bool] = of.status == _stored(status)
     not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
-    if status is ShownStatus.SCHEDULED:
+    if status is PublicStatus.SCHEDULED:
         return and_(is_stored, not_open_yet)
-    if status is ShownStatus.READY_TO_JOIN:
+    if status is PublicStatus.READY_TO_JOIN:
         return and_(is_stored, ~not_open_yet)
     return is_stored
 
 
-def _stored(status: ShownStatus) -> Status:
-    return Status.READY_TO_JOIN if status is ShownStatus.SCHEDULED else Status(status)
+def _stored(status: PublicStatus) -> Status:
+    return Status.READY_TO_JOIN if status is PublicStatus.SCHEDULED else Status(status)
 
 
 def _contains(spelling: Spelling, of: Columns) -> ColumnElement[bool]:

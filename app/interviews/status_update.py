@@ -16,12 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import metrics
 from app.core.database import driver_connection
-from app.interviews.changes import ChangeType, NewChange, count_change, write_changes
+from app.interviews.changes import NewChange, count_change, write_changes
 from app.interviews.interview_rows import AnyInterview, InterviewRow, store
-from app.interviews.shown import ShownStatus, shown_status
 from app.interviews.stored_facts import load_facts, read_facts
-from app.lifecycle import Derived, Waits, derive
-from app.models import Interview
+from app.lifecycle import Derived, PublicStatus, Waits, derive, public_status
+from app.models import ChangeType, Interview
 
 _WRITE = """
     INSERT INTO timeline (interview_id, attempt, kind, name, detail)
@@ -67,7 +66,7 @@ async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
 
 
 async def settle(
-    session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: ShownStatus | None = None
+    session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: PublicStatus | None = None
 ) -> Derived:
     """Derive the locked interview's status from its stored facts as of `now`, and store it.
 
@@ -103,10 +102,10 @@ async def _tell(connection: asyncpg.Connection, news: News, now: datetime) -> No
 
 
 def _settle(
-    interview: AnyInterview, derived: Derived, now: datetime, edited_from: ShownStatus | None, news: News
+    interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None, news: News
 ) -> None:
     """Set on the row what was derived, and add what is to be told of it."""
-    previous = edited_from or shown_status(interview.status, opens_at=interview.opens_at, now=now)
+    previous = edited_from or public_status(interview.status, opens_at=interview.opens_at, now=now)
     is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
         news.lines.append(_line(interview, derived))
@@ -114,7 +113,7 @@ def _settle(
     interview.next_deadline_at = derived.next_deadline_at
     if _set(interview, derived) or edited_from:
         interview.updated_at = now
-        is_told = is_moved or previous != shown_status(interview.status, opens_at=interview.opens_at, now=now)
+        is_told = is_moved or previous != public_status(interview.status, opens_at=interview.opens_at, now=now)
         type_ = _type_of(derived) if is_told else ChangeType.UPDATED
         news.changes.append(count_change(interview, type_, previous))
 

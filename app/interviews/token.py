@@ -5,7 +5,8 @@ from datetime import datetime
 from app.interviews.join_queries import Seat
 from app.lifecycle import Status
 from app.livekit.access_tokens import Signer
-from app.models import Interview, room_name
+from app.livekit.rooms import room_name
+from app.models import Interview
 
 
 def access_token(interview: Interview, *, attempt: int, status: Status, signer: Signer, now: datetime) -> str:

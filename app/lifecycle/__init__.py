@@ -4,20 +4,18 @@ from app.lifecycle.derive import WAITS, AgentThere, Derived, RoomGone, TimeTold,
 from app.lifecycle.end_rules import End
 from app.lifecycle.facts import (
     CONNECTION_TIMEOUT,
-    TERMINAL,
     UNKNOWN,
     Connection,
     Decision,
-    EndReason,
     Facts,
     Outcome,
     Report,
     Role,
     Room,
-    Status,
     Waits,
 )
 from app.lifecycle.presence import Visit, moments, visits
+from app.lifecycle.status import TERMINAL, EndReason, PublicStatus, Status, public_status
 
 __all__ = [
     "CONNECTION_TIMEOUT",
@@ -32,6 +30,7 @@ __all__ = [
     "EndReason",
     "Facts",
     "Outcome",
+    "PublicStatus",
     "Report",
     "Role",
     "Room",
@@ -43,5 +42,6 @@ __all__ = [
     "Wish",
     "derive",
     "moments",
+    "public_status",
     "visits",
 ]

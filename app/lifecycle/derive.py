@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.lifecycle.end_rules import Attempt, End, attempt_of, first_end, last_agent_gone, waiting_since
-from app.lifecycle.facts import Decision, EndReason, Facts, Outcome, Status, Waits
+from app.lifecycle.facts import Decision, Facts, Outcome, Waits
 from app.lifecycle.presence import Moment, moments, together
+from app.lifecycle.status import EndReason, Status
 
 
 @dataclass(frozen=True, slots=True)

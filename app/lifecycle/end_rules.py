@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
-from app.lifecycle.facts import (
-    CLIENT_INITIATED,
-    ROOM_DELETED,
-    EndReason,
-    Facts,
-    Outcome,
-    Status,
-    Waits,
-)
+from app.lifecycle.facts import CLIENT_INITIATED, ROOM_DELETED, Facts, Outcome, Waits
 from app.lifecycle.presence import Moment, start
+from app.lifecycle.status import EndReason, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,40 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-
-class Status(StrEnum):
-    """The stored status of an interview. SCHEDULED is not stored: it is READY_TO_JOIN read before opensAt."""
-
-    READY_TO_JOIN = "READY_TO_JOIN"
-    WAITING_FOR_AGENT = "WAITING_FOR_AGENT"
-    IN_PROGRESS = "IN_PROGRESS"
-    RECONNECTING = "RECONNECTING"
-    COMPLETED = "COMPLETED"
-    ABANDONED = "ABANDONED"
-    FAILED = "FAILED"
-    NO_SHOW = "NO_SHOW"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in TERMINAL
-
-
-TERMINAL = frozenset({Status.COMPLETED, Status.ABANDONED, Status.FAILED, Status.NO_SHOW, Status.CANCELLED})
-
-
-class EndReason(StrEnum):
-    """Why an attempt ended, where the status alone does not tell."""
-
-    AGENT_REPORTED = "AGENT_REPORTED"
-    AGENT_LEFT = "AGENT_LEFT"
-    ROOM_DELETED = "ROOM_DELETED"
-    MAX_DURATION_REACHED = "MAX_DURATION_REACHED"
-    CANDIDATE_LEFT = "CANDIDATE_LEFT"
-    AGENT_UNAVAILABLE = "AGENT_UNAVAILABLE"
-    CONNECTION_LOST = "CONNECTION_LOST"
-    CANDIDATE_CONNECTION_FAILED = "CANDIDATE_CONNECTION_FAILED"
-    LEFT_BEFORE_START = "LEFT_BEFORE_START"
+from app.lifecycle.status import EndReason, Status
 
 
 class Role(StrEnum):

@@ -16,7 +16,7 @@ import aiohttp
 from google.protobuf.message import DecodeError
 from livekit import api
 
-from app.livekit.access_tokens import Participant
+from app.livekit.webhooks import Participant
 
 # Seconds; all of an interview's calls stay under its lease. Kept by ourselves: livekit-api 1.2.2 hands aiohttp a
 # timeout of None with every request, which switches off the one that its session was made with.

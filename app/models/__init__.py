@@ -1,8 +1,7 @@
 """The tables. One aggregate, the interview; the rest are facts about it, and the tenants that it belongs to."""
 
-from app.livekit.rooms import PROBE_ROOM, RoomName, parse_room_name, room_name
 from app.models.counts import CountChange, InterviewCount
-from app.models.events import Change, TimelineEntry
+from app.models.events import Change, ChangeType, TimelineEntry
 from app.models.facts import Connection, JoinRequest, Report, Room, WrongTry
 from app.models.interview import Interview
 from app.models.operations import IdempotencyKey, Probe, Tick
@@ -10,9 +9,9 @@ from app.models.organizations import ApiKey, Organization
 from app.models.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
 
 __all__ = [
-    "PROBE_ROOM",
     "ApiKey",
     "Change",
+    "ChangeType",
     "Connection",
     "CountChange",
     "Delivery",
@@ -25,11 +24,8 @@ __all__ = [
     "Probe",
     "Report",
     "Room",
-    "RoomName",
     "Tick",
     "TimelineEntry",
     "WebhookEndpoint",
     "WrongTry",
-    "parse_room_name",
-    "room_name",
 ]

@@ -5,7 +5,7 @@ import uuid
 from sqlalchemy import Identity
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base
+from app.models.base import Base
 
 
 class InterviewCount(Base):

@@ -2,12 +2,13 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from sqlalchemy import ForeignKey, Identity, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base
+from app.models.base import Base
 from app.models.interview import Interview
 
 
@@ -33,6 +34,19 @@ class TimelineEntry(Base):
     def about(cls, interview: Interview, *, kind: str, name: str, detail: dict[str, Any]) -> Self:
         """Return an entry on the locked interview's current attempt. kind: livekit, call, service or status."""
         return cls(interview_id=interview.id, attempt=interview.attempt, kind=kind, name=name, detail=detail)
+
+
+class ChangeType(StrEnum):
+    """What a change was."""
+
+    SCHEDULED = "interview.scheduled"
+    STATUS_CHANGED = "interview.status_changed"
+    AMENDED = "interview.amended"
+    """The agent's report has corrected an end that was told before."""
+    UPDATED = "interview.updated"
+    """Its details or times are others; the status is the same."""
+    PERSONAL_DATA_ERASED = "interview.personal_data_erased"
+    """Only ids and times are left of it: whoever keeps a copy is to erase it too."""
 
 
 class Change(Base):

@@ -8,9 +8,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base
 from app.lifecycle import Outcome, Role
-from app.models.base import one_of
+from app.models.base import Base, one_of
 
 
 class Connection(Base):

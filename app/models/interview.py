@@ -10,11 +10,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, validates
 
-from app.core.database import Base
 from app.core.search_text import searchable
 from app.lifecycle import EndReason, Status
 from app.livekit.rooms import room_name
-from app.models.base import one_of
+from app.models.base import Base, one_of
 
 SEARCHED = ("participant_name", "job_title", "phone_number")
 

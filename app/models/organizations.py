@@ -6,9 +6,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.database import Base
 from app.core.policy import JoinPolicy
-from app.models.base import one_of
+from app.models.base import Base, one_of
 
 
 class Organization(Base):

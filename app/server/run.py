@@ -1,10 +1,14 @@
 """What `interviews serve` runs: the service on one socket, in one process or several."""
 
+import asyncio
 import gc
 import logging
+import os
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import uvicorn
@@ -17,13 +21,12 @@ from app.cli.runtime import database_name, direct_url, fail, with_engine
 from app.core.database import create_engine, create_sessionmaker, transaction
 from app.core.logging import configure_logging
 from app.core.settings import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
-from app.deployment import accept_secrets, signer_of, waits_of
 from app.interviews.demo import DEMO_ID, ensure_demo
 from app.interviews.schedule import ensure_default_organization
+from app.livekit.access_tokens import accept_secrets, signer_of
 from app.main import create_app
 from app.server.processes import fork_workers
 from app.server.protocol import BoundedProtocol
-from app.server.uvicorn_server import Server
 from app.stream.hub import Hub
 from app.worker.runner import working
 
@@ -31,6 +34,38 @@ log = logging.getLogger(__name__)
 
 DRAIN = 10  # seconds that requests under way get when the service stops
 LAST = 30.0  # seconds that a process gets in all: its worker finishes what it has begun
+NOT_STARTED = 3  # uvicorn's own exit code
+
+
+class Server(uvicorn.Server):
+    """Ends the streams before it waits for the requests under way."""
+
+    def __init__(self, config: uvicorn.Config, *, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+        self.parent: int | None = None
+        """A file that can be read as soon as the process that watches over this one is dead."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.parent is not None:
+            asyncio.get_running_loop().add_reader(self.parent, self._stop_after_parent, self.parent)
+
+    def _stop_after_parent(self, parent: int) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        log.error("the parent process is gone, and nobody would replace this one: it stops")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
+    def run_until_stopped(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn.run does: Ctrl-C is an ordinary end, and a server that could not start exits."""
+        with suppress(KeyboardInterrupt):
+            self.run(sockets)
+        if not self.started:
+            sys.exit(NOT_STARTED)
 
 
 def run(settings: Settings, url: str, *, workers: int, counters: str | None) -> None:
@@ -83,7 +118,7 @@ def _server(settings: Settings, url: str) -> Server:
             await running.enter_async_context(app.state.last_used.running())
             await running.enter_async_context(hub.running(direct_url(settings, url)))
             if settings.run_worker:
-                await running.enter_async_context(working(settings, sessions, waits_of(settings)))
+                await running.enter_async_context(working(settings, sessions, settings.timeouts))
             yield
 
     app = create_app(settings, sessions, lifespan=lifespan, hub=hub)

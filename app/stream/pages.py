@@ -10,9 +10,9 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core.database import transaction
-from app.interviews.changes import payload_of
 from app.models import Change
 from app.stream.feed import Position, is_held_back, read_feed
+from app.webhooks.payload import payload_of
 
 PAGE = 500  # changes
 AT_ONCE = 3  # readings: a thousand listeners that come back at once leave connections to the requests

@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import TooManyWebhookEndpoints, WebhookEndpointNotFound
 from app.core.pagination import decode_row, encode_cursor
-from app.interviews.changes import ChangeType
-from app.models import WebhookEndpoint
+from app.models import ChangeType, WebhookEndpoint
 from app.webhooks.retry_policy import DisabledReason
 from app.webhooks.signing import new_secret
 

@@ -3,10 +3,28 @@
 import orjson
 
 from app.core.timestamps import rfc3339
-from app.interviews.changes import payload_of
 from app.models import Change, Delivery
 
 TEST = "webhook.test"
+
+
+def payload_of(change: Change) -> dict[str, object]:
+    """Return what listeners and webhooks are told of a change: thin, in the form that Standard Webhooks recommends.
+
+    Names, phone numbers and results are not in it: who may read them asks for the interview.
+    """
+    return {
+        "type": change.type,
+        "timestamp": rfc3339(change.at),
+        "data": {
+            "interviewId": str(change.interview_id),
+            "status": change.status,
+            "previousStatus": change.previous_status,
+            "endReason": change.end_reason,
+            "attempt": change.attempt,
+            "sequence": change.sequence,
+        },
+    }
 
 
 def message_id(delivery: Delivery, change: Change | None) -> str:

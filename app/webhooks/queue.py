@@ -19,6 +19,18 @@ WAITING = timedelta(days=3)  # that a disabled endpoint's deliveries wait for it
 DELETED_KEPT = timedelta(days=1)
 BATCH = 1000  # rows that one statement deletes
 
+# A part of the statement that records changes (app.interviews.changes): a delivery of each to every endpoint that
+# wants its type, in the transaction of the change itself.
+ENQUEUE_DELIVERIES = """
+    delivery AS (
+        INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
+        SELECT endpoint.id, change.id, change.at, change.at, change.at
+        FROM change JOIN webhook_endpoints endpoint ON endpoint.organization_id = change.organization_id
+        WHERE endpoint.disabled_at IS NULL
+            AND (endpoint.event_types = '{}' OR change.type = ANY (endpoint.event_types))
+    )
+"""
+
 # Endpoint by endpoint, so that neither a backlog nor a disabled endpoint is waded through to find another's. No more
 # rows are locked than are taken, and what another process is just taking is passed over.
 CLAIM = text(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from app.core import metrics
 from app.core.database import statements, transaction
 from app.interviews.interview_rows import InterviewRow, lock_row, read_row
-from app.interviews.participants import role_of
+from app.interviews.participant_events import role_of
 from app.interviews.room_snapshots import record_occupancy
 from app.interviews.status_update import lock, settle, settle_rows
 from app.interviews.stored_facts import read_facts

@@ -19,7 +19,8 @@ from app.interviews.room_snapshots import record_occupancy
 from app.interviews.status_update import lock, settle
 from app.lifecycle import Status
 from app.livekit.client import LiveKitUnavailable, LiveRoom, Occupancy
-from app.models import RoomName, TimelineEntry, parse_room_name, room_name
+from app.livekit.rooms import RoomName, parse_room_name, room_name
+from app.models import TimelineEntry
 from app.worker.context import Context
 
 log = logging.getLogger(__name__)

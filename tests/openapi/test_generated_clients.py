@@ -78,7 +78,7 @@ def test_openapi_python_client(url: str, document: Path, tmp_path: Path, monkeyp
         assert joined.room_name == made.room_name
         assert joined.token_expires_at.tzinfo is not None
         listed = part("api.recruiter.list_interviews").sync(
-            client=client, status=[models.ShownStatus.READY_TO_JOIN], limit=10
+            client=client, status=[models.PublicStatus.READY_TO_JOIN], limit=10
         )
         assert made.interview_id in [each.interview_id for each in listed.data]
         part("api.recruiter.cancel_interview").sync(made.interview_id, client=client)

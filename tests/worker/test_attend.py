@@ -12,7 +12,7 @@ from app.core import metrics
 from app.lifecycle import EndReason, Outcome, Status
 from app.livekit import client
 from app.livekit.client import LiveKitServer
-from app.models import room_name
+from app.livekit.rooms import room_name
 from app.worker.deadlines import LEASE, attend, claim
 from app.worker.effects import LONGEST_PAUSE
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.lifecycle import Outcome, Waits
-from app.models import room_name
+from app.livekit.rooms import room_name
 from tests.worker.world import AGENT, CANDIDATE, WITHOUT_DISPATCH, World, ago
 
 EACH = settings(

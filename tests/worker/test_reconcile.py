@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.lifecycle import EndReason, Status
 from app.livekit.client import LiveKitUnavailable
-from app.models import Connection, Interview, TimelineEntry, room_name
+from app.livekit.rooms import room_name
+from app.models import Connection, Interview, TimelineEntry
 from app.worker.reconcile import BELIEVED, reconcile
 from tests.explained import fill
 from tests.worker.world import AGENT, CANDIDATE, World, ago

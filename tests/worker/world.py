@@ -18,10 +18,11 @@ from app.interviews.schedule import Plan, ensure_default_organization, schedule
 from app.interviews.status_update import lock
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.lifecycle import Outcome, Waits
-from app.livekit.access_tokens import Signer, client
+from app.livekit import client
+from app.livekit.access_tokens import Signer
 from app.livekit.client import LiveKitServer
+from app.livekit.rooms import room_name as name_of_room
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
-from app.models import room_name as name_of_room
 from app.worker.context import Context
 from app.worker.deadlines import attend, claim
 from tests import webhooks
