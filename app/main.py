@@ -29,15 +29,15 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
-from app.api.fast_route import PlainRoute, PlainRoutes
-from app.api.middleware import ONE_YEAR, SECURE, Cors, Edge, words_of
+from app.api.fast_route import FastRoute, FastRoutes
+from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
 from app.auth.last_use import LastUsed
-from app.core.batching import Gather
+from app.core.batching import Batcher
 from app.core.rate_limits import RateLimits, rate_limits_of
 from app.core.settings import Settings
-from app.interviews.join import Terms, joining
-from app.interviews.livekit_events import gathering
+from app.interviews.join import JoinConfig, join_batcher
+from app.interviews.livekit_events import event_batcher
 from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
@@ -83,8 +83,8 @@ def create_app(
 
     Streams are served by the hub; one that nobody runs polls, and hears no notifications.
     """
-    join_gathered = joining(sessions, terms_of(settings))
-    record_gathered = gathering(sessions, waits=settings.timeouts)
+    joins = join_batcher(sessions, join_config(settings))
+    events = event_batcher(sessions, timeouts=settings.timeouts)
     app = FastAPI(
         title="Interviews",
         version="0.1.0",
@@ -95,7 +95,7 @@ def create_app(
         webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
-        lifespan=_running(lifespan or nullcontext, join_gathered, record_gathered),
+        lifespan=_running(lifespan or nullcontext, joins, events),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
@@ -103,9 +103,9 @@ def create_app(
     app.state.sessions = sessions
     app.state.clock = partial(datetime.now, UTC)
     app.state.signer = signer_of(settings)
-    app.state.waits = settings.timeouts
-    app.state.join = join_gathered
-    app.state.record = record_gathered
+    app.state.timeouts = settings.timeouts
+    app.state.join = joins
+    app.state.record = events
     app.state.hub = hub or Hub(sessions)
     app.state.last_used = LastUsed(sessions)
     app.state.rate_limits = limits_of(settings)
@@ -119,10 +119,10 @@ def create_app(
 
 def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     """Return the app within our own layers, which are all that the hottest calls run through."""
-    plain = [route for router in ROUTERS for route in router.routes if isinstance(route, PlainRoute)]
-    app = PlainRoutes(app, routes=plain)
+    plain = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
+    app = FastRoutes(app, routes=plain)
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
-    app = Edge(
+    app = RequestMiddleware(
         app,
         secure=secure,
         by_address=limits.address,
@@ -139,11 +139,11 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     )
 
 
-def terms_of(settings: Settings) -> Terms:
-    return Terms(
+def join_config(settings: Settings) -> JoinConfig:
+    return JoinConfig(
         policy=settings.deployment_policy,
         signer=signer_of(settings),
-        waits=settings.timeouts,
+        timeouts=settings.timeouts,
         address_key=settings.livekit_api_secret.get_secret_value().encode(),
     )
 
@@ -156,14 +156,14 @@ def limits_of(settings: Settings) -> RateLimits:
     )
 
 
-def _running(lifespan: Lifespan, *gathered: Gather[Any, Any]) -> Callable[[FastAPI], _Running]:
+def _running(lifespan: Lifespan, *batcher: Batcher[Any, Any]) -> Callable[[FastAPI], _Running]:
     """Return what FastAPI runs from start to stop: at its end, what is under way for callers is finished."""
 
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
         async with lifespan():
             yield
-            for each in gathered:
+            for each in batcher:
                 await each.finish()
 
     return run

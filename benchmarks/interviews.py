@@ -80,9 +80,9 @@ def add_interviews(url: str, count: int) -> list[Candidate]:
     return [Candidate(row["id"], row["candidate_id"], row["phone_number"]) for row in rows]
 
 
-def run(url: str, statements: str) -> None:
+def run(url: str, raw_connection: str) -> None:
     """Run statements without parameters, however long they take."""
-    asyncio.run(_with_connection(url, lambda connection: connection.execute(statements)))
+    asyncio.run(_with_connection(url, lambda connection: connection.execute(raw_connection)))
 
 
 def fetch(url: str, query: str, *values: object) -> list[asyncpg.Record]:

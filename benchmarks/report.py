@@ -42,7 +42,7 @@ def goals_table(goals: Sequence[Goal]) -> str:
             f"{goal.kind} {_said(goal.limit, goal)}",
             _said(goal.aim, goal),
             _said(goal.measured, goal),
-            goal.verdict,
+            goal.retry_decision,
         ]
         for goal in goals
     ]

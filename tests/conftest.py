@@ -51,7 +51,7 @@ hypothesis_settings.load_profile("patient")
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other tests is not taken for a database that is away."""
     monkeypatch.setattr(database, "CONNECT_TIMEOUT", PATIENT)  # for a connection to the server, and for one of the pool
-    monkeypatch.setattr(batching, "PATIENCE", PATIENT)
+    monkeypatch.setattr(batching, "QUEUE_TIMEOUT", PATIENT)
 
 
 def run_now(work: Coroutine[Any, Any, Result]) -> Result:

@@ -31,7 +31,7 @@ def at(app: FastAPI, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
-async def knock(
+async def try_join(
     stage: Stage, interview: dict[str, Any], *, at_address: str = HOME, bearer: str | None = None, **said: Any
 ) -> httpx.Response:
     """Join from an address, with what is said in the body, and a bearer token in the header."""

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, hash_key
 from app.interviews.changes import count_change, record_changes
-from app.interviews.status_update import lock
+from app.interviews.status_update import lock_interview
 from app.lifecycle import PublicStatus
 from app.models import ApiKey, ChangeType, Interview, Organization
 
@@ -56,7 +56,7 @@ async def new_interview(sessions: Sessions, organization_id: uuid.UUID) -> uuid.
 
 async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     """Record a change of the interview in the session's transaction."""
-    interview = await lock(session, interview_id)
+    interview = await lock_interview(session, interview_id)
     assert interview
     now = datetime.now(UTC)
     change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN)

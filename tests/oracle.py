@@ -12,7 +12,7 @@ from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Timeouts:
     """The waits of the design; in a deployment they are settings."""
 
     grace: timedelta = timedelta(seconds=120)
@@ -24,7 +24,7 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ParticipantSession:
     """One connection of one participant, from the moment its media was up until it was really gone.
 
     `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never said one (its server was killed);
@@ -52,8 +52,8 @@ class Truth:
     max_duration: timedelta = timedelta(seconds=1800)
     closes_at: datetime | None = None
     tokens: tuple[datetime, ...] = ()
-    candidate: tuple[Visit, ...] = ()
-    agents: tuple[Visit, ...] = ()
+    candidate: tuple[ParticipantSession, ...] = ()
+    agents: tuple[ParticipantSession, ...] = ()
     reports: tuple[Report, ...] = ()
     deletions: tuple[datetime, ...] = ()
     cancelled: datetime | None = None
@@ -74,37 +74,39 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EndCandidate:
     at: datetime
     status: str
     reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     status: str
     end_reason: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
 
-def connected(visit: Visit, at: datetime) -> bool:
+def connected(visit: ParticipantSession, at: datetime) -> bool:
     return visit.joined <= at and (visit.left is None or visit.left > at)
 
 
-def anyone(visits: Iterable[Visit], at: datetime) -> bool:
-    return any(connected(visit, at) for visit in visits)
+def anyone(participant_sessions: Iterable[ParticipantSession], at: datetime) -> bool:
+    return any(connected(visit, at) for visit in participant_sessions)
 
 
-def first(ends: Iterable[End]) -> End | None:
+def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
     """The earliest; of several at one instant the one named first."""
     return min(ends, key=lambda end: end.at, default=None)
 
 
-def left_after_start(truth: Truth, visits: Iterable[Visit]) -> list[tuple[Visit, datetime]]:
+def left_after_start(
+    truth: Truth, participant_sessions: Iterable[ParticipantSession]
+) -> list[tuple[ParticipantSession, datetime]]:
     """Those who left at or after the start, with the instant at which they did."""
     start = truth.started
-    return [(visit, visit.left) for visit in visits if start and visit.left and visit.left >= start]
+    return [(visit, visit.left) for visit in participant_sessions if start and visit.left and visit.left >= start]
 
 
 def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
@@ -116,18 +118,20 @@ def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
 # The rows of the table, from the upper to the lower.
 
 
-def cancelled(truth: Truth, waits: Waits) -> End | None:
+def cancelled(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """The recruiter cancels."""
-    return End(truth.cancelled, "CANCELLED", None) if truth.cancelled else None
+    return EndCandidate(truth.cancelled, "CANCELLED", None) if truth.cancelled else None
 
 
-def completion_reported(truth: Truth, waits: Waits) -> End | None:
+def completion_reported(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start the agent reports completion: by POST, or any agent's leave carries `completed`."""
     announced = [left for agent, left in left_after_start(truth, truth.agents) if agent.announced == "completed"]
-    return first(End(at, "COMPLETED", "AGENT_REPORTED") for at in reported_after_start(truth, "completed") + announced)
+    return first(
+        EndCandidate(at, "COMPLETED", "AGENT_REPORTED") for at in reported_after_start(truth, "completed") + announced
+    )
 
 
-def failure_reported(truth: Truth, waits: Waits) -> End | None:
+def failure_reported(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start the agent reports `failed` by POST, or the last agent leaves having announced it."""
     posted = reported_after_start(truth, "failed")
     announced = [
@@ -135,13 +139,13 @@ def failure_reported(truth: Truth, waits: Waits) -> End | None:
         for agent, left in left_after_start(truth, truth.agents)
         if agent.announced == "failed" and not anyone(truth.agents, left)
     ]
-    return first(End(at, "FAILED", "AGENT_REPORTED") for at in posted + announced)
+    return first(EndCandidate(at, "FAILED", "AGENT_REPORTED") for at in posted + announced)
 
 
-def agent_left(truth: Truth, waits: Waits) -> End | None:
+def agent_left(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start the last agent, having announced nothing, leaves by CLIENT_INITIATED before the candidate."""
     return first(
-        End(left, "COMPLETED", "AGENT_LEFT")
+        EndCandidate(left, "COMPLETED", "AGENT_LEFT")
         for agent, left in left_after_start(truth, truth.agents)
         if agent.announced is None
         and agent.reason == "CLIENT_INITIATED"
@@ -150,37 +154,39 @@ def agent_left(truth: Truth, waits: Waits) -> End | None:
     )
 
 
-def room_deleted(truth: Truth, waits: Waits) -> End | None:
+def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start somebody else deletes the room under the candidate, and no agent announced anything."""
     return first(
-        End(left, "COMPLETED", "ROOM_DELETED")
+        EndCandidate(left, "COMPLETED", "ROOM_DELETED")
         for candidate, left in left_after_start(truth, truth.candidate)
         if deleted_under(truth, candidate)
         and all(agent.announced is None for agent in truth.agents if agent.joined <= left)
     )
 
 
-def deleted_under(truth: Truth, candidate: Visit) -> bool:
+def deleted_under(truth: Truth, candidate: ParticipantSession) -> bool:
     """Whether the room was deleted under this visit by somebody else than this service."""
     return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
 
 
-def max_duration_over(truth: Truth, waits: Waits) -> End | None:
+def max_duration_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """maxDuration over."""
-    return End(truth.started + truth.max_duration, "COMPLETED", "MAX_DURATION_REACHED") if truth.started else None
-
-
-def candidate_gone(truth: Truth, waits: Waits) -> End | None:
-    """Started, candidate gone for the grace."""
-    return first(
-        End(left + waits.grace, *why_gone(truth, candidate, left))
-        for candidate, left in left_after_start(truth, truth.candidate)
-        if not anyone(truth.candidate, left)
-        and not any(left < other.joined < left + waits.grace for other in truth.candidate)
+    return (
+        EndCandidate(truth.started + truth.max_duration, "COMPLETED", "MAX_DURATION_REACHED") if truth.started else None
     )
 
 
-def why_gone(truth: Truth, candidate: Visit, left: datetime) -> tuple[str, str]:
+def candidate_gone(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
+    """Started, candidate gone for the grace."""
+    return first(
+        EndCandidate(left + timeouts.grace, *why_gone(truth, candidate, left))
+        for candidate, left in left_after_start(truth, truth.candidate)
+        if not anyone(truth.candidate, left)
+        and not any(left < other.joined < left + timeouts.grace for other in truth.candidate)
+    )
+
+
+def why_gone(truth: Truth, candidate: ParticipantSession, left: datetime) -> tuple[str, str]:
     # an agent that left at the very same instant had not gone before
     agent_was_there = any(agent.joined <= left and (agent.left is None or agent.left >= left) for agent in truth.agents)
     if candidate.reason == "CLIENT_INITIATED" and agent_was_there:
@@ -190,13 +196,13 @@ def why_gone(truth: Truth, candidate: Visit, left: datetime) -> tuple[str, str]:
     return "FAILED", "CONNECTION_LOST"
 
 
-def agent_missing(truth: Truth, waits: Waits) -> End | None:
+def agent_missing(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """Candidate connected, no agent for 90 s since the later of its newest sid's join and the last agent's leave."""
     moments = [visit.joined for visit in truth.candidate] + [agent.left for agent in truth.agents if agent.left]
     return first(
-        End(since + waits.agent, "FAILED", "AGENT_UNAVAILABLE")
+        EndCandidate(since + timeouts.agent, "FAILED", "AGENT_UNAVAILABLE")
         for since in moments
-        if waited_alone(truth, since, since + waits.agent)
+        if waited_alone(truth, since, since + timeouts.agent)
     )
 
 
@@ -208,14 +214,14 @@ def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
     return stayed and not newer and not agent
 
 
-def window_over(truth: Truth, waits: Waits) -> End | None:
+def window_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """The window is over, never started, no candidate connected."""
-    return first(End(at, *why_never_started(truth, waits, at)) for at in quiet_ends(truth, waits))
+    return first(EndCandidate(at, *why_never_started(truth, timeouts, at)) for at in quiet_ends(truth, timeouts))
 
 
-def quiet_ends(truth: Truth, waits: Waits) -> list[datetime]:
+def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
     """The instants at which the window is over, as things stood at each of them."""
-    token, leave = (waits.token, waits.grace) if truth.closes_at else (waits.open_end, waits.open_end)
+    token, leave = (timeouts.token, timeouts.grace) if truth.closes_at else (timeouts.open_end, timeouts.open_end)
     leaves = [visit.left for visit in truth.candidate if visit.left]
     instants = [at + token for at in truth.tokens] + [at + leave for at in leaves]
     instants += [truth.closes_at] if truth.closes_at else []
@@ -230,20 +236,20 @@ def quiet_ends(truth: Truth, waits: Waits) -> list[datetime]:
     ]
 
 
-def why_never_started(truth: Truth, waits: Waits, at: datetime) -> tuple[str, str | None]:
-    visits = [visit for visit in truth.candidate if visit.joined < at]
+def why_never_started(truth: Truth, timeouts: Timeouts, at: datetime) -> tuple[str, str | None]:
+    participant_sessions = [visit for visit in truth.candidate if visit.joined < at]
     tokens = [said for said in truth.tokens if said < at]
-    if not tokens and not visits:
+    if not tokens and not participant_sessions:
         return "NO_SHOW", None
-    if not visits:
+    if not participant_sessions:
         return "FAILED", "CANDIDATE_CONNECTION_FAILED"
-    waited = sum(((visit.left or at) - visit.joined for visit in visits), timedelta())
-    if waited >= waits.waited:
+    waited = sum(((visit.left or at) - visit.joined for visit in participant_sessions), timedelta())
+    if waited >= timeouts.waited:
         return "FAILED", "AGENT_UNAVAILABLE"
     return "ABANDONED", "LEFT_BEFORE_START"
 
 
-ROWS: tuple[Callable[[Truth, Waits], End | None], ...] = (
+ROWS: tuple[Callable[[Truth, Timeouts], EndCandidate | None], ...] = (
     cancelled,
     completion_reported,
     failure_reported,
@@ -259,21 +265,21 @@ ROWS: tuple[Callable[[Truth, Waits], End | None], ...] = (
 # From the rows to the verdict.
 
 
-def decided(truth: Truth, now: datetime, waits: Waits) -> End | None:
+def decided(truth: Truth, now: datetime, timeouts: Timeouts) -> EndCandidate | None:
     """The end of the attempt as first decided: the earliest cause at or before now, at one instant the upper row."""
-    return first(cause for row in ROWS if (cause := row(truth, waits)) and cause.at <= now)
+    return first(cause for row in ROWS if (cause := row(truth, timeouts)) and cause.at <= now)
 
 
-def amended(truth: Truth, cause: End, now: datetime, waits: Waits) -> End:
+def amended(truth: Truth, cause: EndCandidate, now: datetime, timeouts: Timeouts) -> EndCandidate:
     """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
 
     A report is what the agent states by POST; the attribute that its leave carries is evidence, which changes nothing
     any more. What is beaten is the verdict: the attempt still ended when it did.
     """
-    until = min([now, cause.at + waits.amend] + ([truth.frozen] if truth.frozen else []))
+    until = min([now, cause.at + timeouts.amend] + ([truth.frozen] if truth.frozen else []))
     beatable = start_before(truth, cause.at) is not None and cause.status in ("FAILED", "ABANDONED")
     said = any(cause.at < said <= until for said in reported_after_start(truth, "completed"))
-    return End(cause.at, "COMPLETED", "AGENT_REPORTED") if beatable and said else cause
+    return EndCandidate(cause.at, "COMPLETED", "AGENT_REPORTED") if beatable and said else cause
 
 
 def living(truth: Truth, now: datetime) -> str:
@@ -288,14 +294,14 @@ def living(truth: Truth, now: datetime) -> str:
     return "READY_TO_JOIN"
 
 
-def verdict(truth: Truth, now: datetime, waits: Waits | None = None) -> Verdict:
+def retry_decision(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> RetryDecision:
     """What is true of the attempt at `now`."""
-    waits = waits or Waits()
-    cause = decided(truth, now, waits)
+    timeouts = timeouts or Timeouts()
+    cause = decided(truth, now, timeouts)
     if cause is None:
-        return Verdict(living(truth, now), None, start_before(truth, now))
-    over = amended(truth, cause, now, waits)
-    return Verdict(over.status, over.reason, start_before(truth, cause.at), over.at)
+        return RetryDecision(living(truth, now), None, start_before(truth, now))
+    over = amended(truth, cause, now, timeouts)
+    return RetryDecision(over.status, over.reason, start_before(truth, cause.at), over.at)
 
 
 def start_before(truth: Truth, until: datetime) -> datetime | None:
@@ -309,12 +315,14 @@ def shown(status: str, now: datetime, opens_at: datetime | None) -> str:
     return "SCHEDULED" if early and status == "READY_TO_JOIN" else status
 
 
-def talk_time(truth: Truth, now: datetime, waits: Waits | None = None) -> timedelta:
+def talk_time(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> timedelta:
     """How long candidate and agent were both connected, up to the end of the attempt (unamended) or `now`."""
-    cause = decided(truth, now, waits or Waits())
+    cause = decided(truth, now, timeouts or Timeouts())
     until = cause.at if cause else now
-    visits = truth.candidate + truth.agents
-    edges = sorted({edge for visit in visits for edge in (visit.joined, visit.left or until) if edge < until})
+    participant_sessions = truth.candidate + truth.agents
+    edges = sorted(
+        {edge for visit in participant_sessions for edge in (visit.joined, visit.left or until) if edge < until}
+    )
     return sum(
         (
             finish - begin

@@ -55,10 +55,10 @@ async def test_what_is_scheduled_comes_in_the_order_given_and_can_be_joined(
 
 
 async def test_a_thousand_take_a_dozen_statements(own_engine: AsyncEngine, settings: Settings) -> None:
-    statements = Counter[str]()
+    raw_connection = Counter[str]()
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        statements[statement] += 1
+        raw_connection[statement] += 1
 
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         event.listen(own_engine.sync_engine, "before_cursor_execute", note)
@@ -66,7 +66,7 @@ async def test_a_thousand_take_a_dozen_statements(own_engine: AsyncEngine, setti
         event.remove(own_engine.sync_engine, "before_cursor_execute", note)
     assert answer.status_code == 201
     assert [each["candidateId"] for each in answer.json()["data"]] == [f"c{number}" for number in range(1000)]
-    assert statements.total() <= 15
+    assert raw_connection.total() <= 15
     sessions = create_sessionmaker(own_engine)
     assert [await count(sessions, table) for table in (Interview, Change, TimelineEntry)] == [1000] * 3
 

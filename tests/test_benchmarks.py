@@ -133,9 +133,9 @@ def test_options() -> None:
         (Goal("lost", 1, "at most", 0, 0, ""), "missed"),
     ],
 )
-def test_verdicts(goal: Goal, verdict: str) -> None:
-    assert goal.verdict == verdict
-    assert goals_table([goal]).splitlines()[2].endswith(f"| {verdict} |")
+def test_verdicts(goal: Goal, retry_decision: str) -> None:
+    assert goal.retry_decision == retry_decision
+    assert goals_table([goal]).splitlines()[2].endswith(f"| {retry_decision} |")
 
 
 def test_a_ratio_is_that_of_one_round() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 
 from app.core.database import create_engine, create_sessionmaker
 from app.core.search_text import searchable
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 from app.models import Interview, TimelineEntry
 from app.worker.audit import audit
 from benchmarks.dataset import DiskTooFull, fill
@@ -43,7 +43,7 @@ async def read(url: str, query: Any) -> list[Any]:
 async def check_rows(url: str) -> None:
     engine = create_engine(url)
     sessions = create_sessionmaker(engine)
-    assert [each async for batch in audit(sessions, waits=Waits()) for each in batch.differences] == []
+    assert [each async for batch in audit(sessions, timeouts=Timeouts()) for each in batch.differences] == []
     searched = (Interview.participant_name, Interview.job_title, Interview.phone_number)
     async with sessions() as session:
         for row in (await session.execute(select(*searched, Interview.search_text))).mappings():

@@ -25,7 +25,7 @@ from tests.simulated import Hearer, millis_of, moment
 
 ORIGIN = 1_772_355_600_000  # milliseconds since 1970
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
-WAITS = oracle.Waits(
+WAITS = oracle.Timeouts(
     grace=timedelta(seconds=12),
     agent=timedelta(seconds=9),
     token=timedelta(seconds=10),
@@ -33,7 +33,7 @@ WAITS = oracle.Waits(
     waited=timedelta(seconds=4),
     amend=timedelta(seconds=20),
 )
-SAME_WAITS = lifecycle.Waits(
+SAME_WAITS = lifecycle.Timeouts(
     grace=WAITS.grace,
     agent=WAITS.agent,
     token=WAITS.token,
@@ -60,13 +60,15 @@ def after(draw: st.DrawFn, shortest: int = 0, longest: int = 25) -> int:
 
 
 @st.composite
-def candidate_visits(draw: st.DrawFn) -> tuple[oracle.Visit, ...]:
+def candidate_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
     """One after the other, the last one perhaps for ever."""
-    found: list[oracle.Visit] = []
+    found: list[oracle.ParticipantSession] = []
     now = after(draw)
     for _ in range(draw(st.integers(0, 4))):
         left = now + after(draw)
-        found.append(oracle.Visit(at(now, JOIN), at(left, LEAVE), draw(st.sampled_from(CANDIDATE_REASONS))))
+        found.append(
+            oracle.ParticipantSession(at(now, JOIN), at(left, LEAVE), draw(st.sampled_from(CANDIDATE_REASONS)))
+        )
         now = left + 1 + after(draw)
     stays = draw(st.booleans())
     if found and stays:
@@ -75,7 +77,7 @@ def candidate_visits(draw: st.DrawFn) -> tuple[oracle.Visit, ...]:
 
 
 @st.composite
-def agent_visits(draw: st.DrawFn) -> tuple[oracle.Visit, ...]:
+def agent_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
     """Overlapping or not, each with a millisecond of its own."""
     found = []
     for number in range(draw(st.integers(0, 3))):
@@ -83,7 +85,7 @@ def agent_visits(draw: st.DrawFn) -> tuple[oracle.Visit, ...]:
         left = at(joined + after(draw), LEAVE + 500 + number) if draw(st.integers(0, 3)) else None
         reason = draw(st.sampled_from(AGENT_REASONS))
         announced = draw(st.sampled_from((None, None, "pending", "completed", "failed")))
-        found.append(oracle.Visit(at(joined, JOIN + 500 + number), left, reason, announced))
+        found.append(oracle.ParticipantSession(at(joined, JOIN + 500 + number), left, reason, announced))
     return tuple(found)
 
 
@@ -115,7 +117,7 @@ def without_tokens_after_the_end(truth: oracle.Truth) -> oracle.Truth:
     """Nobody is let in any more; a token issued while a due deadline is undecided puts the window's end off."""
     kept: tuple[datetime, ...] = ()
     for token in sorted(truth.tokens):
-        if oracle.verdict(replace(truth, tokens=kept), token, WAITS).ended_at is None:
+        if oracle.retry_decision(replace(truth, tokens=kept), token, WAITS).ended_at is None:
             kept += (token,)
     return replace(truth, tokens=kept)
 
@@ -123,7 +125,7 @@ def without_tokens_after_the_end(truth: oracle.Truth) -> oracle.Truth:
 def with_room_deleted(truth: oracle.Truth, deleted: datetime) -> oracle.Truth:
     """Whoever is there is put out, the candidate first, one agent after the other; who comes later has a new room."""
 
-    def put_out(visit: oracle.Visit, later: int = 0) -> oracle.Visit:
+    def put_out(visit: oracle.ParticipantSession, later: int = 0) -> oracle.ParticipantSession:
         there = oracle.connected(visit, deleted)
         return replace(visit, left=deleted + timedelta(milliseconds=later), reason="ROOM_DELETED") if there else visit
 
@@ -146,9 +148,9 @@ class Step:
 
 def facts_of(truth: oracle.Truth, now: datetime) -> lifecycle.Facts:
     """All that is known of the truth at `now`, when LiveKit was asked and nothing had been lost or was late."""
-    visits = [(f"candidate-{n}", visit) for n, visit in enumerate(truth.candidate)]
-    visits += [(f"agent-{n}", visit) for n, visit in enumerate(truth.agents)]
-    known = [(sid, visit) for sid, visit in visits if visit.joined <= now]
+    participant_sessions = [(f"candidate-{n}", visit) for n, visit in enumerate(truth.candidate)]
+    participant_sessions += [(f"agent-{n}", visit) for n, visit in enumerate(truth.agents)]
+    known = [(sid, visit) for sid, visit in participant_sessions if visit.joined <= now]
     joined = [Step(visit.joined, 2, sid) for sid, visit in known]
     left = [Step(visit.left, sid.startswith("agent"), sid) for sid, visit in known if visit.left and visit.left <= now]
     order = {
@@ -173,7 +175,7 @@ def facts_of(truth: oracle.Truth, now: datetime) -> lifecycle.Facts:
 
 
 def connection(
-    truth: oracle.Truth, sid: str, visit: oracle.Visit, orders: dict[tuple[str, bool], int]
+    truth: oracle.Truth, sid: str, visit: oracle.ParticipantSession, orders: dict[tuple[str, bool], int]
 ) -> lifecycle.Connection:
     left_order = orders.get((sid, False))
     is_candidate = sid.startswith("candidate")
@@ -206,14 +208,14 @@ def rooms_of(truth: oracle.Truth, now: datetime) -> tuple[lifecycle.Room, ...]:
 
 
 def instants_of(truth: oracle.Truth) -> list[datetime]:
-    visits = truth.candidate + truth.agents
+    participant_sessions = truth.candidate + truth.agents
     known = [
         truth.cancelled,
         *(instant + FINISHED for instant in truth.deletions),
         *truth.tokens,
         *(report.said for report in truth.reports),
     ]
-    known += [instant for visit in visits for instant in (visit.joined, visit.left)]
+    known += [instant for visit in participant_sessions for instant in (visit.joined, visit.left)]
     return sorted({instant for instant in known if instant})
 
 
@@ -230,8 +232,8 @@ def played(truth: oracle.Truth, until: datetime) -> Iterator[tuple[datetime, lif
         now = deadline if deadline and now < deadline < ahead[0] else ahead.pop(0)
 
 
-def verdict_of(derived: lifecycle.Derived) -> oracle.Verdict:
-    return oracle.Verdict(derived.status, derived.end_reason, derived.started_at, derived.ended_at)
+def verdict_of(derived: lifecycle.Derived) -> oracle.RetryDecision:
+    return oracle.RetryDecision(derived.status, derived.end_reason, derived.started_at, derived.ended_at)
 
 
 @settings(max_examples=500, deadline=None)
@@ -240,18 +242,18 @@ def test_both_read_the_table_alike_when_all_is_known_in_time(truth: oracle.Truth
     for now, derived in played(truth, at(400)):
         if any(deleted <= now < deleted + FINISHED for deleted in truth.deletions):
             continue
-        assert verdict_of(derived) == oracle.verdict(truth, now, WAITS), now
+        assert verdict_of(derived) == oracle.retry_decision(truth, now, WAITS), now
         talking = now - derived.talking_since if derived.talking_since else timedelta()
         assert derived.talk_time + talking == oracle.talk_time(truth, now, WAITS), now
 
 
 @settings(max_examples=500, deadline=None)
 @given(truths(), st.lists(st.integers(0, 150), max_size=4))
-def test_both_read_the_table_alike_when_all_is_known_at_once(truth: oracle.Truth, moments: list[int]) -> None:
-    for second in [*moments, 400]:
+def test_both_read_the_table_alike_when_all_is_known_at_once(truth: oracle.Truth, presence_changes: list[int]) -> None:
+    for second in [*presence_changes, 400]:
         now = at(second, 999)
         derived = lifecycle.derive(facts_of(truth, now), now, SAME_WAITS)
-        assert verdict_of(derived) == oracle.verdict(truth, now, WAITS), second
+        assert verdict_of(derived) == oracle.retry_decision(truth, now, WAITS), second
 
 
 # Simulated histories, as LiveKit tells them
@@ -260,7 +262,7 @@ def test_both_read_the_table_alike_when_all_is_known_at_once(truth: oracle.Truth
 def told(history: History, rates: Rates, rng: Random) -> tuple[lifecycle.Derived, Place, bool]:
     """What is derived in the end, and whether every leave of candidate and agents was heard of."""
     place = Place("interview-1", "candidate-1", ORIGIN + rng.randrange(1000))
-    hearer = Hearer(history, place, lifecycle.Waits())
+    hearer = Hearer(history, place, lifecycle.Timeouts())
     hearer.world.played[place.room_name].dispatches.append(0)  # whoever has to be sent for was
     events = events_of(history, place)
     deliveries = schedule(events, rates, rng)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.cli.doctor_checks import Finding, State, examine, judge_clock, table
 from app.core.database import create_engine, create_sessionmaker
-from app.interviews.livekit_events import Recorded
+from app.interviews.livekit_events import WebhookResult
 from app.livekit.access_tokens import signer_of
 from app.livekit.client import clock_of
 from app.livekit.rooms import PROBE_ROOM
@@ -69,12 +69,12 @@ async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime |
 
 async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:
     room, now = PROBE_ROOM + uuid4().hex, datetime.now(UTC)
-    event, waits = webhooks.event("room_started", room=room, at=now), make_settings().timeouts
-    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.IGNORED
+    event, timeouts = webhooks.event("room_started", room=room, at=now), make_settings().timeouts
+    assert await webhooks.on_notify(sessions, event, at=now, timeouts=timeouts) is WebhookResult.IGNORED
     async with sessions.begin() as session:
         session.add(Probe(room=room))
-    assert await webhooks.hear(sessions, event, at=now, waits=waits) is Recorded.RECORDED
-    assert await webhooks.hear(sessions, event, at=now + timedelta(1), waits=waits) is Recorded.IGNORED
+    assert await webhooks.on_notify(sessions, event, at=now, timeouts=timeouts) is WebhookResult.RECORDED
+    assert await webhooks.on_notify(sessions, event, at=now + timedelta(1), timeouts=timeouts) is WebhookResult.IGNORED
     async with sessions() as session:
         assert (await session.get_one(Probe, room)).arrived_at == now
 

@@ -468,10 +468,10 @@ def test_initdb_that_outlives_its_killed_parent_keeps_the_lock_until_it_ends(fol
         orphans = initdb_of(new)  # none if it ended first, on a machine too busy for us to see it
         process.kill()
         process.wait(PATIENCE)
-    with Path(f"{data}.start.lock").open("a") as lock:
+    with Path(f"{data}.start.lock").open("a") as lock_interview:
         for pid in orphans:
             with pytest.raises(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock_interview, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.kill(pid, signal.SIGKILL)
     make_cluster(data)
     assert_kept(data)

@@ -98,10 +98,10 @@ async def test_an_interviews_changes_keep_their_order_whatever_was_written_befor
 
 
 async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
-    statements: list[tuple[str, Any]] = []
+    raw_connection: list[tuple[str, Any]] = []
 
     def remember(_c: object, _u: object, statement: str, parameters: Any, _x: object, _m: object) -> None:
-        statements.append((statement, parameters))
+        raw_connection.append((statement, parameters))
 
     async with own_engine.connect() as connection:
         await connection.exec_driver_sql("SET enable_seqscan = off")
@@ -109,7 +109,7 @@ async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
         session = AsyncSession(connection)
         await read_feed(session, organization_id=uuid.uuid4(), after=Position(5, 5), limit=10)
         event.remove(own_engine.sync_engine, "before_cursor_execute", remember)
-        ((statement, parameters),) = statements
+        ((statement, parameters),) = raw_connection
         plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
     (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
     assert "ix_changes_organization_id_xid_id" in plan

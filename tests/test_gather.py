@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from app.core import batching
-from app.core.batching import Alone, Gather
+from app.core.batching import Batcher, Deferred
 from app.core.errors import DatabaseUnavailable
 
-Given = str | Exception | Alone[str]
+Given = str | Exception | Deferred[str]
 
 
 class Kitchen:
@@ -37,8 +37,8 @@ class Kitchen:
             await self._began.wait_for(lambda: len(self.runs) >= count)
 
 
-def call(gathered: Gather[str, str], *items: str) -> list[asyncio.Task[str]]:
-    return [asyncio.create_task(gathered(item), name=item) for item in items]
+def call(batcher: Batcher[str, str], *items: str) -> list[asyncio.Task[str]]:
+    return [asyncio.create_task(batcher(item), name=item) for item in items]
 
 
 async def settled() -> None:
@@ -53,7 +53,7 @@ def initial(item: str) -> str:
 
 async def test_a_lone_call_runs_at_once() -> None:
     kitchen = Kitchen()
-    (one,) = call(Gather(kitchen, most=10, at_once=1), "a")
+    (one,) = call(Batcher(kitchen, max_batch=10, concurrency=1), "a")
     await kitchen.began(1)
     kitchen.doors[0].set()
     assert await one == "A"
@@ -62,10 +62,10 @@ async def test_a_lone_call_runs_at_once() -> None:
 
 async def test_those_who_come_during_a_run_go_together_into_the_next() -> None:
     kitchen = Kitchen()
-    gathered = Gather(kitchen, most=10, at_once=1)
-    first = call(gathered, "a")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+    first = call(batcher, "a")
     await kitchen.began(1)
-    others = call(gathered, "b", "c", "d")
+    others = call(batcher, "b", "c", "d")
     await settled()
     assert kitchen.runs == [["a"]]
     kitchen.doors[0].set()
@@ -77,7 +77,7 @@ async def test_those_who_come_during_a_run_go_together_into_the_next() -> None:
 
 async def test_those_who_call_in_the_same_turn_of_the_loop_go_together() -> None:
     kitchen = Kitchen()
-    calls = call(Gather(kitchen, most=10, at_once=4), "a", "b", "c")
+    calls = call(Batcher(kitchen, max_batch=10, concurrency=4), "a", "b", "c")
     await kitchen.began(1)
     kitchen.doors[0].set()
     await asyncio.gather(*calls)
@@ -86,7 +86,7 @@ async def test_those_who_call_in_the_same_turn_of_the_loop_go_together() -> None
 
 async def test_no_run_takes_more_than_the_most_nor_do_more_run_at_once() -> None:
     kitchen = Kitchen()
-    calls = call(Gather(kitchen, most=2, at_once=2), *"abcdefg")
+    calls = call(Batcher(kitchen, max_batch=2, concurrency=2), *"abcdefg")
     await kitchen.began(2)
     await settled()
     assert kitchen.runs == [["a", "b"], ["c", "d"]]
@@ -103,7 +103,7 @@ async def test_no_run_takes_more_than_the_most_nor_do_more_run_at_once() -> None
 
 async def test_each_gets_its_own_result_or_exception() -> None:
     kitchen = Kitchen(b=LookupError("no b"))
-    calls = call(Gather(kitchen, most=10, at_once=1), "a", "b", "c")
+    calls = call(Batcher(kitchen, max_batch=10, concurrency=1), "a", "b", "c")
     await kitchen.began(1)
     kitchen.doors[0].set()
     a, b, c = await asyncio.gather(*calls, return_exceptions=True)
@@ -117,8 +117,8 @@ async def test_what_a_run_raises_all_of_it_raise_and_the_next_run_goes_on() -> N
             raise LookupError(str(items))
         return list(items)
 
-    gathered: Gather[str, str] = Gather(run, most=2, at_once=1)
-    results = await asyncio.gather(*call(gathered, "a", "bad", "c"), return_exceptions=True)
+    batcher: Batcher[str, str] = Batcher(run, max_batch=2, concurrency=1)
+    results = await asyncio.gather(*call(batcher, "a", "bad", "c"), return_exceptions=True)
     assert [type(result) for result in results] == [LookupError, LookupError, str]
 
 
@@ -126,16 +126,16 @@ async def test_a_run_that_gives_too_few_results_leaves_nobody_waiting() -> None:
     async def run(items: Sequence[str]) -> Sequence[str]:
         return items[1:]
 
-    results = await asyncio.gather(*call(Gather(run, most=9, at_once=1), "a", "b"), return_exceptions=True)
+    results = await asyncio.gather(*call(Batcher(run, max_batch=9, concurrency=1), "a", "b"), return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, ValueError]
 
 
 async def test_who_goes_away_while_it_waits_is_not_run() -> None:
     kitchen = Kitchen()
-    gathered = Gather(kitchen, most=10, at_once=1)
-    (first,) = call(gathered, "a")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+    (first,) = call(batcher, "a")
     await kitchen.began(1)
-    gone, stays = call(gathered, "gone", "stays")
+    gone, stays = call(batcher, "gone", "stays")
     await settled()
     gone.cancel()
     kitchen.doors[0].set()
@@ -148,15 +148,15 @@ async def test_who_goes_away_while_it_waits_is_not_run() -> None:
 
 async def test_who_goes_away_during_its_run_ends_it_for_nobody() -> None:
     kitchen = Kitchen()
-    gathered = Gather(kitchen, most=10, at_once=1)
-    gone, stays = call(gathered, "gone", "stays")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+    gone, stays = call(batcher, "gone", "stays")
     await kitchen.began(1)
     gone.cancel()
     await settled()
     assert gone.cancelled()
     kitchen.doors[0].set()
     assert await stays == "STAYS"
-    (later,) = call(gathered, "later")
+    (later,) = call(batcher, "later")
     await kitchen.began(2)
     kitchen.doors[1].set()
     assert await later == "LATER"
@@ -164,7 +164,7 @@ async def test_who_goes_away_during_its_run_ends_it_for_nobody() -> None:
 
 async def test_those_of_one_key_are_never_under_way_together_and_keep_their_order() -> None:
     kitchen = Kitchen()
-    calls = call(Gather(kitchen, most=10, at_once=2, apart=initial), "a1", "a2", "a3", "b1", "b2")
+    calls = call(Batcher(kitchen, max_batch=10, concurrency=2, key=initial), "a1", "a2", "a3", "b1", "b2")
     await kitchen.began(1)
     await settled()
     assert kitchen.runs == [["a1", "b1"]]
@@ -177,10 +177,10 @@ async def test_those_of_one_key_are_never_under_way_together_and_keep_their_orde
 
 async def test_a_key_under_way_holds_up_no_other() -> None:
     kitchen = Kitchen()
-    gathered = Gather(kitchen, most=10, at_once=2, apart=initial)
-    first = call(gathered, "a1")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=2, key=initial)
+    first = call(batcher, "a1")
     await kitchen.began(1)
-    second = call(gathered, "a2", "b1")
+    second = call(batcher, "a2", "b1")
     await kitchen.began(2)
     kitchen.doors[1].set()
     await second[1]
@@ -191,25 +191,25 @@ async def test_a_key_under_way_holds_up_no_other() -> None:
     assert await asyncio.gather(*first, *second) == ["A1", "A2", "B1"]
 
 
-def later(door: asyncio.Event, result: str | Exception) -> Alone[str]:
+def later(door: asyncio.Event, result: str | Exception) -> Deferred[str]:
     async def work() -> str:
         await door.wait()
         if isinstance(result, Exception):
             raise result
         return result
 
-    return Alone(work)
+    return Deferred(work)
 
 
 async def test_what_goes_on_alone_holds_up_its_own_key_and_no_run() -> None:
     door = asyncio.Event()
     kitchen = Kitchen(a1=later(door, "alone"))
-    gathered = Gather(kitchen, most=10, at_once=1, apart=initial)
-    a1, b1, a2 = call(gathered, "a1", "b1", "a2")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=1, key=initial)
+    a1, b1, a2 = call(batcher, "a1", "b1", "a2")
     await kitchen.began(1)
     kitchen.doors[0].set()
     assert await b1 == "B1"
-    (c1,) = call(gathered, "c1")
+    (c1,) = call(batcher, "c1")
     await kitchen.began(2)
     kitchen.doors[1].set()
     assert await c1 == "C1"
@@ -226,7 +226,7 @@ async def test_what_fails_alone_is_raised_to_its_caller() -> None:
     door = asyncio.Event()
     door.set()
     kitchen = Kitchen(a=later(door, LookupError("no a")))
-    calls = call(Gather(kitchen, most=10, at_once=1, apart=initial), "a", "b")
+    calls = call(Batcher(kitchen, max_batch=10, concurrency=1, key=initial), "a", "b")
     await kitchen.began(1)
     kitchen.doors[0].set()
     a, b = await asyncio.gather(*calls, return_exceptions=True)
@@ -237,10 +237,10 @@ async def test_what_fails_alone_is_raised_to_its_caller() -> None:
 async def test_finish_waits_for_all_that_is_under_way_or_waits() -> None:
     door = asyncio.Event()
     kitchen = Kitchen(a=later(door, "alone"))
-    gathered = Gather(kitchen, most=1, at_once=1)
-    calls = call(gathered, "a", "b")
+    batcher = Batcher(kitchen, max_batch=1, concurrency=1)
+    calls = call(batcher, "a", "b")
     await kitchen.began(1)
-    finished = asyncio.create_task(gathered.finish())
+    finished = asyncio.create_task(batcher.finish())
     for number in range(2):
         await kitchen.began(number + 1)
         assert not finished.done()
@@ -254,12 +254,12 @@ async def test_finish_waits_for_all_that_is_under_way_or_waits() -> None:
 
 async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     kitchen = Kitchen()
-    gathered = Gather(kitchen, most=10, at_once=1)
-    (first,) = call(gathered, "a")
+    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+    (first,) = call(batcher, "a")
     await kitchen.began(1)
-    (late,) = call(gathered, "late")
+    (late,) = call(batcher, "late")
     await settled()
-    monkeypatch.setattr(batching, "PATIENCE", -1.0)
+    monkeypatch.setattr(batching, "QUEUE_TIMEOUT", -1.0)
     kitchen.doors[0].set()
     with pytest.raises(DatabaseUnavailable):
         await late
@@ -274,14 +274,14 @@ async def test_a_run_is_in_no_callers_context() -> None:
         return [whose.get() for _ in items]
 
     whose.set("mine")
-    assert await Gather(run, most=1, at_once=1)("a") == "nobody's"
+    assert await Batcher(run, max_batch=1, concurrency=1)("a") == "nobody's"
 
 
 async def test_a_run_that_is_cancelled_cancels_its_callers() -> None:
     async def run(_: Sequence[str]) -> Sequence[str]:
         raise asyncio.CancelledError
 
-    results = await asyncio.gather(*call(Gather(run, most=9, at_once=1), "a", "b"), return_exceptions=True)
+    results = await asyncio.gather(*call(Batcher(run, max_batch=9, concurrency=1), "a", "b"), return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
 
 
@@ -290,8 +290,8 @@ def test_one_serves_several_event_loops() -> None:
         await asyncio.sleep(0)
         return list(items)
 
-    gathered: Gather[str, str] = Gather(run, most=1, at_once=1, apart=initial)
-    ask: Callable[[str], Coroutine[Any, Any, str]] = gathered.__call__
+    batcher: Batcher[str, str] = Batcher(run, max_batch=1, concurrency=1, key=initial)
+    ask: Callable[[str], Coroutine[Any, Any, str]] = batcher.__call__
     assert [asyncio.run(ask("a")), asyncio.run(ask("a"))] == ["a", "a"]
 
 
@@ -301,7 +301,7 @@ async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
             raise asyncio.CancelledError
         return list(items)
 
-    calls = call(Gather(run, most=1, at_once=1), "ends", "b")
+    calls = call(Batcher(run, max_batch=1, concurrency=1), "ends", "b")
     async with asyncio.timeout(60):
         assert await calls[1] == "b"
     assert calls[0].cancelled()
@@ -312,9 +312,9 @@ async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
         raise asyncio.CancelledError
 
     async def run(items: Sequence[str]) -> Sequence[Given]:
-        return [Alone(cancelled) if item == "a1" else item for item in items]
+        return [Deferred(cancelled) if item == "a1" else item for item in items]
 
-    calls = call(Gather(run, most=9, at_once=1, apart=initial), "a1", "a2")
+    calls = call(Batcher(run, max_batch=9, concurrency=1, key=initial), "a1", "a2")
     async with asyncio.timeout(60):
         assert await calls[1] == "a2"
     assert calls[0].cancelled()
@@ -322,7 +322,7 @@ async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
 
 @pytest.mark.parametrize("alone", [False, True])
 async def test_a_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
-    monkeypatch.setattr(batching, "LONGEST", 0.01)
+    monkeypatch.setattr(batching, "RUN_TIMEOUT", 0.01)
 
     async def hang() -> str:
         await asyncio.Event().wait()
@@ -330,10 +330,10 @@ async def test_a_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, a
 
     async def run(items: Sequence[str]) -> Sequence[Given]:
         if "a1" in items:
-            return [Alone(hang)] if alone else [await hang()]
+            return [Deferred(hang)] if alone else [await hang()]
         return list(items)
 
-    calls = call(Gather(run, most=1, at_once=1, apart=initial), "a1", "a2", "b")
+    calls = call(Batcher(run, max_batch=1, concurrency=1, key=initial), "a1", "a2", "b")
     async with asyncio.timeout(60):
         with pytest.raises(DatabaseUnavailable):
             await calls[0]

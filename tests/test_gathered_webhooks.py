@@ -14,12 +14,12 @@ from sqlalchemy import event as of_sqlalchemy
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.core.batching import Gather
+from app.core.batching import Batcher
 from app.core.database import create_engine, create_sessionmaker, transaction
 from app.core.settings import Settings
-from app.interviews.livekit_events import Recorded, RoomEvent, gathering, receive
-from app.interviews.status_update import lock
-from app.lifecycle import Waits
+from app.interviews.livekit_events import RoomEvent, WebhookResult, event_batcher, record_webhook
+from app.interviews.status_update import lock_interview
+from app.lifecycle import Timeouts
 from app.livekit.rooms import room_name
 from app.livekit.webhooks import Event, parse_event
 from app.main import create_app
@@ -38,19 +38,19 @@ class Replica:
     """One process of the service, as far as webhooks go."""
 
     sessions: Sessions
-    recording: Gather[RoomEvent, Recorded]
+    recording: Batcher[RoomEvent, WebhookResult]
 
-    async def hear(self, *events: Event) -> list[Recorded | BaseException]:
+    async def on_notify(self, *events: Event) -> list[WebhookResult | BaseException]:
         """Tell of all the events at the same time: they go together as far as they may."""
         return await asyncio.gather(*map(self.hear_one, events), return_exceptions=True)
 
-    async def hear_one(self, event: Event) -> Recorded:
-        return await receive(self.sessions, self.recording, event=event, now=datetime.now(UTC))
+    async def hear_one(self, event: Event) -> WebhookResult:
+        return await record_webhook(self.sessions, self.recording, event=event, now=datetime.now(UTC))
 
 
 def replica_on(engine: AsyncEngine) -> Replica:
     sessions = create_sessionmaker(engine)
-    return Replica(sessions, gathering(sessions, waits=Waits()))
+    return Replica(sessions, event_batcher(sessions, timeouts=Timeouts()))
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def lines(sessions: Sessions, interview: uuid.UUID) -> list[str | None]:
 
 
 async def differences(sessions: Sessions) -> list[object]:
-    return [each async for batch in audit(sessions, waits=Waits()) for each in batch.differences]
+    return [each async for batch in audit(sessions, timeouts=Timeouts()) for each in batch.differences]
 
 
 AROUND = ("BEGIN;", "COMMIT;", "ROLLBACK;", ";")  # a transaction, and whether the connection is alive
@@ -170,23 +170,23 @@ def counting(engine: AsyncEngine) -> Callable[[], int]:
 
 async def test_many_take_as_many_statements_as_one(own_engine: AsyncEngine, replica: Replica) -> None:
     ids = await plan(replica.sessions, 42)
-    await replica.hear(comes(ids[0]))  # a new connection of asyncpg's asks for types first
+    await replica.on_notify(comes(ids[0]))  # a new connection of asyncpg's asks for types first
     executed = counting(own_engine)
-    assert await replica.hear(comes(ids[1])) == [Recorded.RECORDED]
+    assert await replica.on_notify(comes(ids[1])) == [WebhookResult.RECORDED]
     for_one = executed()
-    assert await replica.hear(*map(comes, ids[2:])) == [Recorded.RECORDED] * 40
+    assert await replica.on_notify(*map(comes, ids[2:])) == [WebhookResult.RECORDED] * 40
     assert executed() == for_one == 6
     assert set((await statuses(replica.sessions)).values()) == {"WAITING_FOR_AGENT"}
 
 
 async def test_what_moves_nothing_takes_no_statement(own_engine: AsyncEngine, replica: Replica) -> None:
     (known,) = await plan(replica.sessions, 1)
-    await replica.hear(comes(uuid.uuid4()))  # a new connection of asyncpg's asks for types first
+    await replica.on_notify(comes(uuid.uuid4()))  # a new connection of asyncpg's asks for types first
     executed = counting(own_engine)
     elsewhere = dataclasses.replace(comes(known), room_name="somebody-elses-room")
-    assert await replica.hear(told(known, "track_published", 3), elsewhere) == [Recorded.IGNORED] * 2
+    assert await replica.on_notify(told(known, "track_published", 3), elsewhere) == [WebhookResult.IGNORED] * 2
     assert executed() == 0
-    assert await replica.hear(comes(uuid.uuid4()), comes(uuid.uuid4())) == [Recorded.IGNORED] * 2
+    assert await replica.on_notify(comes(uuid.uuid4()), comes(uuid.uuid4())) == [WebhookResult.IGNORED] * 2
     assert executed() == 2  # none to lock, and none that somebody else has locked
 
 
@@ -194,7 +194,7 @@ async def test_two_replicas_hear_everything_twice_and_in_any_order(replica: Repl
     ids = await plan(replica.sessions, 16)
     events = [event for interview in ids for event in story(interview)]
     orders = [random.Random(seed).sample(events, len(events)) for seed in (1, 2)]  # noqa: S311 - only an order
-    heard = await asyncio.gather(replica.hear(*orders[0]), other_replica.hear(*orders[1]))
+    heard = await asyncio.gather(replica.on_notify(*orders[0]), other_replica.on_notify(*orders[1]))
     results: dict[str, list[object]] = {event.id: [] for event in events}
     for order, became in zip(orders, heard, strict=True):
         for event, result in zip(order, became, strict=True):
@@ -221,7 +221,7 @@ async def test_two_replicas_share_the_events_of_each_room_in_its_order(
     async def play(interview: uuid.UUID) -> None:
         for number, event in enumerate(story(interview)):
             by = (replica, other_replica)[(number + interview.int) % 2]
-            assert await by.hear_one(event) is Recorded.RECORDED
+            assert await by.hear_one(event) is WebhookResult.RECORDED
 
     await asyncio.gather(*map(play, ids))
     assert set((await statuses(replica.sessions)).values()) == {"COMPLETED"}
@@ -231,14 +231,14 @@ async def test_two_replicas_share_the_events_of_each_room_in_its_order(
 async def test_a_locked_row_holds_up_its_own_events_only(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
     held, *free = await plan(replica.sessions, 5)
     async with transaction(replica.sessions) as session:
-        assert await lock(session, held)
+        assert await lock_interview(session, held)
         first, second = (asyncio.create_task(replica.hear_one(e)) for e in (comes(held), comes(held, AGENT, 2)))
-        assert await replica.hear(*map(comes, free)) == [Recorded.RECORDED] * 4
-        assert await replica.hear(*(comes(each, AGENT, 2) for each in free)) == [Recorded.RECORDED] * 4
+        assert await replica.on_notify(*map(comes, free)) == [WebhookResult.RECORDED] * 4
+        assert await replica.on_notify(*(comes(each, AGENT, 2) for each in free)) == [WebhookResult.RECORDED] * 4
         assert not first.done()
         assert not second.done()
     assert not caplog.records  # no transaction failed because it had waited
-    assert [await first, await second] == [Recorded.RECORDED] * 2
+    assert [await first, await second] == [WebhookResult.RECORDED] * 2
     assert set((await statuses(replica.sessions)).values()) == {"IN_PROGRESS"}
 
 
@@ -246,22 +246,22 @@ async def test_one_bad_event_harms_no_other(replica: Replica) -> None:
     ids = await plan(replica.sessions, 6)
     events = [comes(each) for each in ids]
     events[2] = dataclasses.replace(events[2], room_sid="\0")  # Postgres refuses it
-    results = await replica.hear(*events)
+    results = await replica.on_notify(*events)
     assert isinstance(results.pop(2), Exception)
-    assert results == [Recorded.RECORDED] * 5
+    assert results == [WebhookResult.RECORDED] * 5
     moved = await statuses(replica.sessions)
     assert moved.pop(ids[2]) == "READY_TO_JOIN"
     assert set(moved.values()) == {"WAITING_FOR_AGENT"}
-    assert await replica.hear_one(comes(ids[2])) is Recorded.RECORDED
+    assert await replica.hear_one(comes(ids[2])) is WebhookResult.RECORDED
 
 
 async def test_of_one_event_twice_at_a_time_one_is_a_duplicate(replica: Replica) -> None:
     one, other = await plan(replica.sessions, 2)
     event = comes(one)
-    assert await replica.hear(event, event) == [Recorded.RECORDED, Recorded.DUPLICATE]
+    assert await replica.on_notify(event, event) == [WebhookResult.RECORDED, WebhookResult.DUPLICATE]
     # Two rooms never share an event's id; should they, it is one event.
     strange = dataclasses.replace(comes(one, AGENT, 2), id="EV_same"), dataclasses.replace(comes(other), id="EV_same")
-    assert sorted(map(str, await replica.hear(*strange))) == ["duplicate", "recorded"]
+    assert sorted(map(str, await replica.on_notify(*strange))) == ["duplicate", "recorded"]
     assert await differences(replica.sessions) == []
 
 
@@ -269,7 +269,7 @@ async def test_the_events_of_a_room_are_recorded_in_the_order_in_which_they_came
     ids = await plan(replica.sessions, 3)
     stories = [story(each) for each in ids]
     mixed = [event for events in zip(*stories, strict=True) for event in events]
-    assert await replica.hear(*mixed) == [Recorded.RECORDED] * len(mixed)
+    assert await replica.on_notify(*mixed) == [WebhookResult.RECORDED] * len(mixed)
     for interview, events in zip(ids, stories, strict=True):
         assert await lines(replica.sessions, interview) == [event.id for event in events]
     assert set((await statuses(replica.sessions)).values()) == {"COMPLETED"}
@@ -279,10 +279,10 @@ async def test_a_room_keeps_its_order_while_its_first_event_waits_for_a_lock(rep
     held, free = await plan(replica.sessions, 2)
     events = story(held)
     async with transaction(replica.sessions) as session:
-        assert await lock(session, held)
+        assert await lock_interview(session, held)
         waiting = [asyncio.create_task(replica.hear_one(event)) for event in events]
-        assert await replica.hear_one(comes(free)) is Recorded.RECORDED
-    assert [await each for each in waiting] == [Recorded.RECORDED] * len(events)
+        assert await replica.hear_one(comes(free)) is WebhookResult.RECORDED
+    assert [await each for each in waiting] == [WebhookResult.RECORDED] * len(events)
     assert await lines(replica.sessions, held) == [event.id for event in events]
 
 
@@ -299,7 +299,7 @@ async def test_a_caller_that_goes_away_takes_nobody_along(replica: Replica) -> N
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-    assert [await each for each in stay] == [Recorded.DUPLICATE, Recorded.RECORDED]
+    assert [await each for each in stay] == [WebhookResult.DUPLICATE, WebhookResult.RECORDED]
     moved = await statuses(replica.sessions)
     assert moved[ids[1]] == moved[ids[2]] == "WAITING_FOR_AGENT"
 
@@ -351,7 +351,7 @@ async def test_a_stop_waits_for_what_is_being_recorded(own_engine: AsyncEngine, 
     (held,) = await plan(sessions, 1)
     app = create_app(settings, sessions)
     stopping = asyncio.Event()
-    heard: list[asyncio.Task[Recorded]] = []
+    heard: list[asyncio.Task[WebhookResult]] = []
 
     async def live() -> None:
         async with app.router.lifespan_context(app):
@@ -360,7 +360,7 @@ async def test_a_stop_waits_for_what_is_being_recorded(own_engine: AsyncEngine, 
             stopping.set()
 
     async with transaction(sessions) as session:
-        assert await lock(session, held)
+        assert await lock_interview(session, held)
         living = asyncio.create_task(live())
         async with asyncio.timeout(30):  # one that fails before would never say so
             await stopping.wait()

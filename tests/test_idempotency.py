@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.api import actions, idempotency, schedule
 from app.api.idempotency import IdempotentRoute
 from app.auth.api_keys import Scope, hash_key
-from app.auth.idempotency_keys import Call, forget_answers, kept_answer, take_turn
+from app.auth.idempotency_keys import Call, delete_expired_answers, kept_answer, take_turn
 from app.core.database import create_engine, create_sessionmaker, transaction
 from app.core.settings import Settings
 from app.main import create_app
@@ -207,7 +207,7 @@ async def test_what_has_expired_is_forgotten(client: httpx.AsyncClient, sessions
     await age(sessions, hours=24.1)
     await post(client, key="new")
     async with transaction(sessions) as session:
-        assert await forget_answers(session, now=datetime.now(UTC)) == 1
+        assert await delete_expired_answers(session, now=datetime.now(UTC)) == 1
     async with sessions() as session:
         assert (await session.scalars(select(IdempotencyKey.key))).all() == ["new"]
 

@@ -14,7 +14,7 @@ from app.auth.api_keys import Scope, hash_key
 from app.models import ApiKey, Organization
 from tests.calls import instant, problem_of
 from tests.conftest import API_KEY, AUTHORIZED
-from tests.doors import RIGHT, behind, invited, knock, told
+from tests.doors import RIGHT, behind, invited, told, try_join
 from tests.stage import Stage
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -38,7 +38,7 @@ async def test_a_link_is_made(stage: Stage) -> None:
     assert secret.startswith("inv_")
     assert len(bytes.fromhex(secret.removeprefix("inv_"))) * 8 >= 128
     assert found["url"] == f"https://jobs.example/interview/{made['interviewId']}#invite={secret}"
-    assert (await knock(stage, made, invite=secret)).status_code == 200
+    assert (await try_join(stage, made, invite=secret)).status_code == 200
     assert await told(stage, made) == ["scheduled", "invited", "TOKEN_ISSUED"]
 
 
@@ -65,7 +65,7 @@ async def test_it_may_be_used_again_and_in_the_header(stage: Stage) -> None:
     made = await stage.new()
     secret = await invited(stage, made)
     for said in ({"invite": secret}, {"bearer": secret}, {"invite": secret, "bearer": "inv_old"}, {"invite": secret}):
-        assert (await knock(stage, made, **said)).status_code == 200
+        assert (await try_join(stage, made, **said)).status_code == 200
     for scheme in ("bearer", "BEARER"):
         answer = await stage.call(made, "join", headers={"Authorization": f"{scheme} {secret}"})
         assert answer.status_code == 200
@@ -100,10 +100,10 @@ async def test_what_is_no_invite_is_refused_in_the_same_words(stage: Stage) -> N
         if body:
             answers.append(await stage.client.post(f"/interviews/{made['interviewId']}/join", content=body))
         else:
-            answers.append(await knock(stage, made, at_address=f"203.0.113.{100 + number}", invite=said))
-    answers.append(await knock(stage, await stage.new(), invite=right))  # one that never had an invite
+            answers.append(await try_join(stage, made, at_address=f"203.0.113.{100 + number}", invite=said))
+    answers.append(await try_join(stage, await stage.new(), invite=right))  # one that never had an invite
     stage.later(31 * 86_400)
-    answers.append(await knock(stage, made, invite=right))
+    answers.append(await try_join(stage, made, invite=right))
     bodies = []
     for answer in answers:
         problem = problem_of(answer, 403, "invite_invalid")
@@ -118,7 +118,7 @@ async def test_missing(stage: Stage) -> None:
     made = await stage.new()
     await invited(stage, made)
     for said in ({}, {"invite": ""}, {"invite": None}, {"phoneNumber": RIGHT}, {"bearer": API_KEY}, {"bearer": "inv"}):
-        answer = await knock(stage, made, **said)
+        answer = await try_join(stage, made, **said)
         problem_of(answer, 401, "invite_required")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
@@ -147,9 +147,9 @@ async def test_until_when_it_holds(stage: Stage) -> None:
     assert await expiry(closing, expiresAt=said) == timedelta(minutes=10)
     secret = await invited(stage, closing, expiresAt=said)
     stage.later(599)
-    assert (await knock(stage, closing, invite=secret)).status_code == 200
+    assert (await try_join(stage, closing, invite=secret)).status_code == 200
     stage.later(1)
-    problem_of(await knock(stage, closing, invite=secret), 403, "invite_invalid")
+    problem_of(await try_join(stage, closing, invite=secret), 403, "invite_invalid")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_nobody_is_invited_to_what_is_over(stage: Stage) -> None:
     failed = await stage.new()
     await stage.fails(failed)
     secret = await invited(stage, failed)  # after a fault of the platform the candidate may come again
-    assert (await knock(stage, failed, invite=secret)).json()["roomName"].endswith("-2")
+    assert (await try_join(stage, failed, invite=secret)).json()["roomName"].endswith("-2")
 
 
 @pytest.mark.parametrize("policy", ["open", "phone"])
@@ -175,14 +175,14 @@ async def test_it_lets_in_under_the_other_policies_too(sessions: Sessions, polic
     async with behind(sessions, policy) as stage:
         made = await stage.new()
         secret = await invited(stage, made)
-        assert (await knock(stage, made, invite=secret)).status_code == 200
-        assert (await knock(stage, made, bearer=secret)).status_code == 200
-        assert (await knock(stage, made, invite="inv_old", phoneNumber=RIGHT)).status_code == 200
+        assert (await try_join(stage, made, invite=secret)).status_code == 200
+        assert (await try_join(stage, made, bearer=secret)).status_code == 200
+        assert (await try_join(stage, made, invite="inv_old", phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_under_phone_a_wrong_one_alone_is_refused(sessions: Sessions) -> None:
     async with behind(sessions, "phone") as stage:
-        problem_of(await knock(stage, await stage.new(), invite="inv_wrong"), 403, "invite_invalid")
+        problem_of(await try_join(stage, await stage.new(), invite="inv_wrong"), 403, "invite_invalid")
 
 
 async def test_another_organization_invites_nobody_here(stage: Stage, sessions: Sessions) -> None:
@@ -202,7 +202,7 @@ async def test_another_organization_invites_nobody_here(stage: Stage, sessions: 
         missing = await stage.client.request(method, nowhere, headers=headers)
         problem_of(foreign, 404, "interview_not_found")
         assert foreign.json()["detail"] == missing.json()["detail"]
-    assert (await knock(stage, made, invite=right)).status_code == 200
+    assert (await try_join(stage, made, invite=right)).status_code == 200
 
 
 async def test_the_secret_is_neither_stored_nor_logged(
@@ -211,8 +211,8 @@ async def test_the_secret_is_neither_stored_nor_logged(
     caplog.set_level(logging.DEBUG)
     made = await stage.new()
     secret = await invited(stage, made)
-    await knock(stage, made, invite=secret)
-    await knock(stage, made, bearer=secret)
+    await try_join(stage, made, invite=secret)
+    await try_join(stage, made, bearer=secret)
     random = secret.removeprefix("inv_")
     async with sessions() as session:
         tables = (

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_engine, create_sessionmaker
 from app.core.settings import Settings
-from app.interviews.join_policy import Admission, admit
-from app.interviews.join_queries import Seat
+from app.interviews.join_policy import PolicyDecision, check_join_policy
+from app.interviews.join_queries import JoinSnapshot
 from app.lifecycle import Status
 from app.livekit.access_tokens import LARGEST_TOKEN
 from app.main import create_app
@@ -118,12 +118,12 @@ async def test_one_that_can_not_be_judged_harms_no_other(
         stage = Stage(app, client)
         made = [await stage.new() for _ in range(4)]
 
-        def faulty(seat: Seat, *args: Any, **more: Any) -> Admission:
-            if str(seat.id) == made[1]["interviewId"]:
+        def faulty(snapshot: JoinSnapshot, *args: Any, **more: Any) -> PolicyDecision:
+            if str(snapshot.id) == made[1]["interviewId"]:
                 raise LookupError("a fault of ours")
-            return admit(seat, *args, **more)
+            return check_join_policy(snapshot, *args, **more)
 
-        monkeypatch.setattr("app.interviews.join.admit", faulty)
+        monkeypatch.setattr("app.interviews.join.check_join_policy", faulty)
         answers = await asyncio.gather(*map(stage.join, made))
     assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
 

@@ -14,7 +14,7 @@ from app.core.policy import JoinPolicy, stricter
 from app.models import Interview, JoinRequest, Organization
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED
-from tests.doors import RIGHT, WRONG, behind, invited, knock, told
+from tests.doors import RIGHT, WRONG, behind, invited, told, try_join
 from tests.stage import Stage
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -37,7 +37,7 @@ async def set_own(stage: Stage, policy: str | None) -> dict[str, Any]:
 async def test_the_number_on_file_lets_in(by_phone: Stage) -> None:
     made = await by_phone.new()
     for said in ("966509876543", RIGHT, "00966509876543", "٠٠٩٦٦٥٠٩٨٧٦٥٤٣", "+۹۶۶۵۰۹۸۷۶۵۴۳", 966509876543):
-        answer = await knock(by_phone, made, phoneNumber=said)
+        answer = await try_join(by_phone, made, phoneNumber=said)
         assert answer.status_code == 200, said
     claims = claims_of(answer.json()["participantToken"])
     assert json.loads(claims["metadata"])["phoneNumber"] == "966509876543"  # as it was given
@@ -47,7 +47,7 @@ async def test_the_number_on_file_lets_in(by_phone: Stage) -> None:
 async def test_another_number_does_not(by_phone: Stage) -> None:
     made = await by_phone.new()
     for said in (WRONG, "abc", "6543", "9665098765430"):
-        problem = problem_of(await knock(by_phone, made, phoneNumber=said), 403, "wrong_phone_number")
+        problem = problem_of(await try_join(by_phone, made, phoneNumber=said), 403, "wrong_phone_number")
         words = {name: text for name, text in problem.items() if name != "requestId"}  # which may spell any digits
         assert "9876543" not in str(words)
         assert said not in str(words)
@@ -58,7 +58,7 @@ async def test_another_number_does_not(by_phone: Stage) -> None:
 @pytest.mark.parametrize("said", [{}, {"phoneNumber": None}, {"phoneNumber": ""}])
 async def test_without_a_number_the_frontend_is_told_to_ask(by_phone: Stage, said: dict[str, Any]) -> None:
     made = await by_phone.new()
-    answer = await knock(by_phone, made, **said)
+    answer = await try_join(by_phone, made, **said)
     problem_of(answer, 401, "phone_number_required")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert await told(by_phone, made) == ["scheduled", "phone_number_required"]
@@ -77,10 +77,10 @@ async def test_a_number_on_file_that_can_not_be_compared_is_told_of(sessions: Se
         made = await stage.new(phoneNumber="0509876543")
         await set_own(stage, "phone")
         for said in ("0509876543", RIGHT):
-            problem = problem_of(await knock(stage, made, phoneNumber=said), 403, "phone_number_unusable")
+            problem = problem_of(await try_join(stage, made, phoneNumber=said), 403, "phone_number_unusable")
             assert "509876543" not in str(problem)
         invite = await invited(stage, made)
-        assert (await knock(stage, made, phoneNumber="0509876543", invite=invite)).status_code == 200
+        assert (await try_join(stage, made, phoneNumber="0509876543", invite=invite)).status_code == 200
         assert (await told(stage, made))[1:3] == ["phone_number_unusable"] * 2
 
 
@@ -88,7 +88,7 @@ async def test_open_asks_for_nothing(sessions: Sessions) -> None:
     async with behind(sessions, "open") as stage:
         made = await stage.new()
         for said in ({}, {"phoneNumber": WRONG}, {"invite": "inv_wrong"}):
-            assert (await knock(stage, made, **said)).status_code == 200
+            assert (await try_join(stage, made, **said)).status_code == 200
         async with sessions() as session:
             assert set(await session.scalars(select(JoinRequest.address))) == {None}  # nobody's address is kept
 
@@ -99,9 +99,9 @@ async def test_a_stranger_learns_nothing_of_the_interview(sessions: Sessions, po
         opens_at = stage.now + timedelta(hours=1)
         made = await stage.new(opensAt=opens_at.isoformat())
         codes = {"phone": ("phone_number_required", "wrong_phone_number"), "invite": ("invite_required",) * 2}[policy]
-        early = await knock(stage, made, phoneNumber=WRONG), await knock(stage, made)
+        early = await try_join(stage, made, phoneNumber=WRONG), await try_join(stage, made)
         await stage.call(made, "cancel")
-        over = await knock(stage, made, phoneNumber=WRONG), await knock(stage, made)
+        over = await try_join(stage, made, phoneNumber=WRONG), await try_join(stage, made)
         assert [answer.json()["code"] for answer in (*early, *over)] == [codes[1], codes[0]] * 2
         for answer in (*early, *over):
             assert not {"opensAt", "interviewStatus"} & answer.json().keys()
@@ -112,10 +112,10 @@ async def test_whoever_may_join_is_told_of_too_early_and_over(sessions: Sessions
     async with behind(sessions, policy) as stage:
         made = await stage.new(opensAt=(stage.now + timedelta(hours=1)).isoformat())
         said = {"phoneNumber": RIGHT} if policy == "phone" else {"invite": await invited(stage, made)}
-        early = await knock(stage, made, **said)
+        early = await try_join(stage, made, **said)
         assert problem_of(early, 409, "too_early")["opensAt"] == made["opensAt"]
         await stage.call(made, "cancel")
-        over = await knock(stage, made, **said)
+        over = await try_join(stage, made, **said)
         assert problem_of(over, 409, "interview_over")["interviewStatus"] == "CANCELLED"
 
 
@@ -123,9 +123,9 @@ async def test_only_who_may_join_opens_the_next_attempt(by_phone: Stage) -> None
     made = await by_phone.new()
     await by_phone.fails(made)
     for said in ({"phoneNumber": WRONG}, {}, {"invite": "inv_wrong"}):
-        await knock(by_phone, made, **said)
+        await try_join(by_phone, made, **said)
     assert (await by_phone.get(made))["attempt"] == 1
-    assert (await knock(by_phone, made, phoneNumber=RIGHT)).json()["roomName"] == f"{made['roomName']}-2"
+    assert (await try_join(by_phone, made, phoneNumber=RIGHT)).json()["roomName"] == f"{made['roomName']}-2"
     assert (await by_phone.get(made))["attempt"] == 2
 
 
@@ -152,7 +152,7 @@ async def test_the_stricter_of_two_holds(sessions: Sessions, deployment: JoinPol
         assert shown == {"name": "default", "joinPolicy": own, "effectiveJoinPolicy": expected}
         assert (await stage.client.get("/organization", headers=AUTHORIZED)).json() == shown
         made = await stage.new()
-        statuses = [(await knock(stage, made, **said)).status_code for said in ({}, {"phoneNumber": RIGHT})]
+        statuses = [(await try_join(stage, made, **said)).status_code for said in ({}, {"phoneNumber": RIGHT})]
         assert statuses == {"open": [200, 200], "phone": [401, 200], "invite": [401, 401]}[expected]
 
 
@@ -162,7 +162,7 @@ async def test_an_organizations_policy_is_its_own(sessions: Sessions) -> None:
         async with sessions.begin() as session:
             values = {"company_name": "B", "instructions_template": "", "max_duration": 60, "join_policy": "invite"}
             session.add(Organization(name="another", **values))
-        assert (await knock(stage, made)).status_code == 200
+        assert (await try_join(stage, made)).status_code == 200
 
 
 async def test_what_is_left_out_stays_and_what_is_unknown_is_refused(by_phone: Stage) -> None:
@@ -186,15 +186,15 @@ async def test_a_policy_set_by_hand_holds_at_once(sessions: Sessions) -> None:
         made = await stage.new()
         async with sessions.begin() as session:
             await session.execute(update(Organization).values(join_policy="invite"))
-        problem_of(await knock(stage, made), 401, "invite_required")
+        problem_of(await try_join(stage, made), 401, "invite_required")
 
 
 @pytest.mark.parametrize("policy", list(JoinPolicy))
 async def test_one_read_one_append_and_no_wait_for_a_row(own_engine: AsyncEngine, policy: str) -> None:
-    statements: list[str] = []
+    raw_connection: list[str] = []
 
     def listen(connection: Any, *_: Any) -> None:
-        connection.driver_connection.add_query_logger(lambda logged: statements.append(logged.query.split()[0]))
+        connection.driver_connection.add_query_logger(lambda logged: raw_connection.append(logged.query.split()[0]))
 
     async with behind(create_sessionmaker(own_engine), policy) as stage:
         made = await stage.new()
@@ -203,9 +203,9 @@ async def test_one_read_one_append_and_no_wait_for_a_row(own_engine: AsyncEngine
             del said["invite"]
         async with own_engine.begin() as other:
             await other.execute(select(Interview.id).with_for_update(key_share=True))
-            await knock(stage, made, **said)  # a new connection of asyncpg's asks for types first
+            await try_join(stage, made, **said)  # a new connection of asyncpg's asks for types first
             event.listen(own_engine.sync_engine, "checkout", listen)
-            assert (await knock(stage, made, **said)).status_code == 200
+            assert (await try_join(stage, made, **said)).status_code == 200
             event.remove(own_engine.sync_engine, "checkout", listen)
     held = ["BEGIN;", *READ_AND_APPEND, "COMMIT;"] if "phoneNumber" in said and policy != "invite" else READ_AND_APPEND
-    assert [each for each in statements if each != ";"] == held  # an empty one: whether the connection is alive
+    assert [each for each in raw_connection if each != ";"] == held  # an empty one: whether the connection is alive

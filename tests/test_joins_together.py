@@ -9,8 +9,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.database import POOL_SIZE, create_sessionmaker
-from app.interviews.join import Ask, Ticket
-from app.interviews.join_policy import Knock
+from app.interviews.join import JoinCommand, JoinResult
+from app.interviews.join_policy import JoinCredentials
 from app.interviews.join_queries import tries_lock
 from tests.doors import HOME, RIGHT, behind
 from tests.e2e.conditions import eventually
@@ -19,9 +19,9 @@ from tests.stage import Stage
 WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
 
-def asking(stage: Stage, interview: dict[str, Any], number: str | None = None) -> asyncio.Task[Ticket]:
+def asking(stage: Stage, interview: dict[str, Any], number: str | None = None) -> asyncio.Task[JoinResult]:
     """Ask for a seat as a join does; those who ask in one turn of the loop go together."""
-    ask = Ask(UUID(interview["interviewId"]), Knock(HOME, phone_number=number), stage.now)
+    ask = JoinCommand(UUID(interview["interviewId"]), JoinCredentials(HOME, phone_number=number), stage.now)
     return asyncio.create_task(stage.app.state.join(ask))
 
 
@@ -37,9 +37,9 @@ async def test_a_locked_interview_holds_up_its_own_candidate_only(own_engine: As
             await other.execute(text("SELECT FROM interviews WHERE id = :id FOR UPDATE"), {"id": held["interviewId"]})
             first, *others = [asking(stage, each) for each in (held, *free)]
             tickets = await asyncio.gather(*others)
-            assert [str(each.seat.id) for each in tickets] == [each["interviewId"] for each in free]
+            assert [str(each.snapshot.id) for each in tickets] == [each["interviewId"] for each in free]
             assert not first.done()
-        assert str((await first).seat.id) == held["interviewId"]
+        assert str((await first).snapshot.id) == held["interviewId"]
 
 
 async def test_of_many_guesses_at_one_interview_one_has_a_connection(own_engine: AsyncEngine) -> None:
@@ -54,7 +54,7 @@ async def test_of_many_guesses_at_one_interview_one_has_a_connection(own_engine:
                 return await waiting(own_engine) == 1
 
             await eventually(one_waits)
-            assert str((await asking(stage, other, RIGHT)).seat.id) == other["interviewId"]
+            assert str((await asking(stage, other, RIGHT)).snapshot.id) == other["interviewId"]
             assert await waiting(own_engine) == 1
             await busy.commit()
         assert len(await asyncio.gather(*guesses)) == len(guesses)
@@ -72,7 +72,7 @@ async def test_guesses_at_one_interview_take_turns_and_none_is_joined_alone(
     async with behind(create_sessionmaker(own_engine), "phone") as stage:
         guessed = await stage.new()
         tickets = await asyncio.gather(*(asking(stage, guessed, RIGHT) for _ in range(10)))
-        assert {str(each.seat.id) for each in tickets} == {guessed["interviewId"]}
+        assert {str(each.snapshot.id) for each in tickets} == {guessed["interviewId"]}
 
 
 async def test_however_many_interviews_are_held_two_connections_wait(own_engine: AsyncEngine) -> None:
@@ -88,6 +88,6 @@ async def test_however_many_interviews_are_held_two_connections_wait(own_engine:
                 return await waiting(own_engine) == 2
 
             await eventually(two_wait)
-            assert str((await asking(stage, free)).seat.id) == free["interviewId"]
+            assert str((await asking(stage, free)).snapshot.id) == free["interviewId"]
             assert await waiting(own_engine) == 2
         assert len(await asyncio.gather(*waiters)) == len(held)

@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.oracle import ROWS, Report, Truth, Verdict, Visit, Waits, shown, talk_time, verdict
+from tests.oracle import (
+    ROWS,
+    ParticipantSession,
+    Report,
+    RetryDecision,
+    Timeouts,
+    Truth,
+    retry_decision,
+    shown,
+    talk_time,
+)
 
 DAY = 86_400
 
@@ -14,13 +24,15 @@ def at(seconds: float) -> datetime:
     return datetime(2026, 3, 1, 9, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
-def visit(joined: float, left: float | None = None, reason: str = "CLIENT_INITIATED", said: str | None = None) -> Visit:
-    return Visit(at(joined), None if left is None else at(left), reason, said)
+def visit(
+    joined: float, left: float | None = None, reason: str = "CLIENT_INITIATED", said: str | None = None
+) -> ParticipantSession:
+    return ParticipantSession(at(joined), None if left is None else at(left), reason, said)
 
 
 def truth(
-    candidate: Iterable[Visit] = (),
-    agents: Iterable[Visit] = (),
+    candidate: Iterable[ParticipantSession] = (),
+    agents: Iterable[ParticipantSession] = (),
     *,
     tokens: Iterable[float] = (0,),
     closes_at: float | None = 3600,
@@ -43,7 +55,7 @@ def truth(
 
 def said(what: Truth, now: float) -> tuple[str, str | None, float | None, float | None]:
     """The verdict with its instants in seconds."""
-    found = verdict(what, at(now))
+    found = retry_decision(what, at(now))
 
     def seconds(instant: datetime | None) -> float | None:
         return (instant - at(0)).total_seconds() if instant else None
@@ -389,9 +401,9 @@ def test_a_frozen_attempt_is_not_amended() -> None:
 
 
 def test_the_waits_are_parameters() -> None:
-    short = Waits(grace=timedelta(seconds=5))
-    found = verdict(truth([visit(10, 100)], [visit(15)]), at(105), short)
-    assert found == Verdict("ABANDONED", "CANDIDATE_LEFT", at(15), at(105))
+    short = Timeouts(grace=timedelta(seconds=5))
+    found = retry_decision(truth([visit(10, 100)], [visit(15)]), at(105), short)
+    assert found == RetryDecision("ABANDONED", "CANDIDATE_LEFT", at(15), at(105))
 
 
 @pytest.mark.parametrize(("now", "seconds"), [(14, 0), (50, 35), (120, 85), (140, 95), (500, 155)])

@@ -108,7 +108,7 @@ async def test_a_connection_of_which_nobody_told_that_it_is_dead(
     own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, unasked: float, status: int
 ) -> None:
     """As after a firewall forgot it: asked after it lay idle, and not if it was used just now, which is a trade."""
-    monkeypatch.setattr(database, "UNASKED", unasked)
+    monkeypatch.setattr(database, "PING_AFTER_IDLE", unasked)
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         interview = await scheduled(client)
         async with own_engine.connect() as connection:

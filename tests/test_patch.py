@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker, driver_connection
 from app.core.settings import Settings
-from app.interviews.join_queries import Answer, Recorded, record_answers
+from app.interviews.join_queries import JoinRecord, StoredJoin, record_joins
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
@@ -358,11 +358,11 @@ class TestCandidateAndJoin:
         sessions = create_sessionmaker(own_engine)
         async with client_of(create_app(settings, sessions)) as client:
             made = (await client.post("/interviews", headers=AUTHORIZED, json=ALL)).json()
-            async with sessions() as joining:
-                await _record_a_join(joining, made)
+            async with sessions() as join_batcher:
+                await _record_a_join(join_batcher, made)
                 editing = asyncio.create_task(_patch(client, made))
                 await _somebody_waits(sessions)
-                await joining.commit()
+                await join_batcher.commit()
             problem_of(await editing, 409, "token_issued")
 
     async def test_a_join_waits_for_an_edit_and_names_the_new_candidate(
@@ -376,10 +376,10 @@ class TestCandidateAndJoin:
                 await editing.execute(locked, {"id": made["interviewId"]})
                 edited = text("UPDATE interviews SET candidate_id = 'c3' WHERE id = :id")
                 await editing.execute(edited, {"id": made["interviewId"]})
-                joining = asyncio.create_task(client.post(f"/interviews/{made['interviewId']}/join"))
+                join_batcher = asyncio.create_task(client.post(f"/interviews/{made['interviewId']}/join"))
                 await _somebody_waits(sessions)
                 await editing.commit()
-            answer = await joining
+            answer = await join_batcher
         assert answer.status_code == 200
         assert answer.json()["candidateId"] == "c3"
         assert claims_of(answer.json()["participantToken"])["sub"] == "candidate-c3"
@@ -401,17 +401,17 @@ class TestCandidateAndJoin:
 async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
     """Record it as join does, in a transaction that goes on."""
     await session.execute(text("SELECT 1"))
-    answer = Answer(
+    answer = JoinRecord(
         interview_id=uuid.UUID(made["interviewId"]),
         candidate_id=made["candidateId"],
         attempt=1,
         at=datetime.now(UTC),
         answer=TOKEN_ISSUED,
         address=None,
-        is_limited=False,
+        counts_as_try=False,
         is_held_back=False,
     )
-    assert await record_answers(await driver_connection(session), [answer], is_durable=True) == [Recorded(None)]
+    assert await record_joins(await driver_connection(session), [answer], is_durable=True) == [StoredJoin(None)]
 
 
 async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str = "c3") -> httpx.Response:

@@ -21,7 +21,7 @@ from app.models import Change, Connection, Delivery, Interview, JoinRequest, Tim
 from app.models.base import Base
 from tests import webhooks
 from tests.conftest import AUTHORIZED
-from tests.doors import at, behind, invited, knock
+from tests.doors import at, behind, invited, try_join
 from tests.stage import Stage
 from tests.stored import everything, places_of
 
@@ -91,8 +91,8 @@ async def tell_a_story(stage: Stage) -> Told:
     told.made = (await told.replay("batch")).json()["data"][0]
     made = told.made
     secret = await invited(stage, made)
-    assert (await knock(stage, made, phoneNumber="+966 51 234 0000")).status_code == 403
-    assert (await knock(stage, made, phoneNumber="0512345678")).status_code == 200
+    assert (await try_join(stage, made, phoneNumber="+966 51 234 0000")).status_code == 403
+    assert (await try_join(stage, made, phoneNumber="0512345678")).status_code == 200
     await hears(stage, made, "participant_connection_aborted", "PA_1", GUEST)
     await hears(stage, made, "participant_joined", "PA_2", GUEST)
     await hears(stage, made, "participant_joined", "PA_3", CANDIDATE)

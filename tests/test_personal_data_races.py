@@ -43,7 +43,7 @@ async def erase(stage: Stage, made: dict[str, Any]) -> httpx.Response:
     return await stage.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
 
 
-async def knock(stage: Stage, made: dict[str, Any], number: str = str(NEW["phoneNumber"])) -> httpx.Response:
+async def try_join(stage: Stage, made: dict[str, Any], number: str = str(NEW["phoneNumber"])) -> httpx.Response:
     said = {"phoneNumber": number}
     return await stage.client.post(f"/interviews/{made['interviewId']}/join", json=said)
 
@@ -61,7 +61,7 @@ async def test_nothing_slips_in_behind_it(stage: Stage, own_engine: AsyncEngine)
     at = stage.now + timedelta(seconds=1)
     others: list[Any] = []
     for number in range(12):
-        others += [hears(stage, made, f"PA_{number}", at), knock(stage, made)]
+        others += [hears(stage, made, f"PA_{number}", at), try_join(stage, made)]
         others.append(stage.complete(made, "failed", summary="To Tabuk.", result=["Tabuk"]))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in others]
@@ -99,9 +99,9 @@ async def test_a_join_during_it_waits_and_stores_no_address(stage: Stage, own_en
     async with sessions.begin() as session:
         owner = (await session.scalars(select(Interview.organization_id))).one()
         await erase_owned(session, organization_id=owner, interview_id=UUID(made["interviewId"]), now=stage.now)
-        joining = asyncio.create_task(knock(stage, made, WRONG))
+        join_batcher = asyncio.create_task(try_join(stage, made, WRONG))
         await somebody_waits(own_engine)
-    answer = await joining
+    answer = await join_batcher
     assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
     async with sessions() as session:
         assert set(await session.scalars(select(JoinRequest.address))) <= {None}
@@ -115,10 +115,10 @@ async def test_a_join_that_has_looked_already_stores_no_address(stage: Stage, ow
     async with sessions.begin() as session:
         query = select(Interview).where(Interview.id == made["interviewId"]).with_for_update()
         interview = (await session.scalars(query)).one()
-        joining = asyncio.create_task(knock(stage, made))
+        join_batcher = asyncio.create_task(try_join(stage, made))
         await somebody_waits(own_engine)
         interview.status, interview.personal_data_erased_at = Status.CANCELLED, stage.now
-    answer = await joining
+    answer = await join_batcher
     assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
     async with sessions() as session:
         assert (await session.scalars(select(JoinRequest.answer))).all() == []

@@ -12,9 +12,9 @@ from app.interviews.join_queries import (
     REMEMBERED,
     TRIES_IN_ALL_WITHIN,
     TRIES_WITHIN,
-    Answer,
+    JoinRecord,
     count_wrong_tries,
-    record_answers,
+    record_joins,
 )
 from app.interviews.stored_facts import FACTS, load_facts
 from app.models import Interview
@@ -49,7 +49,7 @@ async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: Asyn
     async with AsyncSession(own_engine) as session:
         facts = await load_facts(session, [await session.get_one(Interview, interview_id)])
     assert facts[interview_id].last_token_at == NOW - timedelta(seconds=50_000)
-    guess = Answer(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", is_limited=True, is_held_back=False)
+    guess = JoinRecord(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", counts_as_try=True, is_held_back=False)
     limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
     assert_reads_tokens_alone(await explain(own_engine, FACTS, [interview_id], [1]))
     assert_reads_tokens_alone(await explain(own_engine, RECORD, *([each] for each in guess), "off", *limits))
@@ -75,9 +75,9 @@ async def test_a_wrong_try_is_counted_durably(own_engine: AsyncEngine) -> None:
     async with AsyncSession(own_engine) as session:
         interview = (await session.scalars(select(Interview))).one()
         connection = await driver_connection(session)
-        answer = Answer(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
+        answer = JoinRecord(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
         async with connection.transaction():
-            assert await record_answers(connection, [answer], is_durable=False) != [None]
+            assert await record_joins(connection, [answer], is_durable=False) != [None]
             assert await connection.fetchval("SHOW synchronous_commit") == "off"
             await count_wrong_tries(connection, [answer])
             assert await connection.fetchval("SHOW synchronous_commit") == "on"

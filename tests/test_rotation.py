@@ -12,7 +12,7 @@ from app.auth.api_keys import BOOTSTRAP_KEY_NAME, ensure_bootstrap_key, revoke_k
 from app.interviews.schedule import ensure_default_organization
 from app.main import create_app
 from tests.conftest import API_KEY, client_of, make_settings
-from tests.doors import RIGHT, WRONG, behind, knock
+from tests.doors import RIGHT, WRONG, behind, try_join
 from tests.e2e.conditions import eventually
 from tests.stage import Stage
 from tests.test_key_lives import Replicas, answers_of, committed, last_used, new_key, other_engine, replicas
@@ -116,10 +116,12 @@ async def test_another_livekit_secret_forgets_whose_tries_were_wrong_but_not_how
         made = await before.new()
 
         async def tried(stage: Stage, address: str, times: int) -> list[int]:
-            return [(await knock(stage, made, at_address=address, phoneNumber=WRONG)).status_code for _ in range(times)]
+            return [
+                (await try_join(stage, made, at_address=address, phoneNumber=WRONG)).status_code for _ in range(times)
+            ]
 
         assert await tried(before, "198.51.100.1", 6) == [403] * 5 + [429]
-        assert (await knock(after, made, at_address="198.51.100.1", phoneNumber=RIGHT)).status_code == 200
+        assert (await try_join(after, made, at_address="198.51.100.1", phoneNumber=RIGHT)).status_code == 200
         assert await tried(after, "198.51.100.1", 6) == [403] * 5 + [429]
         for number in range(2, 10):
             assert await tried(after, f"198.51.100.{number}", 5) == [403] * 5

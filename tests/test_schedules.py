@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.interviews.schedule import Plan, ensure_default_organization, schedule
-from app.lifecycle import Status, Waits
+from app.interviews.schedule import InterviewSpec, ensure_default_organization, schedule
+from app.lifecycle import Status, Timeouts
 from app.livekit.access_tokens import Signer
 from app.models import Interview, TimelineEntry
 from tests import webhooks
@@ -30,7 +30,7 @@ EACH = settings(
 
 
 @dataclass(frozen=True)
-class Visit:
+class ParticipantSession:
     """Somebody's stay in the room; instants in milliseconds after START."""
 
     role: str
@@ -41,7 +41,7 @@ class Visit:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Visit]:
+def histories(draw: st.DrawFn) -> list[ParticipantSession]:
     """Up to five visits that may overlap, also within one second; the room ends after the last."""
     found = []
     for _ in range(draw(st.integers(1, 5))):
@@ -49,11 +49,11 @@ def histories(draw: st.DrawFn) -> list[Visit]:
         role = draw(st.sampled_from(("candidate", "agent")))
         outcome = draw(st.sampled_from(OUTCOMES)) if role == "agent" else ""
         left = joined + draw(st.integers(1, 60_000))
-        found.append(Visit(role, joined, left, draw(st.sampled_from(REASONS)), outcome))
+        found.append(ParticipantSession(role, joined, left, draw(st.sampled_from(REASONS)), outcome))
     return found
 
 
-def events(history: Sequence[Visit], room: str) -> list[tuple[int, dict[str, Any]]]:
+def events(history: Sequence[ParticipantSession], room: str) -> list[tuple[int, dict[str, Any]]]:
     """Return the webhooks of a history in LiveKit's order, with the instant at which LiveKit sends each."""
     sent = []
     for number, visit in enumerate(history):
@@ -85,12 +85,12 @@ def _at(milliseconds: int) -> datetime:
 
 
 async def new_interview(sessions: async_sessionmaker[AsyncSession]) -> uuid.UUID:
-    plan = Plan(
+    plan = InterviewSpec(
         candidate_id="c", application_id="a", job_post_id="j", job_title="Developer", phone_number="966509876543"
     )
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
-        (interview,) = await schedule(session, organization_id=organization_id, plans=[plan], now=START, signer=SIGNER)
+        (interview,) = await schedule(session, organization_id=organization_id, specs=[plan], now=START, signer=SIGNER)
         return interview.id
 
 
@@ -100,7 +100,7 @@ async def deliver(
     """Deliver each event in a transaction of its own; return the stored status after each."""
     statuses = []
     for at, event in deliveries:
-        await webhooks.hear(sessions, event, at=_at(at), waits=Waits())
+        await webhooks.on_notify(sessions, event, at=_at(at), timeouts=Timeouts())
         async with sessions() as session:
             statuses.append(await session.scalar(select(Interview.status).where(Interview.id == _id_of(event))))
     return [status for status in statuses if status]
@@ -113,7 +113,7 @@ def _id_of(event: dict[str, Any]) -> uuid.UUID:
 @given(history=histories(), data=st.data())
 @EACH
 async def test_delay_and_repetition_do_not_matter(
-    sessions: async_sessionmaker[AsyncSession], history: list[Visit], data: st.DataObject
+    sessions: async_sessionmaker[AsyncSession], history: list[ParticipantSession], data: st.DataObject
 ) -> None:
     prompt = await new_interview(sessions)
     expected = await deliver(sessions, events(history, f"interview-{prompt}"))
@@ -146,7 +146,7 @@ async def _row(sessions: async_sessionmaker[AsyncSession], interview_id: uuid.UU
 @given(history=histories(), data=st.data())
 @EACH
 async def test_no_order_crashes_or_revives(
-    sessions: async_sessionmaker[AsyncSession], history: list[Visit], data: st.DataObject
+    sessions: async_sessionmaker[AsyncSession], history: list[ParticipantSession], data: st.DataObject
 ) -> None:
     interview_id = await new_interview(sessions)
     sent = [event for _, event in events(history, f"interview-{interview_id}")]

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core import batching
-from app.core.batching import Gather
-from app.core.database import create_engine, create_sessionmaker, driver_connection, statements, transaction
+from app.core.batching import Batcher
+from app.core.database import create_engine, create_sessionmaker, driver_connection, raw_connection, transaction
 from app.core.errors import DatabaseUnavailable
 from tests.e2e.conditions import HOPELESS
 from tests.stalling import Network, network_to
@@ -22,12 +22,12 @@ INSERT = "INSERT INTO kept VALUES ($1)"
 
 
 async def each_for_itself(sessions: Sessions, number: int) -> None:
-    async with statements(sessions) as connection:
+    async with raw_connection(sessions) as connection:
         await connection.execute(INSERT, number)
 
 
-async def as_one(sessions: Sessions, number: int) -> None:
-    async with statements(sessions, as_one=True) as connection:
+async def in_one_transaction(sessions: Sessions, number: int) -> None:
+    async with raw_connection(sessions, transaction=True) as connection:
         await connection.execute(INSERT, number)
 
 
@@ -37,11 +37,11 @@ async def beside_a_session(sessions: Sessions, number: int) -> None:
         await (await driver_connection(session)).execute(INSERT, number)
 
 
-WAYS = [each_for_itself, as_one, beside_a_session]
+WAYS = [each_for_itself, in_one_transaction, beside_a_session]
 
 
 @asynccontextmanager
-async def gathered(network: Network, way: Callable[[Sessions, int], Awaitable[None]]) -> AsyncIterator[Ask]:
+async def batcher(network: Network, way: Callable[[Sessions, int], Awaitable[None]]) -> AsyncIterator[Ask]:
     """Yield what inserts a number, in a run after the other on the pool's one connection."""
     engine = create_engine(network.url, pool_size=1)
     sessions = create_sessionmaker(engine)
@@ -51,7 +51,7 @@ async def gathered(network: Network, way: Callable[[Sessions, int], Awaitable[No
         return numbers
 
     try:
-        yield Gather(run, most=1, at_once=1)
+        yield Batcher(run, max_batch=1, concurrency=1)
     finally:
         await engine.dispose()
 
@@ -67,7 +67,7 @@ async def database(own_database: str) -> str:
 async def in_vain(ask: Ask, number: int) -> None:
     """Ask what is soon given up. Whatever else is asked has its time, also on a busy machine."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(batching, "LONGEST", 0.5)
+        patched.setattr(batching, "RUN_TIMEOUT", 0.5)
         with pytest.raises(DatabaseUnavailable):
             await ask(number)
 
@@ -84,7 +84,7 @@ async def kept(url: str) -> set[int]:
 async def test_what_is_answered_after_a_stall_is_committed(
     database: str, way: Callable[[Sessions, int], Awaitable[None]]
 ) -> None:
-    async with network_to(database) as network, gathered(network, way) as ask:
+    async with network_to(database) as network, batcher(network, way) as ask:
         assert await ask(1) == 1
         network.stop()
         await in_vain(ask, 2)
@@ -97,7 +97,7 @@ async def test_what_is_answered_after_a_stall_is_committed(
 async def test_a_connection_that_is_swallowed_is_given_up_once(
     database: str, way: Callable[[Sessions, int], Awaitable[None]]
 ) -> None:
-    async with asyncio.timeout(HOPELESS), network_to(database) as network, gathered(network, way) as ask:
+    async with asyncio.timeout(HOPELESS), network_to(database) as network, batcher(network, way) as ask:
         assert await ask(1) == 1
         network.stop()
         await in_vain(ask, 2)

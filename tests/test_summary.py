@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
-from app.interviews.counts import Asked, Counts, JobPostPage, fold_counts, summarize, summarize_job_posts
+from app.interviews.counts import Asked, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
 from app.interviews.search import Filters
 from app.lifecycle import PublicStatus
 from app.models import Interview, Organization
@@ -88,7 +88,7 @@ async def test_job_posts_that_have_no_interviews_any_more_are_passed_over(
 ) -> None:
     await add(sessions, *({"job_post_id": f"j{n}"} for n in range(9)))
     async with sessions.begin() as session:
-        await fold_counts(session)
+        await compact_counts(session)
     await add(sessions, {"job_post_id": "j35"})  # not folded yet
     async with sessions.begin() as session:
         await session.execute(delete(Interview).where(Interview.job_post_id.in_(["j1", "j2", "j3", "j8"])))
@@ -187,7 +187,7 @@ async def test_kept_counts_are_those_of_the_rows(own_engine: AsyncEngine) -> Non
     async def fold() -> None:
         for _ in range(20):
             async with sessions.begin() as session:
-                await fold_counts(session)
+                await compact_counts(session)
 
     await asyncio.gather(move("COMPLETED"), move("FAILED"), move("READY_TO_JOIN"), fold(), fold())
     async with sessions.begin() as session:

@@ -135,7 +135,7 @@ async def test_another_organizations_timeline_is_not_there(stage: Stage) -> None
 
 
 def test_each_rule_has_its_words() -> None:
-    rules = {cause.__name__ for cause in end_rules.CAUSES}
+    rules = {cause.__name__ for cause in end_rules.END_RULES}
     for module in (end_rules, sys.modules["app.lifecycle.derive"]):
         source = inspect.getsource(module)
         rules |= set(re.findall(r'Status\.[A-Z_]+, "([a-z_]+)"', source))

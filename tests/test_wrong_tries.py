@@ -18,7 +18,7 @@ from app.interviews.join_queries import tries_lock
 from app.models import Interview, WrongTry
 from tests.calls import problem_of
 from tests.conftest import LIVEKIT_SECRET, prepare
-from tests.doors import HOME, RIGHT, WRONG, at, behind, invited, knock, told
+from tests.doors import HOME, RIGHT, WRONG, at, behind, invited, told, try_join
 from tests.e2e.conditions import eventually
 from tests.stage import Stage
 
@@ -33,7 +33,9 @@ async def stage(sessions: Sessions) -> AsyncIterator[Stage]:
 
 
 async def try_wrong(stage: Stage, interview: dict[str, Any], times: int, *, at_address: str = STRANGER) -> list[int]:
-    return [(await knock(stage, interview, at_address=at_address, phoneNumber=WRONG)).status_code for _ in range(times)]
+    return [
+        (await try_join(stage, interview, at_address=at_address, phoneNumber=WRONG)).status_code for _ in range(times)
+    ]
 
 
 async def attacked(stage: Stage, interview: dict[str, Any]) -> None:
@@ -47,7 +49,7 @@ async def test_five_in_ten_minutes(stage: Stage) -> None:
     assert await try_wrong(stage, made, 4) == [403] * 4
     stage.later(60)
     assert await try_wrong(stage, made, 3) == [403, 429, 429]
-    locked = await knock(stage, made, at_address=STRANGER, phoneNumber=RIGHT)
+    locked = await try_join(stage, made, at_address=STRANGER, phoneNumber=RIGHT)
     problem_of(locked, 429, "too_many_tries")
     assert locked.headers["Retry-After"] == str(9 * 60 + 1)
     assert (await told(stage, made))[1:] == ["wrong_phone_number"] * 5 + ["too_many_tries"] * 3
@@ -56,13 +58,13 @@ async def test_five_in_ten_minutes(stage: Stage) -> None:
     stage.later(1)
     assert await try_wrong(stage, made, 5) == [403] * 4 + [429]  # the fifth of before is still counted
     stage.later(600)
-    assert (await knock(stage, made, at_address=STRANGER, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, at_address=STRANGER, phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_a_right_number_and_a_locked_out_one_do_not_prolong_it(stage: Stage) -> None:
     made = await stage.new()
     for _ in range(10):
-        assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+        assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
     await try_wrong(stage, made, 5)
     for _ in range(9):
         stage.later(60)
@@ -74,15 +76,15 @@ async def test_a_right_number_and_a_locked_out_one_do_not_prolong_it(stage: Stag
 async def test_asking_what_is_needed_is_no_try(stage: Stage) -> None:
     made = await stage.new()
     for _ in range(10):
-        problem_of(await knock(stage, made), 401, "phone_number_required")
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+        problem_of(await try_join(stage, made), 401, "phone_number_required")
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_others_go_on(stage: Stage) -> None:
     made, other = await stage.new(), await stage.new()
     assert (await try_wrong(stage, made, 6))[-1] == 429
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
-    assert (await knock(stage, other, at_address=STRANGER, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, other, at_address=STRANGER, phoneNumber=RIGHT)).status_code == 200
 
 
 @pytest.mark.parametrize("policy", ["phone", "invite"])
@@ -94,43 +96,43 @@ async def test_a_right_invite_is_let_in_at_once(sessions: Sessions, policy: str)
         said = {"phoneNumber": WRONG} if policy == "phone" else {"invite": "inv_wrong"}
         for number in range(10):
             for _ in range(5):
-                answer = await knock(stage, made, at_address=f"198.51.100.{number + 10}", **said)
+                answer = await try_join(stage, made, at_address=f"198.51.100.{number + 10}", **said)
                 assert answer.status_code == 403
         for address in (HOME, "198.51.100.10"):
-            problem_of(await knock(stage, made, at_address=address, **said), 429, "too_many_tries")
-            assert (await knock(stage, made, at_address=address, invite=secret)).status_code == 200
-            assert (await knock(stage, made, at_address=address, bearer=secret)).status_code == 200
+            problem_of(await try_join(stage, made, at_address=address, **said), 429, "too_many_tries")
+            assert (await try_join(stage, made, at_address=address, invite=secret)).status_code == 200
+            assert (await try_join(stage, made, at_address=address, bearer=secret)).status_code == 200
 
 
 async def test_fifty_in_an_hour_from_everywhere(stage: Stage) -> None:
     made = await stage.new()
     await attacked(stage, made)
     for said in (WRONG, RIGHT):
-        locked = await knock(stage, made, phoneNumber=said)
+        locked = await try_join(stage, made, phoneNumber=said)
         problem_of(locked, 429, "too_many_tries")
         assert locked.headers["Retry-After"] == "3601"
     stage.later(3599)
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 429
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 429
     stage.later(1)
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_who_was_let_in_before_is_not_kept_out_by_strangers(stage: Stage) -> None:
     made = await stage.new()
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
     await attacked(stage, made)
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
     assert await try_wrong(stage, made, 6, at_address=HOME) == [403] * 5 + [429]
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 429
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 429
 
 
 async def test_a_locked_out_stranger_opens_no_attempt(stage: Stage) -> None:
     made = await stage.new()
     await stage.fails(made)
     await try_wrong(stage, made, 5)
-    problem_of(await knock(stage, made, at_address=STRANGER, phoneNumber=RIGHT), 429, "too_many_tries")
+    problem_of(await try_join(stage, made, at_address=STRANGER, phoneNumber=RIGHT), 429, "too_many_tries")
     assert (await stage.get(made))["attempt"] == 1
-    assert (await knock(stage, made, phoneNumber=RIGHT)).status_code == 200
+    assert (await try_join(stage, made, phoneNumber=RIGHT)).status_code == 200
     assert (await stage.get(made))["attempt"] == 2
 
 
@@ -156,7 +158,7 @@ async def test_what_counts_as_one_address(stage: Stage, first: str, second: str,
 async def test_no_address_is_stored(stage: Stage, sessions: Sessions) -> None:
     made = await stage.new()
     await try_wrong(stage, made, 1, at_address="198.51.100.77")
-    await knock(stage, made, at_address="198.51.100.77", phoneNumber=RIGHT)
+    await try_join(stage, made, at_address="198.51.100.77", phoneNumber=RIGHT)
     async with sessions() as session:
         for table in ("wrong_tries", "join_requests"):
             rows = "\n".join((await session.scalars(text(f"SELECT t::text FROM {table} t"))).all())  # noqa: S608 - above
@@ -200,13 +202,13 @@ async def test_brute_force_over_eight_connections_gets_five_tries(own_database: 
 
         async def guess(number: int) -> int:
             said = f"+96650000{number:04}"
-            answer = await knock(stages[number % 2], made, at_address=STRANGER, phoneNumber=said, **beside)
+            answer = await try_join(stages[number % 2], made, at_address=STRANGER, phoneNumber=said, **beside)
             return answer.status_code
 
         answers = Counter(await asyncio.gather(*(guess(number) for number in range(8))))
         assert answers == {403: 5, 429: 3}
         assert Counter(await asyncio.gather(*(guess(number) for number in range(40)))) == {429: 40}
-        assert (await knock(stages[1], made, phoneNumber=RIGHT)).status_code == 200
+        assert (await try_join(stages[1], made, phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_brute_force_from_everywhere_gets_fifty(own_database: str) -> None:
@@ -215,7 +217,7 @@ async def test_brute_force_from_everywhere_gets_fifty(own_database: str) -> None
 
         async def guess(number: int) -> int:
             address = f"198.51.100.{number}"
-            return (await knock(stages[number % 2], made, at_address=address, phoneNumber=WRONG)).status_code
+            return (await try_join(stages[number % 2], made, at_address=address, phoneNumber=WRONG)).status_code
 
         assert Counter(await asyncio.gather(*(guess(number) for number in range(60)))) == {403: 50, 429: 10}
 
@@ -228,7 +230,7 @@ async def test_of_guesses_at_once_none_beyond_the_fifth_is_looked_at(own_databas
             await try_wrong(stages[0], made, 4)
             said = [WRONG] * 4 + [RIGHT] + [WRONG] * 3
             guesses = [
-                knock(stages[number % 2], made, at_address=STRANGER, phoneNumber=each)
+                try_join(stages[number % 2], made, at_address=STRANGER, phoneNumber=each)
                 for number, each in enumerate(said)
             ]
             answers = [answer.status_code for answer in await asyncio.gather(*guesses)]
@@ -257,7 +259,7 @@ async def test_a_right_guess_waits_for_the_wrong_ones_before_it(own_engine: Asyn
         address = hash_address(STRANGER, interview_id=interview_id, key=LIVEKIT_SECRET.encode())
         async with own_engine.connect() as other:
             await other.execute(select(func.pg_advisory_xact_lock(tries_lock(interview_id))))
-            right = asyncio.create_task(knock(stage, made, at_address=STRANGER, phoneNumber=RIGHT))
+            right = asyncio.create_task(try_join(stage, made, at_address=STRANGER, phoneNumber=RIGHT))
             async with own_engine.connect() as observer:
                 await eventually(lambda: waiting(observer))
             for _ in range(5):
@@ -277,8 +279,8 @@ async def test_the_candidate_waits_for_no_strangers_try(own_engine: AsyncEngine)
         async with own_engine.begin() as other:
             interview_id = (await other.scalars(select(Interview.id))).one()
             await other.execute(select(func.pg_advisory_xact_lock(tries_lock(interview_id))))
-            assert (await knock(stage, made, invite=secret)).status_code == 200
-            assert (await knock(stage, made)).status_code == 401
+            assert (await try_join(stage, made, invite=secret)).status_code == 200
+            assert (await try_join(stage, made)).status_code == 401
 
 
 async def test_the_address_is_the_connections_own(stage: Stage) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from livekit.api import AccessToken
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.interviews.livekit_events import Recorded, gathering, receive
-from app.lifecycle import Waits
+from app.interviews.livekit_events import WebhookResult, event_batcher, record_webhook
+from app.lifecycle import Timeouts
 from app.livekit.webhooks import parse_event
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 
@@ -82,11 +82,13 @@ def participant(
     return found | ({"attributes": attributes} if attributes else {})
 
 
-async def hear(
-    sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, waits: Waits
-) -> Recorded:
+async def on_notify(
+    sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, timeouts: Timeouts
+) -> WebhookResult:
     """Take the event in as the service does, as one that arrives alone at that instant."""
-    return await receive(sessions, gathering(sessions, waits=waits), event=parse_event(encode(event)), now=at)
+    return await record_webhook(
+        sessions, event_batcher(sessions, timeouts=timeouts), event=parse_event(encode(event)), now=at
+    )
 
 
 def encode(event: Any) -> bytes:

@@ -14,9 +14,9 @@ from app.api.dependencies import (
     body_documentation,
     json_body,
 )
-from app.api.etags import tagged, with_etag
+from app.api.etags import with_etag, with_etag_header
 from app.api.idempotency import IdempotentRoute
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.schemas import CompletionReport, Interview, Reopening
 from app.core.errors import (
     BodyTooLarge,
@@ -44,16 +44,18 @@ LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the res
     operation_id="cancelInterview",
     summary="Cancel an interview; whoever is in the room is put out",
     responses=with_etag(
-        answers(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, InterviewOver, DatabaseUnavailable)
+        error_responses(
+            Unauthorized, MissingScope, InterviewNotFound, InterviewErased, InterviewOver, DatabaseUnavailable
+        )
     ),
 )
 async def cancel_interview(
-    interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, waits: CurrentWaits
+    interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, timeouts: CurrentWaits
 ) -> Interview:
     """Cancelling again changes nothing. What ended before, also by a deadline that nobody acted on yet, stays so."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    await cancel(session, interview=interview, now=now, waits=waits)
-    return await tagged(response, session, interview=interview, now=now)
+    await cancel(session, interview=interview, now=now, timeouts=timeouts)
+    return await with_etag_header(response, session, interview=interview, now=now)
 
 
 @router.post(
@@ -62,7 +64,7 @@ async def cancel_interview(
     operation_id="reopenInterview",
     summary="Open an interview that is over as a new attempt",
     responses=with_etag(
-        answers(
+        error_responses(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
@@ -81,13 +83,13 @@ async def reopen_interview(
     response: Response,
     session: Session,
     now: Now,
-    waits: CurrentWaits,
+    timeouts: CurrentWaits,
     body: Annotated[Reopening, Depends(json_body(Reopening, required=False))],
 ) -> Interview:
     """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    await reopen(session, interview=interview, closes_at=body.closes_at, now=now, waits=waits)
-    return await tagged(response, session, interview=interview, now=now)
+    await reopen(session, interview=interview, closes_at=body.closes_at, now=now, timeouts=timeouts)
+    return await with_etag_header(response, session, interview=interview, now=now)
 
 
 @router.post(
@@ -96,7 +98,7 @@ async def reopen_interview(
     operation_id="completeInterview",
     summary="Report how the conversation went",
     responses=with_etag(
-        answers(
+        error_responses(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
@@ -117,10 +119,10 @@ async def complete_interview(
     response: Response,
     session: Session,
     now: Now,
-    waits: CurrentWaits,
+    timeouts: CurrentWaits,
     body: Annotated[CompletionReport, Depends(json_body(CompletionReport, largest=LARGEST_REPORT))],
 ) -> Interview:
     """The same report again is fine. For 15 minutes after the end, `completed` beats FAILED and ABANDONED."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    await complete(session, interview=interview, said=body.completion(), now=now, waits=waits)
-    return await tagged(response, session, interview=interview, now=now)
+    await complete(session, interview=interview, said=body.completion(), now=now, timeouts=timeouts)
+    return await with_etag_header(response, session, interview=interview, now=now)

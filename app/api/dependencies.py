@@ -22,7 +22,7 @@ from app.core.database import transaction
 from app.core.errors import BodyTooLarge, InterviewNotFound, Unauthorized
 from app.core.policy import JoinPolicy
 from app.core.settings import Settings
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 from app.livekit.access_tokens import Signer
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -75,9 +75,9 @@ async def get_signer(request: Request) -> Signer:
     return signer
 
 
-async def get_waits(request: Request) -> Waits:
-    waits: Waits = request.app.state.waits
-    return waits
+async def get_waits(request: Request) -> Timeouts:
+    timeouts: Timeouts = request.app.state.timeouts
+    return timeouts
 
 
 async def read_body(request: Request, *, largest: int) -> bytes:
@@ -191,7 +191,7 @@ Now = Annotated[datetime, Depends(get_now)]
 CurrentSettings = Annotated[Settings, Depends(get_settings)]
 CurrentSigner = Annotated[Signer, Depends(get_signer)]
 CurrentPolicy = Annotated[JoinPolicy, Depends(get_policy)]
-CurrentWaits = Annotated[Waits, Depends(get_waits)]
+CurrentWaits = Annotated[Timeouts, Depends(get_waits)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]

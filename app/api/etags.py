@@ -36,7 +36,9 @@ def etag_of(interview: models.Interview) -> str:
     return f'"{interview.sequence}"'
 
 
-async def tagged(response: Response, session: AsyncSession, *, interview: models.Interview, now: datetime) -> Interview:
+async def with_etag_header(
+    response: Response, session: AsyncSession, *, interview: models.Interview, now: datetime
+) -> Interview:
     """Return the interview as it is answered, with its ETag."""
     response.headers["ETag"] = etag_of(interview)
     return Interview.of((await views_of(session, interviews=[interview], now=now))[0])

@@ -15,7 +15,7 @@ from app.api.problems import on_app_error, on_invalid_request
 from app.core.errors import AppError
 
 
-class PlainRoute(APIRoute):
+class FastRoute(APIRoute):
     """A route of these: `endpoint` is called with the request, and what it returns is sent."""
 
     endpoint: Callable[[Request], Awaitable[Response]]
@@ -38,10 +38,10 @@ class PlainRoute(APIRoute):
             return on_invalid_request(request, error)
 
 
-class PlainRoutes:
+class FastRoutes:
     """Wraps an app: runs plain routes itself, and gives all other calls to the app."""
 
-    def __init__(self, app: ASGIApp, *, routes: Sequence[PlainRoute]) -> None:
+    def __init__(self, app: ASGIApp, *, routes: Sequence[FastRoute]) -> None:
         self.app = app
         self._routes = routes
 

@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.dependencies import Session
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.schemas import Health
 from app.core.errors import DatabaseUnavailable, SchemaBehind
 from app.core.metrics import exposition
@@ -14,7 +14,7 @@ from app.core.schema import check_schema
 router = APIRouter(tags=["operator"])
 
 
-@router.get("/health/live", operation_id="isLive", summary="The process answers", responses=answers())
+@router.get("/health/live", operation_id="isLive", summary="The process answers", responses=error_responses())
 async def live() -> Health:
     return Health()
 
@@ -23,7 +23,7 @@ async def live() -> Health:
     "/health/ready",
     operation_id="isReady",
     summary="The database answers, and its schema is not behind the code",
-    responses=answers(DatabaseUnavailable, SchemaBehind),
+    responses=error_responses(DatabaseUnavailable, SchemaBehind),
 )
 async def ready(session: Session) -> Health:
     await check_schema(session)
@@ -35,7 +35,7 @@ async def ready(session: Session) -> Health:
     operation_id="getMetrics",
     summary="What the service's processes here have counted, for Prometheus",
     response_class=PlainTextResponse,
-    responses=answers(),
+    responses=error_responses(),
 )
 async def metrics() -> Response:
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)

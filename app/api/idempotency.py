@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
 from app.api.dependencies import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
-from app.api.problems import add_answers
+from app.api.problems import add_error_responses
 from app.auth.api_keys import Scope
 from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 from app.core.database import transaction
@@ -55,7 +55,7 @@ class IdempotentRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if "POST" in options["methods"]:
             options["dependencies"] = [*(options["dependencies"] or []), Depends(documented_key)]
-            add_answers(options["responses"], IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
+            add_error_responses(options["responses"], IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Handler:

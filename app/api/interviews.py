@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import InterviewId, Now, Reader, Session
 from app.api.etags import etag_of, with_etag
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
 from app.core.errors import (
     CursorInvalid,
@@ -26,7 +26,7 @@ router = APIRouter(tags=["recruiter"])
     "/interviews/{interview_id:interview}",
     operation_id="getInterview",
     summary="Read an interview and its status",
-    responses=with_etag(answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable)),
+    responses=with_etag(error_responses(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable)),
 )
 async def read_interview(
     interview_id: InterviewId, caller: Reader, response: Response, session: Session, now: Now
@@ -40,7 +40,7 @@ async def read_interview(
     "/interviews/{interview_id}/timeline",
     operation_id="getTimeline",
     summary="Read all that happened to an interview, oldest first",
-    responses=answers(
+    responses=error_responses(
         Unauthorized, MissingScope, InterviewNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
     ),
 )

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 from app.api.dependencies import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.types import GivenInstant, Instant, Shape, in_the_future
 from app.core.errors import (
     BodyTooLarge,
@@ -61,7 +61,7 @@ class Invite(Shape):
     status_code=201,
     operation_id="inviteCandidate",
     summary="Make the invitation link; the one before is revoked",
-    responses=answers(
+    responses=error_responses(
         Unauthorized,
         MissingScope,
         InterviewNotFound,
@@ -95,7 +95,7 @@ async def invite_candidate(
     status_code=204,
     operation_id="revokeInvite",
     summary="Revoke the invitation link",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, DatabaseUnavailable),
 )
 async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
     """Who is in the room stays there. Revoking again changes nothing."""

@@ -6,9 +6,9 @@ from typing import Protocol, TypeVar
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.dependencies import body_documentation, documented_interview, interview_id_of, json_body, now_of
-from app.api.fast_route import PlainRoute
+from app.api.fast_route import FastRoute
 from app.api.headers import header_of
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.rate_limits import address_of
 from app.api.schemas import JoinRequest, JoinResponse
 from app.core.errors import (
@@ -27,11 +27,11 @@ from app.core.errors import (
     WrongPhoneNumber,
 )
 from app.interviews.invites import PREFIX
-from app.interviews.join import Ask, Ticket
-from app.interviews.join_policy import Knock
-from app.interviews.token_options import Wishes
+from app.interviews.join import JoinCommand, JoinResult
+from app.interviews.join_policy import JoinCredentials
+from app.interviews.token_options import TokenOptions
 
-router = APIRouter(tags=["candidate"], route_class=PlainRoute)
+router = APIRouter(tags=["candidate"], route_class=FastRoute)
 
 read_request = json_body(JoinRequest, required=False)
 
@@ -52,31 +52,33 @@ ERRORS = (
 )
 
 
-class Knocking(Protocol):
+class JoinBody(Protocol):
     """A body of those who want to join."""
 
     phone_number: str | None
     invite: str | None
 
 
-Body = TypeVar("Body", bound=Knocking)
+Body = TypeVar("Body", bound=JoinBody)
 
 
 async def join(
     request: Request,
     read: Callable[[Request], Awaitable[Body]],
-    wishes: Callable[[Body], Wishes | None] = lambda _: None,
-) -> Ticket:
-    """Return what lets the caller in; `wishes` gives what its body wants of the token. Raises what ERRORS has.
+    token_options: Callable[[Body], TokenOptions | None] = lambda _: None,
+) -> JoinResult:
+    """Return what lets the caller in; `token_options` gives what its body wants of the token. Raises what ERRORS has.
 
     An id that is none is refused before the body is read. An invite in the body comes before that of the header.
     """
     interview_id = interview_id_of(request)
     body = await read(request)
     invite = body.invite or _invite_of(request)
-    knock = Knock(address_of(request.scope), body.phone_number or None, invite)
-    ticket: Ticket = await request.app.state.join(Ask(interview_id, knock, now_of(request), wishes(body)))
-    return ticket
+    credentials = JoinCredentials(address_of(request.scope), body.phone_number or None, invite)
+    result: JoinResult = await request.app.state.join(
+        JoinCommand(interview_id, credentials, now_of(request), token_options(body))
+    )
+    return result
 
 
 def _invite_of(request: Request) -> str | None:
@@ -91,7 +93,7 @@ def _invite_of(request: Request) -> str | None:
     operation_id="joinInterview",
     summary="Get a seat in the interview's room",
     response_model=JoinResponse,
-    responses=answers(*ERRORS),
+    responses=error_responses(*ERRORS),
     dependencies=[Depends(documented_interview)],
     openapi_extra=body_documentation(JoinRequest, required=False),
 )
@@ -102,6 +104,6 @@ async def join_interview(request: Request) -> Response:
     send is JOIN_POLICY's to say: nothing, the phone number, or the invitation's secret,
     the latter also as `Authorization: Bearer inv_...`.
     """
-    ticket = await join(request, read_request)
-    answer = JoinResponse.encode(ticket, server_url=request.app.state.settings.livekit_url)
+    result = await join(request, read_request)
+    answer = JoinResponse.encode(result, server_url=request.app.state.settings.livekit_url)
     return Response(answer, media_type="application/json")

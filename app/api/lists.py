@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.api.dependencies import Now, Reader, Session
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.schemas import Interview, InterviewPage
 from app.api.types import AnyInstant, OpaqueId, Shape, Text
 from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
@@ -105,7 +105,7 @@ class Summary(Shape):
     "/interviews",
     operation_id="listInterviews",
     summary="Find interviews",
-    responses=answers(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
 )
 async def list_page(
     caller: Reader, session: Session, now: Now, query: Annotated[InterviewQuery, Query()]
@@ -129,7 +129,7 @@ async def list_page(
     "/interviews/summary",
     operation_id="summarizeInterviews",
     summary="Count interviews by status, and by job post",
-    responses=answers(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
     asked = Asked(organization_id=caller.organization_id, filters=query.filters(), now=now)

@@ -4,14 +4,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 
 from app.api.dependencies import now_of, read_body
-from app.api.fast_route import PlainRoute
-from app.api.problems import answers
+from app.api.fast_route import FastRoute
+from app.api.problems import error_responses
 from app.api.schemas import WebhookAnswer
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
-from app.interviews.livekit_events import receive
+from app.interviews.livekit_events import record_webhook
 from app.livekit.webhooks import parse_event, verify_webhook
 
-router = APIRouter(tags=["LiveKit"], route_class=PlainRoute)
+router = APIRouter(tags=["LiveKit"], route_class=FastRoute)
 
 # Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
 LIVEKIT_EVENT = {
@@ -40,7 +40,7 @@ LARGEST_WEBHOOK = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 K
     summary="Receive an event of LiveKit's",
     response_model=WebhookAnswer,
     dependencies=[Depends(signed)],
-    responses=answers(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
+    responses=error_responses(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -56,5 +56,5 @@ async def receive_webhook(request: Request) -> Response:
     state = request.app.state
     body = await read_body(request, largest=LARGEST_WEBHOOK)
     verify_webhook(body, signatures[0] if signatures else None, state.settings.livekit_keys)
-    became = await receive(state.sessions, state.record, event=parse_event(body), now=now_of(request))
+    became = await record_webhook(state.sessions, state.record, event=parse_event(body), now=now_of(request))
     return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import Header, header_of, with_missing
-from app.api.problems import problem_of, sorry
+from app.api.problems import internal_error, problem_of
 from app.api.rate_limits import count_address, told
 from app.core.errors import RateLimited
 from app.core.logging import request_id
@@ -40,7 +40,7 @@ ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 GIVEN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
-class Edge:
+class RequestMiddleware:
     """Wraps an app. X-Request-Id is taken from the caller where it is plain, and always given back.
 
     `secure` are headers that each answer has unless it says them itself. `by_address` counts what comes from an
@@ -88,7 +88,7 @@ class Edge:
         except Exception:
             log.exception("unexpected error")
             if not status:
-                await sorry()(scope, receive, send_with_headers)
+                await internal_error()(scope, receive, send_with_headers)
             elif not is_whole:  # the answer has begun already: only a broken connection can tell the caller
                 raise
         finally:

@@ -11,7 +11,7 @@ import orjson
 from fastapi import FastAPI
 
 from app.api.examples import example_of
-from app.api.problems import MEDIA_TYPE, answers
+from app.api.problems import MEDIA_TYPE, error_responses
 from app.api.rate_limits import HEADERS, UNLIMITED
 from app.api.webhook_events import example_of_event
 from app.core.errors import RateLimited
@@ -109,7 +109,7 @@ def _tell_of_limits(page: Json) -> None:
         content = {MEDIA_TYPE: {"schema": {"$ref": COMPONENTS + "Problem"}, "examples": {}}}
         refused = operation["responses"].setdefault("429", {"content": content})
         examples = refused["content"][MEDIA_TYPE]["examples"]
-        examples |= answers(RateLimited)[RateLimited.status]["content"][MEDIA_TYPE]["examples"]
+        examples |= error_responses(RateLimited)[RateLimited.status]["content"][MEDIA_TYPE]["examples"]
         refused["description"] = "; ".join(example["summary"] for example in examples.values())
         refused["headers"] = _header("Retry-After")
         for answer in operation["responses"].values():

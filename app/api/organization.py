@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from app import models
 from app.api.dependencies import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.types import Shape
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.core.policy import JoinPolicy, stricter
@@ -41,7 +41,7 @@ class OrganizationChange(Shape):
     "/organization",
     operation_id="getOrganization",
     summary="Read the API key's organization",
-    responses=answers(Unauthorized, MissingScope, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, DatabaseUnavailable),
 )
 async def get_organization(caller: AdminCaller, session: Session, policy: CurrentPolicy) -> Organization:
     return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
@@ -51,7 +51,7 @@ async def get_organization(caller: AdminCaller, session: Session, policy: Curren
     "/organization",
     operation_id="changeOrganization",
     summary="Set the organization's join policy",
-    responses=answers(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
     openapi_extra=body_documentation(OrganizationChange),
 )
 async def change_organization(

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api.dependencies import AdminCaller, InterviewId, Now, Session
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.core.errors import DatabaseUnavailable, InterviewNotFound, InterviewNotOver, MissingScope, Unauthorized
 from app.interviews.erasure import erase_owned
 
@@ -15,7 +15,7 @@ router = APIRouter(tags=["recruiter"])
     status_code=204,
     operation_id="erasePersonalData",
     summary="Erase an interview's personal data for good; ids, times and how it ended stay",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, InterviewNotOver, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, InterviewNotOver, DatabaseUnavailable),
 )
 async def erase_personal_data(interview_id: InterviewId, caller: AdminCaller, session: Session, now: Now) -> None:
     """It can't be undone, so it takes the scope `admin`. Erasing again changes nothing."""

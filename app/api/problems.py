@@ -60,15 +60,15 @@ def problem(
     return Response(content, status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
-def answers(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
     found: dict[int | str, dict[str, Any]] = {}
-    add_answers(found, *errors, InternalError)  # the last is meant by no call, and possible in any
+    add_error_responses(found, *errors, InternalError)  # the last is meant by no call, and possible in any
     return found
 
 
-def add_answers(found: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
-    """Add errors to what `answers` returned; those that are there already stay once."""
+def add_error_responses(found: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
+    """Add errors to what `error_responses` returned; those that are there already stay once."""
     late = (RequestTooSlow,) if BodyTooLarge in errors else ()  # whatever has a body may get it too slowly
     for error in (*errors, *late):
         entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, lambda *_: sorry())  # it goes on to app.api.middleware, which logs it
+    app.add_exception_handler(Exception, lambda *_: internal_error())  # it goes on to app.api.middleware, which logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:
@@ -114,7 +114,7 @@ def problem_of(error: AppError) -> Response:
     )
 
 
-def sorry() -> Response:
+def internal_error() -> Response:
     """Return what is told of an unexpected error."""
     return problem_of(InternalError())
 

@@ -18,9 +18,9 @@ from app.api.dependencies import (
     body_documentation,
     json_body,
 )
-from app.api.etags import Expected, tagged, with_etag
+from app.api.etags import Expected, with_etag, with_etag_header
 from app.api.idempotency import IdempotentRoute
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.schemas import LARGEST_CONTEXT, Context, Interview, NewInterview
 from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
 from app.core.errors import (
@@ -39,7 +39,7 @@ from app.core.errors import (
 from app.interviews.actions import lock_owned
 from app.interviews.edit import edit
 from app.interviews.queries import read_context, views_of
-from app.interviews.schedule import Plan, schedule
+from app.interviews.schedule import InterviewSpec, schedule
 
 router = APIRouter(route_class=IdempotentRoute)
 
@@ -56,8 +56,8 @@ class NewInterviews(Shape):
 
     interviews: list[NewInterview] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
-    def plans(self) -> list[Plan]:
-        return [each.plan(field=f"interviews.{place}.instructions") for place, each in enumerate(self.interviews)]
+    def specs(self) -> list[InterviewSpec]:
+        return [each.spec(field=f"interviews.{place}.instructions") for place, each in enumerate(self.interviews)]
 
 
 class ScheduledInterviews(Shape):
@@ -71,7 +71,7 @@ class InterviewChanges(Shape):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
-    # The defaults are never looked at: `given` has only what was sent, and null is no value of most.
+    # The defaults are never looked at: `changes` has only what was sent, and null is no value of most.
     candidate_id: OpaqueId = Field(default_factory=str, description="Can't be changed once a token was issued")
     application_id: OpaqueId = Field(default_factory=str)
     job_post_id: OpaqueId = Field(default_factory=str)
@@ -91,7 +91,7 @@ class InterviewChanges(Shape):
     closes_at: GivenInstant | None = Field(default=None, description="null: it stays open")
     context: Context = Field(default=None, description="Any JSON, 64 KB at most; null takes it away")
 
-    def given(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """Return what was sent, by the names of the interview's columns."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
@@ -109,7 +109,7 @@ class InterviewContext(Shape):
     operation_id="scheduleInterview",
     summary="Schedule an interview",
     responses=with_etag(
-        answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+        error_responses(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
         status=201,
     ),
     openapi_extra=body_documentation(NewInterview),
@@ -123,12 +123,12 @@ async def schedule_interview(
     signer: CurrentSigner,
     policy: CurrentPolicy,
 ) -> Interview:
-    organization_id, plans = caller.organization_id, [body.plan()]
+    organization_id, specs = caller.organization_id, [body.spec()]
     (interview,) = await schedule(
-        session, organization_id=organization_id, plans=plans, now=now, signer=signer, policy=policy
+        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
     )
     response.headers["Location"] = f"/interviews/{interview.id}"
-    return await tagged(response, session, interview=interview, now=now)
+    return await with_etag_header(response, session, interview=interview, now=now)
 
 
 @router.post(
@@ -137,7 +137,9 @@ async def schedule_interview(
     tags=["recruiter"],
     operation_id="scheduleInterviews",
     summary="Schedule up to 1,000 interviews, all of them or none",
-    responses=answers(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
+    responses=error_responses(
+        Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable
+    ),
     openapi_extra=body_documentation(NewInterviews),
 )
 async def schedule_interviews(
@@ -149,9 +151,9 @@ async def schedule_interviews(
     policy: CurrentPolicy,
 ) -> ScheduledInterviews:
     """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
-    organization_id, plans = caller.organization_id, body.plans()
+    organization_id, specs = caller.organization_id, body.specs()
     interviews = await schedule(
-        session, organization_id=organization_id, plans=plans, now=now, signer=signer, policy=policy
+        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
     )
     views = await views_of(session, interviews=interviews, now=now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
@@ -163,7 +165,7 @@ async def schedule_interviews(
     operation_id="editInterview",
     summary="Change the details of an interview that is not over",
     responses=with_etag(
-        answers(
+        error_responses(
             Unauthorized,
             MissingScope,
             InterviewNotFound,
@@ -187,24 +189,24 @@ async def edit_interview(
     response: Response,
     session: Session,
     now: Now,
-    waits: CurrentWaits,
+    timeouts: CurrentWaits,
     signer: CurrentSigner,
     policy: CurrentPolicy,
 ) -> Interview:
     """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    given = body.given()
+    changes = body.changes()
     await edit(
         session,
         interview=interview,
-        given=given,
+        given=changes,
         expected=expected,
         now=now,
-        waits=waits,
+        timeouts=timeouts,
         signer=signer,
         policy=policy,
     )
-    return await tagged(response, session, interview=interview, now=now)
+    return await with_etag_header(response, session, interview=interview, now=now)
 
 
 @router.get(
@@ -212,7 +214,7 @@ async def edit_interview(
     tags=["agent"],
     operation_id="getContext",
     summary="Read what the agent alone may know of an interview",
-    responses=answers(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
 )
 async def context(
     interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session

@@ -23,9 +23,9 @@ from app.api.types import (
 )
 from app.core.timestamps import rfc3339
 from app.interviews.actions import Completion
-from app.interviews.join import Ticket
+from app.interviews.join import JoinResult
 from app.interviews.queries import View
-from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, Plan
+from app.interviews.schedule import DEFAULT_PARTICIPANT_NAME, InterviewSpec
 from app.interviews.timeline import Entry
 from app.lifecycle import EndReason, Outcome, PublicStatus, Role
 from app.models import Report
@@ -74,13 +74,13 @@ class JoinResponse(Shape):
     token_expires_at: Instant
 
     @staticmethod
-    def encode(ticket: Ticket, *, server_url: str) -> bytes:
+    def encode(result: JoinResult, *, server_url: str) -> bytes:
         """Return the answer as JSON. Not by the model: that takes longer than to sign the token."""
-        seat = ticket.seat
+        seat = result.snapshot
         return orjson.dumps(
             {
                 "serverUrl": server_url,
-                "participantToken": ticket.token,
+                "participantToken": result.token,
                 "candidateId": seat.candidate_id,
                 "participantName": seat.participant_name,
                 "jobTitle": seat.job_title,
@@ -92,7 +92,7 @@ class JoinResponse(Shape):
                 "maxDuration": seat.max_duration,
                 "status": seat.status,
                 "roomName": seat.room_name,
-                "tokenExpiresAt": rfc3339(ticket.expires_at),
+                "tokenExpiresAt": rfc3339(result.expires_at),
             }
         )
 
@@ -133,9 +133,9 @@ class NewInterview(Shape):
             raise ValueError("must be after opensAt")
         return in_the_future(value)
 
-    def plan(self, *, field: str = "instructions") -> Plan:
+    def spec(self, *, field: str = "instructions") -> InterviewSpec:
         """`field` is what an error about the texts is to name."""
-        return Plan(**self.model_dump(), field=field)
+        return InterviewSpec(**self.model_dump(), field=field)
 
 
 class ConnectedParticipant(Shape):

@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from starlette.types import Send
 
 from app.api.dependencies import Reader, Session, bearer
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
 from app.stream.feed import Position, starting_point
 from app.stream.hub import Hub
@@ -98,7 +98,7 @@ def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depe
     operation_id="streamChanges",
     summary="Watch every change, as it happens",
     response_class=EventStream,
-    responses=EVENTS | answers(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
+    responses=EVENTS | error_responses(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
 )
 async def stream_changes(
     _: Annotated[None, Depends(get_turn, scope="function")],

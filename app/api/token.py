@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
 from app.api.dependencies import body_documentation, documented_interview, json_body
-from app.api.fast_route import PlainRoute
+from app.api.fast_route import FastRoute
 from app.api.join import ERRORS, join
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed
-from app.interviews.token_options import Wishes
+from app.interviews.token_options import TokenOptions
 
-router = APIRouter(tags=["candidate"], route_class=PlainRoute)
+router = APIRouter(tags=["candidate"], route_class=FastRoute)
 
 DEEPEST = 8  # levels of a room_config; LiveKit's own needs five
 
@@ -71,8 +71,8 @@ class TokenRequest(BaseModel):
     )
     invite: str | None = None
 
-    def wishes(self) -> Wishes:
-        return Wishes(**self.model_dump(exclude={"phone_number", "invite"}))
+    def token_options(self) -> TokenOptions:
+        return TokenOptions(**self.model_dump(exclude={"phone_number", "invite"}))
 
 
 class TokenResponse(BaseModel):
@@ -90,7 +90,7 @@ read_request = json_body(TokenRequest, required=False)
     status_code=201,
     operation_id="createToken",
     summary="Get an access token in the form of LiveKit's standard token endpoint",
-    responses=answers(*ERRORS, TokenFieldNotAllowed),
+    responses=error_responses(*ERRORS, TokenFieldNotAllowed),
     response_model=TokenResponse,
     dependencies=[Depends(documented_interview)],
     openapi_extra=body_documentation(TokenRequest, required=False),
@@ -100,6 +100,6 @@ async def create_token(request: Request) -> Response:
 
     They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
     """
-    ticket = await join(request, read_request, TokenRequest.wishes)
-    answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=ticket.token)
+    result = await join(request, read_request, TokenRequest.token_options)
+    answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=result.token)
     return Response(answer.model_dump_json(), 201, media_type="application/json")

@@ -18,7 +18,7 @@ from app.api.dependencies import (
     json_body,
 )
 from app.api.idempotency import IdempotentRoute
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.api.webhook_schemas import (
     Delivery,
     DeliveryPage,
@@ -54,7 +54,7 @@ from app.webhooks.endpoints import (
     rotate_secret,
 )
 from app.webhooks.retry_policy import DeliveryState
-from app.webhooks.url_guard import check_target
+from app.webhooks.url_guard import check_url
 
 router = APIRouter(prefix="/webhook-endpoints", tags=["webhooks"], route_class=IdempotentRoute)
 
@@ -72,7 +72,7 @@ Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of 
     status_code=201,
     operation_id="createWebhookEndpoint",
     summary="Be told of changes at an address",
-    responses=answers(
+    responses=error_responses(
         Unauthorized,
         MissingScope,
         PayloadInvalid,
@@ -92,7 +92,7 @@ async def create(
     settings: CurrentSettings,
 ) -> WebhookEndpointWithSecret:
     """The secret is in this answer, and in its repetitions under the same Idempotency-Key alone. Send a test then."""
-    await check_target(str(body.url), allow_private=settings.webhooks_to_private)
+    await check_url(str(body.url), allow_private=settings.webhooks_to_private)
     endpoint = await create_endpoint(
         session,
         organization_id=caller.organization_id,
@@ -110,7 +110,7 @@ async def create(
     "",
     operation_id="listWebhookEndpoints",
     summary="List webhook endpoints, newest first",
-    responses=answers(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
 )
 async def list_page(
     caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
@@ -123,7 +123,7 @@ async def list_page(
     "/{endpoint_id}",
     operation_id="getWebhookEndpoint",
     summary="Read a webhook endpoint",
-    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
 )
 async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> WebhookEndpoint:
     return WebhookEndpoint.of(
@@ -135,7 +135,7 @@ async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> Web
     "/{endpoint_id}",
     operation_id="updateWebhookEndpoint",
     summary="Change a webhook endpoint, disable it, or enable it again",
-    responses=answers(
+    responses=error_responses(
         Unauthorized,
         MissingScope,
         WebhookEndpointNotFound,
@@ -155,9 +155,9 @@ async def update(
     settings: CurrentSettings,
 ) -> WebhookEndpoint:
     """What happens while it is disabled is not enqueued: replay that span afterwards."""
-    to = body.given()
+    to = body.changes()
     if "url" in to:
-        await check_target(to["url"], allow_private=settings.webhooks_to_private)
+        await check_url(to["url"], allow_private=settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await change_endpoint(session, endpoint=endpoint, to=to, now=now)
     return WebhookEndpoint.of(endpoint)
@@ -168,7 +168,7 @@ async def update(
     status_code=204,
     operation_id="deleteWebhookEndpoint",
     summary="Delete a webhook endpoint",
-    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
 )
 async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
     """What is pending is not sent any more; its log is gone with it."""
@@ -180,7 +180,7 @@ async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session,
     "/{endpoint_id}/rotate-secret",
     operation_id="rotateWebhookSecret",
     summary="Give a webhook endpoint a new secret",
-    responses=answers(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
 )
 async def rotate(
     endpoint_id: EndpointId, caller: AdminCaller, response: Response, session: Session, now: Now
@@ -199,7 +199,9 @@ async def rotate(
     summary="Send a test message",
     responses={
         202: {"links": {"replay": REPLAY}},
-        **answers(Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable),
+        **error_responses(
+            Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable
+        ),
     },
 )
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
@@ -212,7 +214,7 @@ async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, n
     "/{endpoint_id}/deliveries",
     operation_id="listDeliveries",
     summary="Read what was sent to a webhook endpoint, newest first",
-    responses=answers(
+    responses=error_responses(
         Unauthorized, MissingScope, WebhookEndpointNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
     ),
 )
@@ -235,7 +237,7 @@ async def deliveries(
     status_code=202,
     operation_id="replayDelivery",
     summary="Send a delivery again",
-    responses=answers(
+    responses=error_responses(
         Unauthorized,
         MissingScope,
         WebhookEndpointNotFound,
@@ -257,7 +259,7 @@ async def replay_one(
     status_code=202,
     operation_id="replaySpan",
     summary="Send everything of a span of time again",
-    responses=answers(
+    responses=error_responses(
         Unauthorized,
         MissingScope,
         WebhookEndpointNotFound,

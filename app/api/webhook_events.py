@@ -18,7 +18,7 @@ from app.webhooks.payload import TEST
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventExample:
     """A type of event: what it says, and an example of its statuses before and after, with the end's reason."""
 
     summary: str
@@ -26,20 +26,20 @@ class Told:
 
 
 TYPES = {
-    ChangeType.SCHEDULED: Told("An interview was scheduled", (None, PublicStatus.SCHEDULED, None)),
-    ChangeType.STATUS_CHANGED: Told(
+    ChangeType.SCHEDULED: EventExample("An interview was scheduled", (None, PublicStatus.SCHEDULED, None)),
+    ChangeType.STATUS_CHANGED: EventExample(
         "An interview's status is another",
         (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
-    ChangeType.AMENDED: Told(
+    ChangeType.AMENDED: EventExample(
         "The agent's report has corrected an end that was told before",
         (PublicStatus.FAILED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
-    ChangeType.UPDATED: Told(
+    ChangeType.UPDATED: EventExample(
         "An interview's details or times are others; the status is the same",
         (PublicStatus.READY_TO_JOIN, PublicStatus.READY_TO_JOIN, None),
     ),
-    ChangeType.PERSONAL_DATA_ERASED: Told(
+    ChangeType.PERSONAL_DATA_ERASED: EventExample(
         "An interview's personal data was erased: erase your copy too",
         (PublicStatus.COMPLETED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),

@@ -11,7 +11,7 @@ from app.api.types import GivenInstant, Instant, Shape, Text
 from app.models import ChangeType
 from app.models import DeliveryAttempt as AttemptRow
 from app.models import WebhookEndpoint as EndpointRow
-from app.webhooks.deliveries import Logged
+from app.webhooks.deliveries import DeliveryLog
 from app.webhooks.payload import TEST, message_id
 from app.webhooks.retry_policy import DeliveryState, DisabledReason
 
@@ -63,7 +63,7 @@ class WebhookEndpointChanges(Shape):
     event_types: EventTypes = Field(default_factory=_unsent)
     enabled: bool = Field(default_factory=_unsent, strict=True)
 
-    def given(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """Return the fields that were sent."""
         return self.model_dump(exclude_unset=True) | ({"url": str(self.url)} if "url" in self.model_fields_set else {})
 
@@ -157,7 +157,7 @@ class Delivery(Shape):
     attempts: list[DeliveryAttempt] = Field(description="The latest twenty, oldest first")
 
     @classmethod
-    def of(cls, logged: Logged) -> "Delivery":
+    def of(cls, logged: DeliveryLog) -> "Delivery":
         row, change = logged.delivery, logged.change
         return cls(
             delivery_id=row.id,
@@ -190,8 +190,8 @@ class ReplaySpan(Shape):
 
     @field_validator("until")
     @classmethod
-    def _ends_after_it_begins(cls, value: datetime, given: ValidationInfo) -> datetime:
-        since = given.data.get("since")
+    def _ends_after_it_begins(cls, value: datetime, changes: ValidationInfo) -> datetime:
+        since = changes.data.get("since")
         if since and value <= since:
             raise ValueError("must be after from")
         if since and value - since > LONGEST_SPAN:

@@ -122,6 +122,6 @@ async def rewrite_answers(
     await session.flush()
 
 
-async def forget_answers(session: AsyncSession, *, now: datetime) -> int:
+async def delete_expired_answers(session: AsyncSession, *, now: datetime) -> int:
     """Delete answers that have expired; return how many, MOST_FORGOTTEN at most."""
     return await session.scalar(FORGET, {"before": now - KEPT_FOR, "limit": MOST_FORGOTTEN}) or 0

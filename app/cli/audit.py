@@ -26,7 +26,7 @@ def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> No
         async with transaction(sessions) as session:
             total = await count_audited(session, since=arguments.since)
         with progress("Interviews", total) as advance:
-            async for batch in audit(sessions, waits=settings.timeouts, since=arguments.since):
+            async for batch in audit(sessions, timeouts=settings.timeouts, since=arguments.since):
                 for each in batch.differences:
                     print(each)
                 found += len(batch.differences)

@@ -5,7 +5,7 @@ import argparse
 from app.cli.runtime import Commands, with_sessions
 from app.core.settings import Settings
 from app.livekit.access_tokens import accept_secrets
-from app.worker.runner import work_alone
+from app.worker.runner import run_alone
 
 
 def add_commands(commands: Commands) -> None:
@@ -16,4 +16,4 @@ def add_commands(commands: Commands) -> None:
 def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
     """Work without the API, until told to stop."""
     accept_secrets(settings)
-    with_sessions(url, lambda sessions: work_alone(settings, sessions, settings.timeouts))
+    with_sessions(url, lambda sessions: run_alone(settings, sessions, settings.timeouts))

@@ -16,12 +16,12 @@ from app.core.errors import DatabaseUnavailable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PATIENCE = 10.0  # seconds that a call waits for its run to begin
-LONGEST = 20.0  # seconds of a run: Postgres ends a statement sooner, but a network that swallows all ends nothing
+QUEUE_TIMEOUT = 10.0  # seconds that a call waits for its run to begin
+RUN_TIMEOUT = 20.0  # seconds of a run: Postgres ends a statement sooner, but a network that swallows all ends nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Alone(Generic[Result]):
+class Deferred(Generic[Result]):
     """A result that is still to come, in a run's results: its work goes on by itself, and holds up no other run."""
 
     work: Callable[[], Coroutine[Any, Any, Result]]
@@ -37,29 +37,29 @@ class _Call(Generic[Item, Result]):
         self.answer: asyncio.Future[Result] = loop.create_future()
 
 
-class Gather(Generic[Item, Result]):
+class Batcher(Generic[Item, Result]):
     """Call it with an item: it returns the item's result, or raises what became of it.
 
-    `run` takes up to `most` items, in the order of the calls, and returns one result each: a value, an exception, or
-    Alone. What it raises is raised to all of that run. At most `at_once` runs are under way.
+    `run` takes up to `max_batch` items, in the order of the calls, and returns one result each: a value, an exception,
+    or Deferred. What it raises is raised to all of that run. At most `concurrency` runs are under way.
 
-    `apart` gives an item's key: those of one key are never under way together, and keep their order. None: no such key.
+    `key` gives an item's key: those of one key are never under way together, and keep their order. None: no such key.
 
     A caller that goes away takes its own item along if that waits still, and nothing else: a run under way goes on.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception | Alone[Result]]]],
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception | Deferred[Result]]]],
         *,
-        most: int,
-        at_once: int,
-        apart: Callable[[Item], Hashable] = lambda _: None,
+        max_batch: int,
+        concurrency: int,
+        key: Callable[[Item], Hashable] = lambda _: None,
     ) -> None:
         self._run = run
-        self._most = most
-        self._at_once = at_once
-        self._apart = apart
+        self._most = max_batch
+        self._at_once = concurrency
+        self._key = key
         self._waiting: deque[_Call[Item, Result]] = deque()
         self._lines: dict[Hashable, deque[_Call[Item, Result]]] = {}
         """Who waits for the one before of the same key; a key is here as long as one of it waits or is under way."""
@@ -69,7 +69,7 @@ class Gather(Generic[Item, Result]):
 
     async def __call__(self, item: Item) -> Result:
         """Return the item's result. Raises DatabaseUnavailable if its run did not begin in time, or did not end."""
-        call: _Call[Item, Result] = _Call(item, self._apart(item), asyncio.get_running_loop())
+        call: _Call[Item, Result] = _Call(item, self._key(item), asyncio.get_running_loop())
         if call.key in self._lines:
             self._lines[call.key].append(call)
         else:
@@ -115,7 +115,7 @@ class Gather(Generic[Item, Result]):
     def _take(self) -> list[_Call[Item, Result]]:
         """Return who goes into the next run, in order."""
         taken: list[_Call[Item, Result]] = []
-        overdue = asyncio.get_running_loop().time() - PATIENCE
+        overdue = asyncio.get_running_loop().time() - QUEUE_TIMEOUT
         while self._waiting and len(taken) < self._most:
             call = self._waiting.popleft()
             if call.answer.done():
@@ -136,7 +136,7 @@ class Gather(Generic[Item, Result]):
             del self._lines[key]
 
     async def _answer(self, calls: Sequence[_Call[Item, Result]]) -> None:
-        results: Sequence[Result | Exception | Alone[Result]]
+        results: Sequence[Result | Exception | Deferred[Result]]
         try:
             results = await _in_time(self._run([call.item for call in calls]))
             if len(results) != len(calls):
@@ -147,12 +147,12 @@ class Gather(Generic[Item, Result]):
             self._cancel(calls)
             raise
         for call, result in zip(calls, results, strict=True):
-            if isinstance(result, Alone):
+            if isinstance(result, Deferred):
                 self._spawn(self._finish_alone(call, result))
             else:
                 self._end(call, result)
 
-    async def _finish_alone(self, call: _Call[Item, Result], alone: Alone[Result]) -> None:
+    async def _finish_alone(self, call: _Call[Item, Result], alone: Deferred[Result]) -> None:
         result: Result | Exception
         try:
             result = await _in_time(alone.work())
@@ -184,7 +184,7 @@ class Gather(Generic[Item, Result]):
 async def _in_time(work: Awaitable[Result]) -> Result:
     """Return what the work gives. Raises DatabaseUnavailable after LONGEST, when it is cancelled."""
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(RUN_TIMEOUT):
             return await work
     except TimeoutError as error:
         raise DatabaseUnavailable from error

@@ -29,11 +29,11 @@ SERVER_SETTINGS = {
 # The same behind a transaction pooler, which knows no settings but a transaction's own.
 LIMITS = "".join(f"; SET LOCAL {name} = {value}" for name, value in SERVER_SETTINGS.items() if value.isdecimal())
 POOL_SIZE = 5  # connections of one process at most
-UNASKED = 1.0  # seconds; of a connection that lay idle for longer it is asked whether it is alive
+PING_AFTER_IDLE = 1.0  # seconds; of a connection that lay idle for longer it is asked whether it is alive
 
 # SQLSTATEs of what passes by itself: lock and statement timeouts, deadlocks, a server that starts or shuts down.
-PASSING_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
-OF_ONE_SQLSTATES = ("55P03", "57014", "40P01", "40001")  # lock and statement timeouts, deadlocks
+TRANSIENT_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
+PER_ITEM_SQLSTATES = ("55P03", "57014", "40P01", "40001")  # lock and statement timeouts, deadlocks
 
 # Up to the last @: in a password that is not escaped may be anything.
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
@@ -83,11 +83,11 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
         pool_timeout=CONNECT_TIMEOUT,
         hide_parameters=True,  # names and phone numbers do not belong into an error's text
     )
-    _replace_the_dead(engine)
+    _replace_dead_connections(engine)
     return engine
 
 
-def _replace_the_dead(engine: AsyncEngine) -> None:
+def _replace_dead_connections(engine: AsyncEngine) -> None:
     """See to it that nobody gets a connection that is dead.
 
     Not by `pool_pre_ping`, whose three round trips for each session took longer than a join's own two. Of most that
@@ -104,7 +104,7 @@ def _replace_the_dead(engine: AsyncEngine) -> None:
             if "idle since" not in record.info:  # nor would another new one live, which the pool would ask for twice
                 raise asyncpg.ConnectionDoesNotExistError("it was closed while it was made")
             raise InvalidatePoolError
-        if time.monotonic() - record.info.get("idle since", math.inf) < UNASKED:
+        if time.monotonic() - record.info.get("idle since", math.inf) < PING_AFTER_IDLE:
             return
         try:
             connection.ping()
@@ -138,14 +138,14 @@ def create_sessionmaker(bind: AsyncEngine | AsyncConnection) -> async_sessionmak
 
 
 @contextmanager
-def _telling_of_outages() -> Iterator[None]:
+def _raise_unavailable() -> Iterator[None]:
     """Raise DatabaseUnavailable when the database is away or gave up waiting: trying again later helps."""
     try:
         yield
     except (OSError, PoolTimeoutError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable from error
     except (DBAPIError, asyncpg.PostgresError) as error:
-        if is_passing(error):
+        if is_transient(error):
             raise DatabaseUnavailable from error
         raise
 
@@ -156,7 +156,7 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
     Raises DatabaseUnavailable.
     """
-    with _telling_of_outages():
+    with _raise_unavailable():
         async with sessions() as session:
             try:
                 yield session
@@ -167,23 +167,23 @@ async def transaction(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterat
 
 
 @asynccontextmanager
-async def statements(
-    sessions: async_sessionmaker[AsyncSession], *, as_one: bool = False
+async def raw_connection(
+    sessions: async_sessionmaker[AsyncSession], *, transaction: bool = False
 ) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection on which each statement is a transaction of its own; `as_one`: all of them are one.
+    """Yield a connection on which each statement is a transaction of its own; `transaction`: all of them are one.
 
     Through a pooler they always are: it could run a statement's two messages on two connections. If it is cancelled its
     connection is given up: nobody knows what it was about to do, and to ask could take for ever. Raises
     DatabaseUnavailable.
     """
     bound: AsyncEngine | AsyncConnection = sessions.kw["bind"]
-    with _telling_of_outages():
+    with _raise_unavailable():
         # no session: to make one and put it away took longer than a join's two statements
         async with bound.connect() if isinstance(bound, AsyncEngine) else nullcontext(bound) as lent:
             connection: asyncpg.Connection = (await lent.get_raw_connection()).driver_connection
             is_pooled = type(connection) is _Pooled  # asyncpg's isinstance() takes all its connections for one another
             try:
-                async with _as_one(connection) if as_one or is_pooled else nullcontext():
+                async with _transaction(connection) if transaction or is_pooled else nullcontext():
                     yield connection
             except Exception:
                 raise
@@ -193,7 +193,7 @@ async def statements(
 
 
 @asynccontextmanager
-async def _as_one(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """Run a transaction. asyncpg's own context asks the server to roll back what was cancelled, and waits for it."""
     whole = connection.transaction()
     try:
@@ -215,17 +215,17 @@ async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
     return raw.driver_connection
 
 
-def is_passing(error: DBAPIError | asyncpg.PostgresError) -> bool:
+def is_transient(error: DBAPIError | asyncpg.PostgresError) -> bool:
     """Tell whether trying again later helps."""
     if isinstance(error, asyncpg.PostgresError):
-        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in PASSING_SQLSTATES
+        return isinstance(error, asyncpg.PostgresConnectionError) or error.sqlstate in TRANSIENT_SQLSTATES
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
     state = getattr(error.orig, "sqlstate", None)
-    return state in PASSING_SQLSTATES or (isinstance(error, OperationalError) and state is None)
+    return state in TRANSIENT_SQLSTATES or (isinstance(error, OperationalError) and state is None)
 
 
-def is_of_one(error: Exception) -> bool:
+def is_per_item(error: Exception) -> bool:
     """Tell whether what failed in one transaction for many may succeed for most of them, each in its own.
 
     It can't where the database is away. A lock, a deadlock or a statement that takes too long may be one's fault.
@@ -233,7 +233,7 @@ def is_of_one(error: Exception) -> bool:
     if not isinstance(error, DatabaseUnavailable):
         return True
     cause = error.__cause__  # SQLAlchemy's, or asyncpg's own
-    return getattr(getattr(cause, "orig", cause), "sqlstate", None) in OF_ONE_SQLSTATES
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None) in PER_ITEM_SQLSTATES
 
 
 def masked(url: str) -> str:

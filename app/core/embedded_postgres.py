@@ -179,8 +179,8 @@ class _Cluster:
         while not self._is_ready():
             # A live postmaster that does not answer is starting, recovering or stopping: wait for what comes of it.
             failure = "" if self._has_live_postmaster() else self._start(settings)
-            is_passing = not failure or any(text in failure for text in _PASSING_FAILURES)
-            if not is_passing or time.monotonic() > deadline:
+            is_transient = not failure or any(text in failure for text in _PASSING_FAILURES)
+            if not is_transient or time.monotonic() > deadline:
                 why = failure or f"it took more than {_PATIENCE} s; its log is {self.data / 'server.log'}"
                 raise EmbeddedPostgresError(f"PostgreSQL did not start; mend what it says, {_OR}: {why}")
             time.sleep(0.02)

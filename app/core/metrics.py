@@ -8,7 +8,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own switch, read when it is imported: no setting of ours
 
 DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the cause that decided it", ["cause"])
-PUT_OFF = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
+POSTPONED = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
 ROOMS_DELETED = Counter(
     "interviews_rooms_deleted", "Rooms of ended attempts deleted: ended, came back, frozen", ["why"]
 )

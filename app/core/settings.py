@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.limit_notation import is_shared, parse_limit
 from app.core.policy import JoinPolicy
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 
 # What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
 LOCAL_LIVEKIT_KEY = "devkey"
@@ -196,9 +196,9 @@ class Settings(BaseSettings):
         return faults
 
     @property
-    def timeouts(self) -> Waits:
+    def timeouts(self) -> Timeouts:
         """How long each thing is waited for."""
-        return Waits(
+        return Timeouts(
             grace=timedelta(seconds=self.candidate_grace),
             agent=timedelta(seconds=self.agent_wait),
             dispatch=timedelta(seconds=self.dispatch_after) if self.agent_name else None,

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
 from app.interviews.attempts import open_next_attempt
-from app.interviews.status_update import lock, settle
-from app.lifecycle import Outcome, Status, Waits
+from app.interviews.status_update import lock_interview, update_status
+from app.lifecycle import Outcome, Status, Timeouts
 from app.models import Interview, Report, TimelineEntry
 
 
@@ -20,7 +20,7 @@ async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, inter
 
     Raises InterviewNotFound, for another organization's as well, and InterviewErased: a tombstone stays as it is.
     """
-    interview = await lock(session, interview_id, organization_id=organization_id)
+    interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound
     if interview.personal_data_erased_at:
@@ -28,7 +28,7 @@ async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, inter
     return interview
 
 
-async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits) -> None:
+async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, timeouts: Timeouts) -> None:
     """Cancel a locked interview; cancelled already is fine. Raises InterviewOver if it ended otherwise.
 
     A deadline that was due before counts first, even if nobody has acted on it: the worker then decides which.
@@ -39,11 +39,11 @@ async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, 
         raise InterviewOver("It has ended, so there is nothing to cancel.", interviewStatus=interview.status)
     interview.cancelled_at = interview.cancelled_at or now
     session.add(TimelineEntry.about(interview, kind="call", name="cancelled", detail={}))
-    await settle(session, interview=interview, now=now, waits=waits)
+    await update_status(session, interview=interview, now=now, timeouts=timeouts)
 
 
 async def reopen(
-    session: AsyncSession, *, interview: Interview, closes_at: datetime | None, now: datetime, waits: Waits
+    session: AsyncSession, *, interview: Interview, closes_at: datetime | None, now: datetime, timeouts: Timeouts
 ) -> None:
     """Open the next attempt of a locked interview that is over. Raises InterviewNotOver."""
     if not interview.status.is_terminal:
@@ -51,7 +51,7 @@ async def reopen(
     interview.closes_at = closes_at
     interview.opened_by_join = 0
     await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
-    await settle(session, interview=interview, now=now, waits=waits)
+    await update_status(session, interview=interview, now=now, timeouts=timeouts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Completion:
 
 
 async def complete(
-    session: AsyncSession, *, interview: Interview, said: Completion, now: datetime, waits: Waits
+    session: AsyncSession, *, interview: Interview, said: Completion, now: datetime, timeouts: Timeouts
 ) -> None:
     """Record the agent's report on a locked interview; the same again is fine, its last summary and result stand.
 
@@ -93,4 +93,4 @@ async def complete(
         )
     )
     session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": said.outcome}))
-    await settle(session, interview=interview, now=now, waits=waits)
+    await update_status(session, interview=interview, now=now, timeouts=timeouts)

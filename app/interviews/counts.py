@@ -115,7 +115,7 @@ async def summarize_job_posts(session: AsyncSession, asked: Asked, *, cursor: st
     return JobPostPage(counts[:limit], _cursor(counts[limit - 1][0]) if len(counts) > limit else None)
 
 
-async def fold_counts(session: AsyncSession) -> None:
+async def compact_counts(session: AsyncSession) -> None:
     """Add up the changes of the counts, so that few are left to be read. Several processes may do it at once."""
     await session.execute(FOLD)
 

@@ -7,13 +7,13 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.interviews.attempts import open_next_attempt
-from app.interviews.schedule import Plan, schedule
-from app.interviews.status_update import lock
+from app.interviews.schedule import InterviewSpec, schedule
+from app.interviews.status_update import lock_interview
 from app.livekit.access_tokens import Signer
 from app.models import Interview
 
 DEMO_ID = uuid.UUID("c6aec8f5-592b-4b90-b7fd-a6a6404b31f9")
-DEMO = Plan(
+DEMO = InterviewSpec(
     interview_id=DEMO_ID,
     candidate_id="59faa4e3-4814-41ef-b830-a58c7ba7ae25",
     application_id="1e526d64-f4e5-4353-a69f-9642959e8236",
@@ -27,11 +27,11 @@ DEMO = Plan(
 
 async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now: datetime, signer: Signer) -> bool:
     """Add the demo interview to an empty database, and open it again when it is over; tell whether it can be joined."""
-    demo = await lock(session, DEMO_ID)
+    demo = await lock_interview(session, DEMO_ID)
     if demo is None:
         if await session.scalar(select(exists().where(Interview.id.is_not(None)))):
             return False
-        await schedule(session, organization_id=organization_id, plans=[DEMO], now=now, signer=signer)
+        await schedule(session, organization_id=organization_id, specs=[DEMO], now=now, signer=signer)
     elif demo.personal_data_erased_at:
         return False
     elif demo.status.is_terminal:

@@ -14,9 +14,9 @@ from app.core.errors import InterviewOver, PayloadInvalid, PreconditionFailed, T
 from app.core.policy import JoinPolicy, stricter
 from app.interviews.join_policy import check_phone_number
 from app.interviews.schedule import check_tokens, rendered_instructions
-from app.interviews.status_update import keep_joins_out, settle
+from app.interviews.status_update import keep_joins_out, update_status
 from app.interviews.stored_facts import TOKEN_ISSUED
-from app.lifecycle import Waits, public_status
+from app.lifecycle import Timeouts, public_status
 from app.livekit.access_tokens import Signer
 from app.models import Interview, JoinRequest, Organization, TimelineEntry
 
@@ -28,7 +28,7 @@ async def edit(
     given: Mapping[str, Any],
     expected: Set[int] | None,
     now: datetime,
-    waits: Waits,
+    timeouts: Timeouts,
     signer: Signer,
     policy: JoinPolicy,
 ) -> None:
@@ -57,7 +57,7 @@ async def edit(
     # The names only: the values may be names and numbers of people.
     detail = {"fields": sorted(map(to_camel, changed))}
     session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
-    await settle(session, interview=interview, now=now, waits=waits, edited_from=before)
+    await update_status(session, interview=interview, now=now, timeouts=timeouts, edited_from=before)
 
 
 def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:

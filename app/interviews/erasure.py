@@ -17,7 +17,7 @@ from app.core.timestamps import rfc3339
 from app.interviews.changes import count_change, record_changes
 from app.interviews.interview_rows import AnyInterview
 from app.interviews.participant_events import role_of
-from app.interviews.status_update import keep_joins_out, lock
+from app.interviews.status_update import keep_joins_out, lock_interview
 from app.lifecycle import Outcome, PublicStatus, Role
 from app.livekit.webhooks import Participant
 from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
@@ -47,7 +47,7 @@ async def erase_owned(
 
     Raises InterviewNotFound, for another organization's as well, and InterviewNotOver.
     """
-    interview = await lock(session, interview_id, organization_id=organization_id)
+    interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound
     if not interview.status.is_terminal:
@@ -57,7 +57,7 @@ async def erase_owned(
 
 async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, before: datetime, now: datetime) -> None:
     """Erase the personal data of an interview that was over by `before`; one that was opened again since is let be."""
-    interview = await lock(session, interview_id)
+    interview = await lock_interview(session, interview_id)
     if interview and interview.ended_at and interview.ended_at <= before:
         await _erase(session, interview, why=Why.RETENTION, now=now)
 
@@ -99,7 +99,7 @@ async def _erase_from_timeline(session: AsyncSession, interview: Interview) -> N
     )
     roles = {row.identity: row.role for row in rows} | {interview.candidate_identity: Role.CANDIDATE}
     for entry in await session.scalars(select(TimelineEntry).where(TimelineEntry.interview_id == interview.id)):
-        entry.detail = bare(entry.detail, roles)
+        entry.detail = redact(entry.detail, roles)
     await session.flush()
 
 
@@ -131,7 +131,7 @@ async def _erase_from_answers(session: AsyncSession, interview: Interview, now: 
 
 
 # What stays of a timeline entry: instants, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
-KEPT = frozenset(
+SAFE_KEYS = frozenset(
     {
         *("createdAt", "roomSid", "sid", "kind", "reason", "askedAt"),
         *("from", "to", "endReason", "endedAt", "startedAt", "talkTime", "why", "before"),
@@ -146,12 +146,12 @@ def identity_kept(who: Participant, interview: AnyInterview) -> str:
     return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity
 
 
-def bare(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
+def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
     """Return a timeline entry's detail without what may name somebody. `roles` are by identity.
 
     What is not known to be harmless goes, so that an entry of a new kind keeps nothing until somebody thought of it.
     """
-    kept = {name: value for name, value in detail.items() if name in KEPT}
+    kept = {name: value for name, value in detail.items() if name in SAFE_KEYS}
     if detail.get("outcome") in set(Outcome):  # whoever may set attributes may write there whatever they like
         kept["outcome"] = detail["outcome"]
     if "identity" in detail:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InterviewOver
 from app.core.timestamps import rfc3339
-from app.interviews.join_queries import Seat
+from app.interviews.join_queries import JoinSnapshot
 from app.lifecycle import Status
 from app.models import Interview, TimelineEntry
 
@@ -56,7 +56,7 @@ def revoke_invite(session: AsyncSession, *, interview: Interview) -> None:
     session.add(_entry(interview, "invite_revoked"))
 
 
-def is_invited(interview: Interview | Seat, *, invite: str, now: datetime) -> bool:
+def is_invited(interview: Interview | JoinSnapshot, *, invite: str, now: datetime) -> bool:
     """Tell whether this is the interview's invite and has not expired; in constant time."""
     is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")
     return is_right and interview.invite_expires_at is not None and now < interview.invite_expires_at

@@ -23,12 +23,12 @@ from app.core.errors import (
 from app.core.phone_numbers import is_same_number, parse_international
 from app.core.policy import JoinPolicy, stricter
 from app.interviews.invites import is_invited
-from app.interviews.join_queries import Seat
+from app.interviews.join_queries import JoinSnapshot
 
 NETWORK = 64  # bits of an IPv6 address: whoever has one has all that share them
 
 
-class Knock(NamedTuple):
+class JoinCredentials(NamedTuple):
     """What somebody who wants to join shows. `address` is the client's IP address."""
 
     address: str
@@ -36,12 +36,12 @@ class Knock(NamedTuple):
     invite: str | None = None
 
 
-class Admission(NamedTuple):
+class PolicyDecision(NamedTuple):
     """What the policy says of who knocks; refusal None: let in, if not too much was tried."""
 
     policy: JoinPolicy
     refusal: AppError | None
-    is_limited: bool = False
+    counts_as_try: bool = False
     """Whether the limits decide: it was a wrong try, or one of what can be guessed."""
     is_guess: bool = False
     """Whether a phone number was compared: such tries are put in an order."""
@@ -77,21 +77,23 @@ def check_phone_number(written: str, *, policy: JoinPolicy, field: str = "phoneN
         raise PayloadInvalid(errors=[{"field": field, "message": message}])
 
 
-def admit(seat: Seat, knock: Knock, *, deployment: JoinPolicy, now: datetime) -> Admission:
+def check_join_policy(
+    snapshot: JoinSnapshot, credentials: JoinCredentials, *, deployment: JoinPolicy, now: datetime
+) -> PolicyDecision:
     """Judge by the stricter of the deployment's and the organization's policies. A refusal is to be recorded."""
-    policy = stricter(deployment, JoinPolicy(seat.join_policy) if seat.join_policy else None)
-    if policy is JoinPolicy.OPEN or (knock.invite and is_invited(seat, invite=knock.invite, now=now)):
-        return Admission(policy, None)
-    if policy is JoinPolicy.PHONE and knock.phone_number is not None:
-        return _judge_number(seat, knock.phone_number)
-    if knock.invite:
-        return Admission(policy, InviteInvalid(), is_limited=True)
-    return Admission(policy, PhoneNumberRequired() if policy is JoinPolicy.PHONE else InviteRequired())
+    policy = stricter(deployment, JoinPolicy(snapshot.join_policy) if snapshot.join_policy else None)
+    if policy is JoinPolicy.OPEN or (credentials.invite and is_invited(snapshot, invite=credentials.invite, now=now)):
+        return PolicyDecision(policy, None)
+    if policy is JoinPolicy.PHONE and credentials.phone_number is not None:
+        return _check_phone_number(snapshot, credentials.phone_number)
+    if credentials.invite:
+        return PolicyDecision(policy, InviteInvalid(), counts_as_try=True)
+    return PolicyDecision(policy, PhoneNumberRequired() if policy is JoinPolicy.PHONE else InviteRequired())
 
 
-def _judge_number(seat: Seat, said: str) -> Admission:
-    on_file = parse_international(seat.phone_number)
+def _check_phone_number(snapshot: JoinSnapshot, said: str) -> PolicyDecision:
+    on_file = parse_international(snapshot.phone_number)
     if on_file is None:
-        return Admission(JoinPolicy.PHONE, PhoneNumberUnusable())
+        return PolicyDecision(JoinPolicy.PHONE, PhoneNumberUnusable())
     refusal = None if is_same_number(on_file, said) else WrongPhoneNumber()
-    return Admission(JoinPolicy.PHONE, refusal, is_limited=True, is_guess=True)
+    return PolicyDecision(JoinPolicy.PHONE, refusal, counts_as_try=True, is_guess=True)

@@ -85,7 +85,7 @@ _COUNT = """
 """
 
 
-class Seat(NamedTuple):
+class JoinSnapshot(NamedTuple):
     """All that join needs of an interview. `join_policy` is its organization's own, or empty."""
 
     status: Status
@@ -117,7 +117,7 @@ class Seat(NamedTuple):
         return room_name(self.id, self.attempt)
 
 
-class Answer(NamedTuple):
+class JoinRecord(NamedTuple):
     """How a join is answered: TOKEN_ISSUED or an error's code."""
 
     interview_id: uuid.UUID
@@ -126,12 +126,12 @@ class Answer(NamedTuple):
     at: datetime
     answer: str
     address: bytes | None
-    is_limited: bool
+    counts_as_try: bool
     is_held_back: bool
     """Whether it is recorded only if the limits turn it into `too_many_tries`."""
 
 
-class Recorded(NamedTuple):
+class StoredJoin(NamedTuple):
     """An answer that was recorded; as `too_many_tries` instead, if its address is locked out until then."""
 
     locked_until: datetime | None
@@ -142,9 +142,9 @@ def tries_lock(interview_id: uuid.UUID) -> int:
     return int.from_bytes(hashlib.sha256(b"tries" + interview_id.bytes).digest()[:8], signed=True)
 
 
-async def find_seats(
+async def load_join_snapshots(
     connection: asyncpg.Connection, *, ids: Sequence[uuid.UUID], trying: Collection[int], by_phone: Sequence[str]
-) -> list[Seat | None]:
+) -> list[JoinSnapshot | None]:
     """Return the seat of each interview, None where there is no such interview.
 
     `trying` are the places of those who say a phone number. Where the organization's policy is one of `by_phone` they
@@ -155,31 +155,31 @@ async def find_seats(
         tries_lock(id_) if place in trying and locks.setdefault(id_, place) == place else None
         for place, id_ in enumerate(ids)
     ]
-    found: list[Seat | None] = [None] * len(ids)
+    found: list[JoinSnapshot | None] = [None] * len(ids)
     for place, status, *columns in await connection.fetch(_FIND, ids, asked, by_phone):
-        found[place] = Seat(Status(status), *columns)
+        found[place] = JoinSnapshot(Status(status), *columns)
     return found
 
 
-async def record_answers(
-    connection: asyncpg.Connection, answers: Sequence[Answer], *, is_durable: bool
-) -> list[Recorded | None]:
+async def record_joins(
+    connection: asyncpg.Connection, records: Sequence[JoinRecord], *, is_durable: bool
+) -> list[StoredJoin | None]:
     """Append the answers. Return None for each that was not: it was held back, or its candidate was changed, or is.
 
     The limits are looked at by this statement, so it sees each try that was over before it. An answer that is not
     durable may be lost if Postgres crashes within the next second (docs/decisions/0009).
     """
-    if not answers:
+    if not records:
         return []
-    recorded: list[Recorded | None] = [None] * len(answers)
+    recorded: list[StoredJoin | None] = [None] * len(records)
     commit = "on" if is_durable else "off"
     limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
-    for place, locked_until in await connection.fetch(RECORD, *zip(*answers, strict=True), commit, *limits):
-        recorded[place] = Recorded(locked_until)
+    for place, locked_until in await connection.fetch(RECORD, *zip(*records, strict=True), commit, *limits):
+        recorded[place] = StoredJoin(locked_until)
     return recorded
 
 
-async def count_wrong_tries(connection: asyncpg.Connection, tries: Sequence[Answer]) -> None:
+async def count_wrong_tries(connection: asyncpg.Connection, tries: Sequence[JoinRecord]) -> None:
     """Count the tries, in the transaction that holds the locks; what is too old to count is forgotten.
 
     Durably, whatever the answers were recorded with.

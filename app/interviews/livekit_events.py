@@ -13,13 +13,13 @@ import orjson
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.core.batching import Alone, Gather
-from app.core.database import is_of_one, statements, transaction
-from app.interviews.erasure import bare, identity_kept
+from app.core.batching import Batcher, Deferred
+from app.core.database import is_per_item, raw_connection, transaction
+from app.interviews.erasure import identity_kept, redact
 from app.interviews.interview_rows import InterviewRow, existing, lock_free_rows, lock_row
-from app.interviews.participant_events import OUTCOME, Evidence, Seen, outcome_of, record_evidence, role_of
-from app.interviews.status_update import settle_rows
-from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Waits
+from app.interviews.participant_events import OUTCOME, EventRecord, ParticipantEvent, outcome_of, record_events, role_of
+from app.interviews.status_update import update_statuses
+from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Timeouts
 from app.livekit.rooms import PROBE_ROOM, RoomName, parse_room_name
 from app.livekit.webhooks import Event, Participant
 from app.models import Probe
@@ -39,13 +39,13 @@ LONGEST_OUTCOME = 64  # characters of it that the timeline keeps: anybody may se
 WHOLE_SECOND = timedelta(seconds=1)  # LiveKit stamps a webhook with whole seconds, so a leave was at its end or before
 NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed out only then
 
-MOST = 64  # events in one transaction
-ALONE_AT_ONCE = 2  # events that wait for a lock: each holds a connection
+MAX_BATCH = 64  # events in one transaction
+WAITING_CONCURRENCY = 2  # events that wait for a lock: each holds a connection
 
 Sessions = async_sessionmaker[AsyncSession]
 
 
-class Recorded(StrEnum):
+class WebhookResult(StrEnum):
     """What became of a webhook."""
 
     RECORDED = "recorded"
@@ -62,45 +62,45 @@ class RoomEvent:
     now: datetime
 
 
-async def receive(
-    sessions: Sessions, gathered: Gather[RoomEvent, Recorded], *, event: Event, now: datetime
-) -> Recorded:
+async def record_webhook(
+    sessions: Sessions, batcher: Batcher[RoomEvent, WebhookResult], *, event: Event, now: datetime
+) -> WebhookResult:
     """Record the event, and return once it is committed. Raises DatabaseUnavailable."""
     if event.room_name.startswith(PROBE_ROOM):
         async with transaction(sessions) as session:
-            return await tell_doctor(session, event, now)
+            return await note_probe_webhook(session, event, now)
     about = room_event(event, now)
     if about is None:
-        return Recorded.IGNORED
-    return await gathered(about)
+        return WebhookResult.IGNORED
+    return await batcher(about)
 
 
-def gathering(sessions: Sessions, *, waits: Waits) -> Gather[RoomEvent, Recorded]:
+def event_batcher(sessions: Sessions, *, timeouts: Timeouts) -> Batcher[RoomEvent, WebhookResult]:
     """Return what records the events that come at the same time in one transaction, and each interview's in order.
 
     An event whose interview somebody else has locked leaves the transaction, and waits for the lock in one of its own;
     so does each event of a transaction that failed, because it may be one event's fault.
     """
 
-    async def alone(one: Sequence[RoomEvent]) -> Sequence[Recorded]:
+    async def alone(one: Sequence[RoomEvent]) -> Sequence[WebhookResult]:
         (event,) = one
-        async with statements(sessions, as_one=True) as connection:
-            return [await record_one(connection, event, waits=waits)]
+        async with raw_connection(sessions, transaction=True) as connection:
+            return [await record_one(connection, event, timeouts=timeouts)]
 
-    async def together(events: Sequence[RoomEvent]) -> Sequence[Recorded | Alone[Recorded]]:
-        recorded: Sequence[Recorded | None] = [None] * len(events)
+    async def together(events: Sequence[RoomEvent]) -> Sequence[WebhookResult | Deferred[WebhookResult]]:
+        recorded: Sequence[WebhookResult | None] = [None] * len(events)
         try:
-            async with statements(sessions, as_one=True) as connection:
-                recorded = await record_many(connection, events, waits=waits)
+            async with raw_connection(sessions, transaction=True) as connection:
+                recorded = await record_many(connection, events, timeouts=timeouts)
         except Exception as error:
-            if len(events) == 1 or not is_of_one(error):
+            if len(events) == 1 or not is_per_item(error):
                 raise
             log.warning("%d webhooks are recorded one by one, because together they failed", len(events), exc_info=True)
             recorded = [None] * len(events)
-        return [each or Alone(partial(one_by_one, event)) for each, event in zip(recorded, events, strict=True)]
+        return [each or Deferred(partial(one_by_one, event)) for each, event in zip(recorded, events, strict=True)]
 
-    one_by_one = Gather(alone, most=1, at_once=ALONE_AT_ONCE)
-    return Gather(together, most=MOST, at_once=1, apart=lambda about: about.room.interview_id)
+    one_by_one = Batcher(alone, max_batch=1, concurrency=WAITING_CONCURRENCY)
+    return Batcher(together, max_batch=MAX_BATCH, concurrency=1, key=lambda about: about.room.interview_id)
 
 
 def room_event(event: Event, now: datetime) -> RoomEvent | None:
@@ -115,7 +115,7 @@ def room_event(event: Event, now: datetime) -> RoomEvent | None:
     return RoomEvent(room, event, now)
 
 
-async def tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Recorded:
+async def note_probe_webhook(session: AsyncSession, event: Event, now: datetime) -> WebhookResult:
     """Note that a webhook about a doctor's room has arrived. Only rooms that it waits for have a row."""
     waiting = (
         update(Probe)
@@ -123,20 +123,20 @@ async def tell_doctor(session: AsyncSession, event: Event, now: datetime) -> Rec
         .values(arrived_at=now)
         .returning(Probe.room)
     )
-    return Recorded.RECORDED if await session.scalar(waiting) else Recorded.IGNORED
+    return WebhookResult.RECORDED if await session.scalar(waiting) else WebhookResult.IGNORED
 
 
-async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, waits: Waits) -> Recorded:
+async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, timeouts: Timeouts) -> WebhookResult:
     """Record an event, waiting for its interview's lock."""
     row = await lock_row(connection, event.room.interview_id)
     if row is None:
         return _unknown(event)
-    return (await _record(connection, [(event, row)], waits=waits))[0]
+    return (await _record(connection, [(event, row)], timeouts=timeouts))[0]
 
 
 async def record_many(
-    connection: asyncpg.Connection, events: Sequence[RoomEvent], *, waits: Waits
-) -> list[Recorded | None]:
+    connection: asyncpg.Connection, events: Sequence[RoomEvent], *, timeouts: Timeouts
+) -> list[WebhookResult | None]:
     """Record one event of each of several interviews, waiting for no lock; None for one that somebody else has locked.
 
     The number of statements does not depend on the number of events.
@@ -145,7 +145,7 @@ async def record_many(
     rows = await lock_free_rows(connection, ids)
     locked = await existing(connection, [each for each in ids if each not in rows])
     found = [(each, rows[each.room.interview_id]) for each in events if each.room.interview_id in rows]
-    recorded = iter(await _record(connection, found, waits=waits))
+    recorded = iter(await _record(connection, found, timeouts=timeouts))
     return [
         next(recorded)
         if each.room.interview_id in rows
@@ -154,31 +154,31 @@ async def record_many(
     ]
 
 
-def _unknown(event: RoomEvent) -> Recorded:
+def _unknown(event: RoomEvent) -> WebhookResult:
     log.warning("webhook ignored: no interview has the room %r", event.event.room_name)
-    return Recorded.IGNORED
+    return WebhookResult.IGNORED
 
 
 async def _record(
-    connection: asyncpg.Connection, found: Sequence[tuple[RoomEvent, InterviewRow]], *, waits: Waits
-) -> list[Recorded]:
+    connection: asyncpg.Connection, found: Sequence[tuple[RoomEvent, InterviewRow]], *, timeouts: Timeouts
+) -> list[WebhookResult]:
     """Store the evidence of one event of each locked interview, and settle those that it is news to."""
     known = [(each, row) for each, row in found if each.room.attempt <= row.attempt]
-    news = await record_evidence(connection, [_evidence(each, row) for each, row in known]) if known else set()
+    news = await record_events(connection, [_event_record(each, row) for each, row in known]) if known else set()
     if news:
         now = max(each.now for each, _ in found)
-        await settle_rows(connection, [row for _, row in known if row.id in news], now=now, waits=waits)
+        await update_statuses(connection, [row for _, row in known if row.id in news], now=now, timeouts=timeouts)
     return [
         _unknown(each)
         if each.room.attempt > row.attempt
-        else (Recorded.RECORDED if row.id in news else Recorded.DUPLICATE)
+        else (WebhookResult.RECORDED if row.id in news else WebhookResult.DUPLICATE)
         for each, row in found
     ]
 
 
-def _evidence(about: RoomEvent, row: InterviewRow) -> Evidence:
+def _event_record(about: RoomEvent, row: InterviewRow) -> EventRecord:
     event = about.event
-    return Evidence(
+    return EventRecord(
         interview_id=row.id,
         attempt=about.room.attempt,
         name=event.name,
@@ -188,7 +188,7 @@ def _evidence(about: RoomEvent, row: InterviewRow) -> Evidence:
         room_sid=event.room_sid or None,
         room_created_at=event.room_created_at or event.created_at,
         room_ended_at=event.created_at + WHOLE_SECOND if event.name == "room_finished" else None,
-        connection=_seen(event, event.participant, row) if event.participant else None,
+        connection=_participant_event(event, event.participant, row) if event.participant else None,
     )
 
 
@@ -201,17 +201,17 @@ def _detail(event: Event, row: InterviewRow) -> dict[str, Any]:
         detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}
         roles = {who.identity: role_of(who, row)}
     said = {key: value for key, value in detail.items() if value}
-    return bare(said, roles) if row.personal_data_erased_at else said
+    return redact(said, roles) if row.personal_data_erased_at else said
 
 
-def _seen(event: Event, who: Participant, row: InterviewRow) -> Seen | None:
+def _participant_event(event: Event, who: Participant, row: InterviewRow) -> ParticipantEvent | None:
     if event.name not in ("participant_joined", "participant_left") or not who.sid:
         return None
     role = role_of(who, row)
     if role is Role.OTHER:
         log.info("interview %s: %s of kind %s is neither candidate nor agent", row.id, who.sid, who.kind)
     left = event.name == "participant_left"
-    return Seen(
+    return ParticipantEvent(
         sid=who.sid,
         identity=identity_kept(who, row),
         role=role,

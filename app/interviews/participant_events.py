@@ -93,7 +93,7 @@ _RECORD = """
 """
 
 
-class Seen(NamedTuple):
+class ParticipantEvent(NamedTuple):
     """A participant that came, or (left_at is known) went. An outcome is an agent's."""
 
     sid: str
@@ -105,7 +105,7 @@ class Seen(NamedTuple):
     outcome: Outcome | None
 
 
-class Evidence(NamedTuple):
+class EventRecord(NamedTuple):
     """What one event tells of one interview. An event id or room sid that it has not is None; `detail` is JSON."""
 
     interview_id: uuid.UUID
@@ -117,13 +117,13 @@ class Evidence(NamedTuple):
     room_sid: str | None
     room_created_at: datetime
     room_ended_at: datetime | None
-    connection: Seen | None
+    connection: ParticipantEvent | None
 
 
-_NOBODY = (None,) * len(Seen._fields)
+_NOBODY = (None,) * len(ParticipantEvent._fields)
 
 
-async def record_evidence(connection: asyncpg.Connection, events: Sequence[Evidence]) -> set[uuid.UUID]:
+async def record_events(connection: asyncpg.Connection, events: Sequence[EventRecord]) -> set[uuid.UUID]:
     """Store at most one event of each locked interview; return the interviews whose event was not known before."""
     rows = [(*event, *(seen or _NOBODY)) for *event, seen in events]
     return {row[0] for row in await connection.fetch(_RECORD, *zip(*rows, strict=True))}

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import InterviewNotFound
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Facts, PublicStatus, Visit, public_status, visits
+from app.lifecycle import Facts, ParticipantSession, PublicStatus, participant_sessions, public_status
 from app.models import Interview, JoinRequest, Report
 
 
@@ -23,7 +23,7 @@ class View:
     status: PublicStatus
     talk_time: timedelta
     join_attempts: int
-    connected: Sequence[Visit]
+    connected: Sequence[ParticipantSession]
     """Who is in the room of the current attempt now, in the order of their joining."""
 
 
@@ -77,8 +77,8 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
     ]
 
 
-def _connected(facts: Facts) -> list[Visit]:
-    there = [visit for visit in visits(facts) if visit.departure is None]
+def _connected(facts: Facts) -> list[ParticipantSession]:
+    there = [visit for visit in participant_sessions(facts) if visit.departure is None]
     return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
 
 

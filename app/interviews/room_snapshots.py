@@ -8,47 +8,49 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.interviews.erasure import identity_kept
 from app.interviews.participant_events import role_of
-from app.livekit.client import LiveRoom, Occupancy
+from app.livekit.client import LiveRoom, RoomSnapshot
 from app.livekit.webhooks import Participant
 from app.models import Connection, Interview, Room, TimelineEntry
 
 
-async def record_occupancy(session: AsyncSession, *, interview: Interview, occupancy: Occupancy, now: datetime) -> None:
+async def record_room_snapshot(
+    session: AsyncSession, *, interview: Interview, room_snapshot: RoomSnapshot, now: datetime
+) -> None:
     """Record who was in the room of the locked interview's current attempt. What it changed is on the timeline.
 
     A snapshot closes only what was known before it was taken; a later sighting takes that back.
     """
     connections = await _connections(session, interview)
     known = {connection.sid for connection in connections}
-    listed = {who.sid for who in (*occupancy.participants, *occupancy.arriving)}
-    joined = [who for who in occupancy.participants if who.sid not in known]
-    back = [each for each in connections if each.sid in listed and _see(each, occupancy.asked_at)]
+    listed = {who.sid for who in (*room_snapshot.participants, *room_snapshot.arriving)}
+    joined = [who for who in room_snapshot.participants if who.sid not in known]
+    back = [each for each in connections if each.sid in listed and _see(each, room_snapshot.asked_at)]
     unseen = [each for each in connections if each.left_at is None and each.sid not in listed]
-    gone = [each for each in unseen if _miss(each, occupancy.asked_at)]
-    room_changed = _compare_rooms(session, interview, await _rooms(session, interview), occupancy, now)
-    interview.asked_at = max(occupancy.asked_at, interview.asked_at or occupancy.asked_at)
+    gone = [each for each in unseen if _miss(each, room_snapshot.asked_at)]
+    room_changed = _compare_rooms(session, interview, await _rooms(session, interview), room_snapshot, now)
+    interview.asked_at = max(room_snapshot.asked_at, interview.asked_at or room_snapshot.asked_at)
     if joined or back or gone or room_changed:
-        order = await _append(session, interview, occupancy, joined=joined, gone=gone)
-        if occupancy.room:
-            session.add_all(_new_connection(interview, who, occupancy.room, order, now) for who in joined)
+        order = await _append(session, interview, room_snapshot, joined=joined, gone=gone)
+        if room_snapshot.room:
+            session.add_all(_new_connection(interview, who, room_snapshot.room, order, now) for who in joined)
     await session.flush()
 
 
 async def _append(
     session: AsyncSession,
     interview: Interview,
-    occupancy: Occupancy,
+    room_snapshot: RoomSnapshot,
     *,
     joined: Sequence[Participant],
     gone: Sequence[Connection],
 ) -> int:
     """Write on the timeline what the asking found; return its place there."""
     found = {
-        "askedAt": occupancy.asked_at.isoformat(),
-        "present": [identity_kept(who, interview) for who in occupancy.participants],
+        "askedAt": room_snapshot.asked_at.isoformat(),
+        "present": [identity_kept(who, interview) for who in room_snapshot.participants],
         "joined": [identity_kept(who, interview) for who in joined],
         "gone": [each.identity for each in gone],
-        "roomSid": occupancy.room.sid if occupancy.room else None,
+        "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
     entry = TimelineEntry.about(interview, kind="livekit", name="asked", detail=found)
     session.add(entry)
@@ -94,12 +96,12 @@ def _miss(row: Room | Connection, asked_at: datetime) -> bool:
 
 
 def _compare_rooms(
-    session: AsyncSession, interview: Interview, known: Sequence[Room], occupancy: Occupancy, now: datetime
+    session: AsyncSession, interview: Interview, known: Sequence[Room], room_snapshot: RoomSnapshot, now: datetime
 ) -> bool:
     """Add the room that is there if it is new, note those that are not there; tell whether that is news."""
-    there = occupancy.room
+    there = room_snapshot.room
     news = [
-        _see(room, occupancy.asked_at) if there and room.sid == there.sid else _miss(room, occupancy.asked_at)
+        _see(room, room_snapshot.asked_at) if there and room.sid == there.sid else _miss(room, room_snapshot.asked_at)
         for room in known
         if room.ended_at is None
     ]

@@ -34,7 +34,7 @@ LAST_ATTEMPT = 9999  # of which no token may be too long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class InterviewSpec:
     """What a platform says of a new interview; None is the organization's default. max_duration is in seconds."""
 
     candidate_id: str
@@ -60,7 +60,7 @@ async def schedule(
     session: AsyncSession,
     *,
     organization_id: uuid.UUID,
-    plans: Sequence[Plan],
+    specs: Sequence[InterviewSpec],
     now: datetime,
     signer: Signer,
     policy: JoinPolicy = JoinPolicy.OPEN,
@@ -72,11 +72,11 @@ async def schedule(
     """
     organization = await session.get_one(Organization, organization_id)
     held = stricter(policy, organization.join_policy)
-    for plan in plans:
-        check_phone_number(plan.phone_number, policy=held, field=plan.field.replace("instructions", "phoneNumber"))
-    interviews = [_planned(plan, organization, now) for plan in plans]
+    for spec in specs:
+        check_phone_number(spec.phone_number, policy=held, field=spec.field.replace("instructions", "phoneNumber"))
+    interviews = [_build_interview(spec, organization, now) for spec in specs]
     check_tokens(
-        {plan.field: interview for plan, interview in zip(plans, interviews, strict=True)}, signer=signer, now=now
+        {spec.field: interview for spec, interview in zip(specs, interviews, strict=True)}, signer=signer, now=now
     )
     session.add_all(interviews)
     changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
@@ -86,30 +86,30 @@ async def schedule(
     return interviews
 
 
-def _planned(plan: Plan, organization: Organization, now: datetime) -> Interview:
+def _build_interview(spec: InterviewSpec, organization: Organization, now: datetime) -> Interview:
     interview = Interview(
-        id=plan.interview_id or uuid.uuid4(),
+        id=spec.interview_id or uuid.uuid4(),
         organization_id=organization.id,
-        candidate_id=plan.candidate_id,
-        application_id=plan.application_id,
-        job_post_id=plan.job_post_id,
-        participant_name=plan.participant_name,
-        phone_number=plan.phone_number,
-        job_title=plan.job_title,
-        company_name=plan.company_name or organization.company_name,
-        max_duration=plan.max_duration or organization.max_duration,
-        opens_at=plan.opens_at,
-        closes_at=plan.closes_at,
-        context=plan.context,
+        candidate_id=spec.candidate_id,
+        application_id=spec.application_id,
+        job_post_id=spec.job_post_id,
+        participant_name=spec.participant_name,
+        phone_number=spec.phone_number,
+        job_title=spec.job_title,
+        company_name=spec.company_name or organization.company_name,
+        max_duration=spec.max_duration or organization.max_duration,
+        opens_at=spec.opens_at,
+        closes_at=spec.closes_at,
+        context=spec.context,
         sequence=0,
         attempt=1,
         status=Status.READY_TO_JOIN,
-        next_deadline_at=plan.closes_at,
+        next_deadline_at=spec.closes_at,
         settled_at=now,
         created_at=now,
         updated_at=now,
     )
-    interview.instructions = plan.instructions or rendered_instructions(interview, organization)
+    interview.instructions = spec.instructions or rendered_instructions(interview, organization)
     return interview
 
 

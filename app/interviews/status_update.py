@@ -19,7 +19,7 @@ from app.core.database import driver_connection
 from app.interviews.changes import NewChange, count_change, write_changes
 from app.interviews.interview_rows import AnyInterview, InterviewRow, store
 from app.interviews.stored_facts import load_facts, read_facts
-from app.lifecycle import Derived, PublicStatus, Waits, derive, public_status
+from app.lifecycle import Derived, PublicStatus, Timeouts, derive, public_status
 from app.models import ChangeType, Interview
 
 _WRITE = """
@@ -29,7 +29,7 @@ _WRITE = """
 """
 
 
-class Line(NamedTuple):
+class StatusTransition(NamedTuple):
     """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
 
     interview_id: uuid.UUID
@@ -39,14 +39,14 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class StatusUpdate:
     """What settling has found, to be said on the timeline and to those who listen."""
 
-    lines: list[Line] = field(default_factory=list)
+    transitions: list[StatusTransition] = field(default_factory=list)
     changes: list[NewChange] = field(default_factory=list)
 
 
-async def lock(
+async def lock_interview(
     session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
 ) -> Interview | None:
     """Lock the interview's row until the transaction ends, before any of its facts is written.
@@ -65,67 +65,72 @@ async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
     await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
 
 
-async def settle(
-    session: AsyncSession, *, interview: Interview, now: datetime, waits: Waits, edited_from: PublicStatus | None = None
+async def update_status(
+    session: AsyncSession,
+    *,
+    interview: Interview,
+    now: datetime,
+    timeouts: Timeouts,
+    edited_from: PublicStatus | None = None,
 ) -> Derived:
     """Derive the locked interview's status from its stored facts as of `now`, and store it.
 
     `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
     """
     facts = await load_facts(session, [interview])
-    derived = derive(facts[interview.id], now, waits)
-    news = News()
-    _settle(interview, derived, now, edited_from, news)
+    derived = derive(facts[interview.id], now, timeouts)
+    update = StatusUpdate()
+    _apply(interview, derived, now, edited_from, update)
     await session.flush()
-    await _tell(await driver_connection(session), news, now)
+    await _write_update(await driver_connection(session), update, now)
     return derived
 
 
-async def settle_rows(
-    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, waits: Waits
+async def update_statuses(
+    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, timeouts: Timeouts
 ) -> dict[uuid.UUID, Derived]:
     """Settle several locked interviews, in the same way, by as many statements as one takes."""
     facts = await read_facts(connection, rows)
-    derived = {each.id: derive(facts[each.id], now, waits) for each in rows}
-    news = News()
+    derived = {each.id: derive(facts[each.id], now, timeouts) for each in rows}
+    update = StatusUpdate()
     for each in rows:
-        _settle(each, derived[each.id], now, None, news)
+        _apply(each, derived[each.id], now, None, update)
     await store(connection, rows)
-    await _tell(connection, news, now)
+    await _write_update(connection, update, now)
     return derived
 
 
-async def _tell(connection: asyncpg.Connection, news: News, now: datetime) -> None:
-    if news.lines:
-        await connection.execute(_WRITE, *zip(*news.lines, strict=True))
-    await write_changes(connection, news.changes, now=now)
+async def _write_update(connection: asyncpg.Connection, update: StatusUpdate, now: datetime) -> None:
+    if update.transitions:
+        await connection.execute(_WRITE, *zip(*update.transitions, strict=True))
+    await write_changes(connection, update.changes, now=now)
 
 
-def _settle(
-    interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None, news: News
+def _apply(
+    interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None, update: StatusUpdate
 ) -> None:
     """Set on the row what was derived, and add what is to be told of it."""
     previous = edited_from or public_status(interview.status, opens_at=interview.opens_at, now=now)
     is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
     if is_moved:
-        news.lines.append(_line(interview, derived))
+        update.transitions.append(_transition(interview, derived))
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
     if _set(interview, derived) or edited_from:
         interview.updated_at = now
-        is_told = is_moved or previous != public_status(interview.status, opens_at=interview.opens_at, now=now)
-        type_ = _type_of(derived) if is_told else ChangeType.UPDATED
-        news.changes.append(count_change(interview, type_, previous))
+        has_moved = is_moved or previous != public_status(interview.status, opens_at=interview.opens_at, now=now)
+        type_ = _type_of(derived) if has_moved else ChangeType.UPDATED
+        update.changes.append(count_change(interview, type_, previous))
 
 
 def _type_of(derived: Derived) -> ChangeType:
     return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
 
 
-def _line(interview: AnyInterview, derived: Derived) -> Line:
+def _transition(interview: AnyInterview, derived: Derived) -> StatusTransition:
     moved = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
     detail = orjson.dumps(moved | _end(derived)).decode()
-    return Line(interview.id, interview.attempt, derived.rule, detail)
+    return StatusTransition(interview.id, interview.attempt, derived.rule, detail)
 
 
 def _end(derived: Derived) -> dict[str, object]:

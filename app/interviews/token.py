@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.interviews.join_queries import Seat
+from app.interviews.join_queries import JoinSnapshot
 from app.lifecycle import Status
 from app.livekit.access_tokens import Signer
 from app.livekit.rooms import room_name
@@ -15,7 +15,7 @@ def access_token(interview: Interview, *, attempt: int, status: Status, signer: 
 
 
 def claims_of(
-    interview: Interview | Seat, *, attempt: int, status: Status, signer: Signer, now: datetime
+    interview: Interview | JoinSnapshot, *, attempt: int, status: Status, signer: Signer, now: datetime
 ) -> dict[str, object]:
     """Return what that token says."""
     return signer.claims(
@@ -27,7 +27,7 @@ def claims_of(
     )
 
 
-def metadata(interview: Interview | Seat, status: Status) -> dict[str, object]:
+def metadata(interview: Interview | JoinSnapshot, status: Status) -> dict[str, object]:
     """Return the eleven fields that the agent finds in `participant.metadata`: the contract of the seed."""
     return {
         "candidateId": interview.candidate_id,

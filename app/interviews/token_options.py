@@ -8,7 +8,7 @@ from app.core.errors import TokenFieldNotAllowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class TokenOptions:
     """The fields of LiveKit's TokenSourceRequest, as JSON; what is None or empty is no wish."""
 
     room_name: Any = None
@@ -19,7 +19,7 @@ class Wishes:
     room_config: Any = None
 
 
-def unfulfilled(wishes: Wishes, claims: Mapping[str, Any]) -> TokenFieldNotAllowed | None:
+def check_token_options(token_options: TokenOptions, claims: Mapping[str, Any]) -> TokenFieldNotAllowed | None:
     """Return the refusal, which names them, if there are wishes that the token's claims do not fulfil."""
     ours = {
         "room_name": claims["video"]["room"],
@@ -29,7 +29,11 @@ def unfulfilled(wishes: Wishes, claims: Mapping[str, Any]) -> TokenFieldNotAllow
         "participant_attributes": {},
         "room_config": claims["roomConfig"],
     }
-    refused = [each.name for each in fields(wishes) if not _is_ours(_said(getattr(wishes, each.name)), ours[each.name])]
+    refused = [
+        each.name
+        for each in fields(token_options)
+        if not _is_ours(_said(getattr(token_options, each.name)), ours[each.name])
+    ]
     message = "must be left out, or be what the interview has"
     return TokenFieldNotAllowed(errors=[{"field": name, "message": message} for name in refused]) if refused else None
 

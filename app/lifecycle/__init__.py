@@ -1,7 +1,7 @@
 """Statuses, facts and derive(): the rules of an interview's life, without I/O. The table is in docs/status.md."""
 
-from app.lifecycle.derive import WAITS, AgentThere, Derived, RoomGone, TimeTold, Wish, derive
-from app.lifecycle.end_rules import End
+from app.lifecycle.derive import WAITS, AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, derive
+from app.lifecycle.end_rules import EndCandidate
 from app.lifecycle.facts import (
     CONNECTION_TIMEOUT,
     UNKNOWN,
@@ -12,9 +12,9 @@ from app.lifecycle.facts import (
     Report,
     Role,
     Room,
-    Waits,
+    Timeouts,
 )
-from app.lifecycle.presence import Visit, moments, visits
+from app.lifecycle.presence import ParticipantSession, participant_sessions, presence_changes
 from app.lifecycle.status import TERMINAL, EndReason, PublicStatus, Status, public_status
 
 __all__ = [
@@ -22,26 +22,26 @@ __all__ = [
     "TERMINAL",
     "UNKNOWN",
     "WAITS",
-    "AgentThere",
+    "AnnounceTimeLeft",
     "Connection",
     "Decision",
+    "DeleteRoom",
     "Derived",
-    "End",
+    "DispatchAgent",
+    "Effect",
+    "EndCandidate",
     "EndReason",
     "Facts",
     "Outcome",
+    "ParticipantSession",
     "PublicStatus",
     "Report",
     "Role",
     "Room",
-    "RoomGone",
     "Status",
-    "TimeTold",
-    "Visit",
-    "Waits",
-    "Wish",
+    "Timeouts",
     "derive",
-    "moments",
+    "participant_sessions",
+    "presence_changes",
     "public_status",
-    "visits",
 ]

@@ -98,7 +98,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Timeouts:
     """How long each thing is waited for. Those that a deployment may want otherwise are settings."""
 
     grace: timedelta = timedelta(seconds=120)

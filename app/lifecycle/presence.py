@@ -23,7 +23,7 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ParticipantSession:
     """A connection and its departure, if it is over."""
 
     connection: Connection
@@ -51,49 +51,51 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class PresenceChange:
     """Somebody came or went, and who of candidate and agents is there since."""
 
     at: datetime
-    visit: Visit
+    session: ParticipantSession
     came: bool
-    candidates: tuple[Visit, ...]
-    agents: tuple[Visit, ...]
+    candidates: tuple[ParticipantSession, ...]
+    agents: tuple[ParticipantSession, ...]
 
     @property
     def both(self) -> bool:
         return bool(self.candidates and self.agents)
 
 
-def moments(facts: Facts) -> list[Moment]:
+def presence_changes(facts: Facts) -> list[PresenceChange]:
     """Return every coming and going of candidate and agents, in order, with who is there after each."""
     steps = []
-    for visit in visits(facts):
-        if visit.connection.role is Role.OTHER:
+    for session in participant_sessions(facts):
+        if session.connection.role is Role.OTHER:
             continue
-        steps.append((visit.place, visit.joined_at, visit, True))
-        if visit.departure:
-            steps.append((visit.departure.place, visit.departure.at, visit, False))
+        steps.append((session.place, session.joined_at, session, True))
+        if session.departure:
+            steps.append((session.departure.place, session.departure.at, session, False))
     steps.sort(key=lambda step: step[0])
-    candidates: tuple[Visit, ...] = ()
-    agents: tuple[Visit, ...] = ()
+    candidates: tuple[ParticipantSession, ...] = ()
+    agents: tuple[ParticipantSession, ...] = ()
     found = []
-    for _, at, visit, came in steps:
-        if visit.is_candidate:
-            candidates = _then(candidates, visit, came)
+    for _, at, session, came in steps:
+        if session.is_candidate:
+            candidates = _then(candidates, session, came)
         else:
-            agents = _then(agents, visit, came)
-        found.append(Moment(at, visit, came, candidates, agents))
+            agents = _then(agents, session, came)
+        found.append(PresenceChange(at, session, came, candidates, agents))
     return found
 
 
-def _then(there: tuple[Visit, ...], visit: Visit, came: bool) -> tuple[Visit, ...]:
-    return (*there, visit) if came else tuple(other for other in there if other is not visit)
+def _then(
+    there: tuple[ParticipantSession, ...], session: ParticipantSession, came: bool
+) -> tuple[ParticipantSession, ...]:
+    return (*there, session) if came else tuple(other for other in there if other is not session)
 
 
-def visits(facts: Facts) -> list[Visit]:
+def participant_sessions(facts: Facts) -> list[ParticipantSession]:
     """Return all connections with their departures: a webhook's where there is one, else the earliest inferred."""
-    return [Visit(connection, _departure(connection, facts)) for connection in facts.connections]
+    return [ParticipantSession(connection, _departure(connection, facts)) for connection in facts.connections]
 
 
 def _departure(connection: Connection, facts: Facts) -> Departure | None:
@@ -187,7 +189,7 @@ def _second(at: datetime) -> int:
     return math.floor(at.timestamp())
 
 
-def together(history: Sequence[Moment], until: datetime | None) -> tuple[timedelta, datetime | None]:
+def together(history: Sequence[PresenceChange], until: datetime | None) -> tuple[timedelta, datetime | None]:
     """Return how long candidate and agent were both there, and since when they are, if they still are.
 
     With `until` all that comes after it is left out, and nobody is there any more.
@@ -207,14 +209,14 @@ def together(history: Sequence[Moment], until: datetime | None) -> tuple[timedel
     return total, since
 
 
-def _first_both(moment: Moment) -> datetime:
+def _first_both(moment: PresenceChange) -> datetime:
     """When the two sides of a moment first were there together: the later of the two first joins."""
     return max(
-        min(visit.joined_at for visit in moment.candidates),
-        min(visit.joined_at for visit in moment.agents),
+        min(session.joined_at for session in moment.candidates),
+        min(session.joined_at for session in moment.agents),
     )
 
 
-def start(history: Sequence[Moment]) -> datetime | None:
+def start(history: Sequence[PresenceChange]) -> datetime | None:
     """Return the first instant at which candidate and agent were both connected (startedAt), or None."""
     return next((_first_both(moment) for moment in history if moment.both), None)

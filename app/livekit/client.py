@@ -48,7 +48,7 @@ class LiveRoom:
 
 
 @dataclass(frozen=True, slots=True)
-class Occupancy:
+class RoomSnapshot:
     """What a room looked like when asked at `asked_at`: room None, it was not there.
 
     `participants` are those whose media is up; `arriving` are those who are not that far yet.
@@ -96,13 +96,13 @@ class LiveKitServer:
             answer = await self._api.room.list_rooms(api.ListRoomsRequest(names=names))
         return [_room(room) for room in answer.rooms]
 
-    async def occupancy(self, name: str) -> Occupancy:
+    async def room_snapshot(self, name: str) -> RoomSnapshot:
         """Return who is in the room of that name. What is told of it counts as of the instant before asking."""
         asked_at = datetime.now(UTC)
         found = await self.rooms([name])
-        return await self.occupancy_of(found[0]) if found else Occupancy(asked_at, None)
+        return await self.room_snapshot_of(found[0]) if found else RoomSnapshot(asked_at, None)
 
-    async def occupancy_of(self, room: LiveRoom) -> Occupancy:
+    async def room_snapshot_of(self, room: LiveRoom) -> RoomSnapshot:
         """Return who is in a room that was there a moment ago."""
         asked_at = datetime.now(UTC)
         async with self._asking():
@@ -110,7 +110,7 @@ class LiveKitServer:
         there = [one for one in answer.participants if one.state == api.ParticipantInfo.ACTIVE]
         early = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
         arriving = [one for one in answer.participants if one.state in early]
-        return Occupancy(asked_at, room, [*map(_participant, there)], [*map(_participant, arriving)])
+        return RoomSnapshot(asked_at, room, [*map(_participant, there)], [*map(_participant, arriving)])
 
     async def create_room(self, room: str, *, empty_timeout: timedelta) -> None:
         """Make a room that LiveKit closes by itself if nobody joins in time."""

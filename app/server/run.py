@@ -28,7 +28,7 @@ from app.main import create_app
 from app.server.processes import fork_workers
 from app.server.protocol import BoundedProtocol
 from app.stream.hub import Hub
-from app.worker.runner import working
+from app.worker.runner import running_worker
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _server(settings: Settings, url: str) -> Server:
             await running.enter_async_context(app.state.last_used.running())
             await running.enter_async_context(hub.running(direct_url(settings, url)))
             if settings.run_worker:
-                await running.enter_async_context(working(settings, sessions, settings.timeouts))
+                await running.enter_async_context(running_worker(settings, sessions, settings.timeouts))
             yield
 
     app = create_app(settings, sessions, lifespan=lifespan, hub=hub)

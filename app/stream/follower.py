@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from app.core.errors import DatabaseUnavailable
 from app.stream.feed import Position
-from app.stream.pages import Page, Reading
-from app.stream.subscriber import Listener
+from app.stream.pages import Page, PageReader
+from app.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ GATHER = 0.0002
 class Follower:
     """One reader for an organization's listeners, from a position on. Notifications wake it; a poll is the truth."""
 
-    def __init__(self, reading: Reading, organization_id: uuid.UUID, *, after: Position, poll: float) -> None:
-        self.listeners: set[Listener] = set()
+    def __init__(self, reading: PageReader, organization_id: uuid.UUID, *, after: Position, poll: float) -> None:
+        self.listeners: set[Subscriber] = set()
         self._reading = reading
         self._organization_id = organization_id
         self._position = after

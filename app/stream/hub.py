@@ -16,8 +16,8 @@ from app.core.errors import MissingScope, Unauthorized
 from app.stream.feed import Position
 from app.stream.follower import Follower
 from app.stream.notifications import listen
-from app.stream.pages import AT_ONCE, PAGE, Reading
-from app.stream.subscriber import QUEUE, Listener
+from app.stream.pages import AT_ONCE, PAGE, PageReader
+from app.stream.subscriber import QUEUE, Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ class Hub:
         queue: int = QUEUE,
     ) -> None:
         self._sessions = sessions
-        self._reading = Reading(sessions, page=page)
+        self._reading = PageReader(sessions, page=page)
         self._poll = poll
         self._heartbeat = heartbeat
         self._queue = queue
         self._followers: dict[uuid.UUID, Follower] = {}
-        self._listeners: set[Listener] = set()
+        self._listeners: set[Subscriber] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._keys: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -63,7 +63,7 @@ class Hub:
             log.warning("the stream only polls: notifications pass no transaction pooler, set DATABASE_LISTEN_URL")
             hearing = asyncio.create_task(asyncio.sleep(0))
         else:
-            hearing = asyncio.create_task(listen(listen_url, hear=self.wake, again=self.wake_all))
+            hearing = asyncio.create_task(listen(listen_url, on_notify=self.wake, on_reconnect=self.wake_all))
         try:
             yield
         finally:
@@ -122,10 +122,10 @@ class Hub:
                 return position
 
     @asynccontextmanager
-    async def _listening(self, key: str) -> AsyncIterator[Listener]:
+    async def _listening(self, key: str) -> AsyncIterator[Subscriber]:
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as until:
-                listener = Listener(until, key=key, queue=self._queue)
+                listener = Subscriber(until, key=key, queue=self._queue)
                 self._listeners.add(listener)
                 metrics.STREAM_LISTENERS.inc()
                 try:
@@ -135,14 +135,14 @@ class Hub:
                     metrics.STREAM_LISTENERS.dec()
                     self._listeners.discard(listener)
 
-    def _begin(self, listener: Listener) -> None:
+    def _begin(self, listener: Subscriber) -> None:
         if self._is_closed:
             listener.end()
         elif self._keys is None or self._keys.done():
             self._keys = asyncio.create_task(self._watch_keys(), context=contextvars.Context())
 
     @contextmanager
-    def _following(self, organization_id: uuid.UUID, listener: Listener, after: Position) -> Iterator[None]:
+    def _following(self, organization_id: uuid.UUID, listener: Subscriber, after: Position) -> Iterator[None]:
         follower = self._followers.get(organization_id)
         if follower is None:
             follower = Follower(self._reading, organization_id, after=after, poll=self._poll)

@@ -19,13 +19,13 @@ LONGEST_PAUSE = 5.0
 CHECK = 30.0  # seconds after which the connection is asked whether it is still there
 
 
-async def listen(url: str, *, hear: Callable[[str], None], again: Callable[[], None]) -> None:
-    """Call `hear` with each notification's payload, for ever, and `again` whenever some may have been missed."""
+async def listen(url: str, *, on_notify: Callable[[str], None], on_reconnect: Callable[[], None]) -> None:
+    """Call `on_notify` with each notification's payload, and `on_reconnect` whenever some may have been missed."""
     pause = SHORTEST_PAUSE
     while True:
         began = time.monotonic()
         try:
-            await _listen(url, hear, again)
+            await _listen(url, on_notify, on_reconnect)
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # its text may hold a piece of the password
             log.warning("the stream polls until it hears notifications again: %s", type(error).__name__)
@@ -34,7 +34,7 @@ async def listen(url: str, *, hear: Callable[[str], None], again: Callable[[], N
         await asyncio.sleep(pause)
 
 
-async def _listen(url: str, hear: Callable[[str], None], again: Callable[[], None]) -> None:
+async def _listen(url: str, on_notify: Callable[[str], None], on_reconnect: Callable[[], None]) -> None:
     """Listen until the connection is lost, and raise what asyncpg raises then."""
     connection = await asyncpg.connect(
         url, timeout=CONNECT_TIMEOUT, server_settings={"application_name": APPLICATION_NAME}
@@ -42,8 +42,8 @@ async def _listen(url: str, hear: Callable[[str], None], again: Callable[[], Non
     try:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(CHANNEL, lambda _connection, _pid, _channel, payload: hear(payload))
-        again()
+        await connection.add_listener(CHANNEL, lambda _connection, _pid, _channel, payload: on_notify(payload))
+        on_reconnect()
         while not await _happens(lost, within=CHECK):
             await connection.execute("SELECT 1", timeout=CONNECT_TIMEOUT)  # a peer that vanished says nothing
         raise ConnectionResetError

@@ -48,7 +48,7 @@ class Page:
     is_held_back: bool
 
 
-class Reading:
+class PageReader:
     """Reads, a few pages at a time, each in a session of its own that is given back at once."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], *, page: int = PAGE) -> None:

@@ -8,7 +8,7 @@ from app.stream.pages import Batch
 QUEUE = 100  # batches
 
 
-class Listener:
+class Subscriber:
     """Somebody who listens. `until` is the block that the stream runs in."""
 
     def __init__(self, until: asyncio.Timeout, *, key: str, queue: int = QUEUE) -> None:

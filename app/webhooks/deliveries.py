@@ -49,7 +49,7 @@ SPANNED = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class DeliveryLog:
     """A delivery, the change that it tells of (None: a test), and what came of its latest tries, oldest first."""
 
     delivery: Delivery
@@ -59,7 +59,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    deliveries: Sequence[Logged]
+    deliveries: Sequence[DeliveryLog]
     next_cursor: str | None
 
 
@@ -82,7 +82,7 @@ async def list_deliveries(
     query = query.order_by(Delivery.created_at.desc(), Delivery.id.desc()).limit(limit + 1)
     rows = (await session.execute(query)).all()
     attempts = await _attempts(session, [row.Delivery.id for row in rows[:limit]])
-    page = [Logged(row.Delivery, row.Change, attempts[row.Delivery.id]) for row in rows[:limit]]
+    page = [DeliveryLog(row.Delivery, row.Change, attempts[row.Delivery.id]) for row in rows[:limit]]
     last = page[-1].delivery if len(rows) > limit else None
     return DeliveryPage(page, encode_cursor(last.created_at, last.id.hex) if last else None)
 
@@ -104,7 +104,7 @@ async def _attempts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uui
 
 async def replay_delivery(
     session: AsyncSession, *, endpoint: WebhookEndpoint, delivery_id: uuid.UUID, now: datetime
-) -> Logged:
+) -> DeliveryLog:
     """Send a delivery again, now, under its old webhook-id, and with all tries before it. One under way is let be.
 
     Raises DeliveryNotFound, WebhookEndpointDisabled.
@@ -120,7 +120,7 @@ async def replay_delivery(
         delivery.attempts = 0
         await session.flush()
     change = await session.get(Change, delivery.change_id) if delivery.change_id else None
-    return Logged(delivery, change, (await _attempts(session, [delivery.id]))[delivery.id])
+    return DeliveryLog(delivery, change, (await _attempts(session, [delivery.id]))[delivery.id])
 
 
 async def replay_span(
@@ -144,7 +144,7 @@ async def replay_span(
     return enqueued
 
 
-async def send_test(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> Logged:
+async def send_test(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> DeliveryLog:
     """Enqueue a message of the type webhook.test. Raises WebhookEndpointDisabled."""
     _require_enabled(endpoint)
     delivery = Delivery(
@@ -158,7 +158,7 @@ async def send_test(session: AsyncSession, *, endpoint: WebhookEndpoint, now: da
     )
     session.add(delivery)
     await session.flush()
-    return Logged(delivery, None, [])
+    return DeliveryLog(delivery, None, [])
 
 
 def _require_enabled(endpoint: WebhookEndpoint) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import Change, Delivery, WebhookEndpoint
-from app.webhooks.retry_policy import Answer, DeliveryState, DisabledReason, Verdict, why_disabled
+from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, RetryDecision, disabled_reason_of
 
 LEASE = timedelta(seconds=30)  # above the sender's timeout
 EACH = 4  # deliveries to one endpoint that one process has under way
@@ -142,7 +142,7 @@ BACKLOG = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedDelivery:
     """A delivery that this process has on lease, and all that sending it takes. `change` is None for a test."""
 
     delivery: Delivery
@@ -150,7 +150,9 @@ class Claimed:
     change: Change | None
 
 
-async def claim(session: AsyncSession, *, under_way: Sequence[Claimed], at_once: int, now: datetime) -> list[Claimed]:
+async def claim(
+    session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], at_once: int, now: datetime
+) -> list[ClaimedDelivery]:
     """Take what is due, as far as the slots go that `under_way` leaves: in all, by endpoint, and for failing ones."""
     busy = Counter(each.endpoint.id for each in under_way)
     failing = sum(each.endpoint.failures > 0 for each in under_way)
@@ -173,10 +175,17 @@ async def claim(session: AsyncSession, *, under_way: Sequence[Claimed], at_once:
         .outerjoin(Change, Change.id == Delivery.change_id)
         .where(Delivery.id.in_(taken.all()))
     )
-    return [Claimed(*row) for row in rows]
+    return [ClaimedDelivery(*row) for row in rows]
 
 
-async def finish(session: AsyncSession, *, claimed: Claimed, answer: Answer, verdict: Verdict, now: datetime) -> bool:
+async def finish(
+    session: AsyncSession,
+    *,
+    claimed: ClaimedDelivery,
+    answer: DeliveryResponse,
+    retry_decision: RetryDecision,
+    now: datetime,
+) -> bool:
     """Store what came of a try; False if the lease has run out meanwhile, and somebody else has the delivery."""
     delivery = claimed.delivery
     finished = await session.scalar(
@@ -184,22 +193,27 @@ async def finish(session: AsyncSession, *, claimed: Claimed, answer: Answer, ver
         {
             "id": delivery.id,
             "claim": delivery.claim,
-            "state": verdict.state,
-            "next_attempt_at": verdict.next_attempt_at,
-            "finished_at": None if verdict.state is DeliveryState.PENDING else now,
+            "state": retry_decision.state,
+            "next_attempt_at": retry_decision.next_attempt_at,
+            "finished_at": None if retry_decision.state is DeliveryState.PENDING else now,
             "at": answer.at,
             "duration": answer.duration,
             "status_code": answer.status_code,
             "error": answer.error,
         },
     )
-    if finished is not None and verdict.state is DeliveryState.DELIVERED:
+    if finished is not None and retry_decision.state is DeliveryState.DELIVERED:
         await session.execute(WORKS_AGAIN, {"id": delivery.endpoint_id})
     return finished is not None
 
 
 async def note_failure(
-    session: AsyncSession, *, claimed: Claimed, answer: Answer, verdict: Verdict, now: datetime
+    session: AsyncSession,
+    *,
+    claimed: ClaimedDelivery,
+    answer: DeliveryResponse,
+    retry_decision: RetryDecision,
+    now: datetime,
 ) -> DisabledReason | None:
     """Count a failed try against its endpoint, and disable it if that is due: then return why."""
     endpoint = await session.get_one(
@@ -209,8 +223,8 @@ async def note_failure(
         return None  # it was about another address, or is known
     endpoint.failures += 1
     endpoint.failing_since = endpoint.failing_since or answer.at
-    endpoint.paused_until = verdict.paused_until or endpoint.paused_until
-    why = why_disabled(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
+    endpoint.paused_until = retry_decision.paused_until or endpoint.paused_until
+    why = disabled_reason_of(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
     if why:
         endpoint.disabled_at, endpoint.disabled_reason = now, why
     return why

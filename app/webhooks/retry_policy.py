@@ -42,7 +42,7 @@ class DisabledReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeliveryResponse:
     """What came of a try: a status, or an error that says why there is none."""
 
     at: datetime
@@ -57,7 +57,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """What becomes of the delivery; `paused_until`: the receiver wants nothing before."""
 
     state: DeliveryState
@@ -65,24 +65,24 @@ class Verdict:
     paused_until: datetime | None = None
 
 
-def judge(answer: Answer, *, attempts: int, now: datetime, chance: float) -> Verdict:
+def decide_retry(answer: DeliveryResponse, *, attempts: int, now: datetime, chance: float) -> RetryDecision:
     """Return the verdict on the latest of `attempts` tries. `chance`, 0 to 1, is the jitter's.
 
     A receiver may ask for more time than the schedule gives, never for less: it would use up the tries in seconds.
     """
     if answer.is_success:
-        return Verdict(DeliveryState.DELIVERED, now)
+        return RetryDecision(DeliveryState.DELIVERED, now)
     asked = answer.retry_after if answer.status_code in ASKING_FOR_TIME else None
     paused_until = now + min(asked, LONGEST_PAUSE) if asked else None
     if attempts > len(BACKOFF):
-        return Verdict(DeliveryState.FAILED, now, paused_until)
+        return RetryDecision(DeliveryState.FAILED, now, paused_until)
     wait = BACKOFF[attempts - 1] * (1 + JITTER * (2 * chance - 1))
     wait = max(wait, min(asked or timedelta(), LONGEST_WAIT))
-    return Verdict(DeliveryState.PENDING, now + wait, paused_until)
+    return RetryDecision(DeliveryState.PENDING, now + wait, paused_until)
 
 
-def why_disabled(
-    answer: Answer, *, failures: int, failing_since: datetime | None, now: datetime
+def disabled_reason_of(
+    answer: DeliveryResponse, *, failures: int, failing_since: datetime | None, now: datetime
 ) -> DisabledReason | None:
     """Return why an endpoint is disabled after a failure, None if it is not. `failures` counts this one."""
     if answer.status_code == GONE:

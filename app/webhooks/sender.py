@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from app.core.errors import WebhookTargetRefused
-from app.webhooks.retry_policy import Answer
+from app.webhooks.retry_policy import DeliveryResponse
 from app.webhooks.url_guard import Resolve, public_addresses, resolve_host
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Sender:
     ) -> None:
         await self._pool.aclose()
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
         """Post the body once, and return what came of it. Raises nothing but what cancels it."""
         at = datetime.now(UTC)
         status_code: int | None = None
@@ -100,7 +100,7 @@ class Sender:
             error = f"No answer within {TIMEOUT:g} seconds."
         except Exception as failure:  # noqa: BLE001 - whatever a receiver does to us is a failed try
             error = _sentence(failure)
-        return Answer(at, datetime.now(UTC) - at, status_code, error, retry_after)
+        return DeliveryResponse(at, datetime.now(UTC) - at, status_code, error, retry_after)
 
     async def _post(
         self, url: str, headers: Mapping[str, str], body: bytes, limit: asyncio.Timeout

@@ -83,7 +83,7 @@ def _lookups() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="webhook-dns")
 
 
-async def check_target(url: str, *, allow_private: bool, resolve: Resolve = resolve_host) -> None:
+async def check_url(url: str, *, allow_private: bool, resolve: Resolve = resolve_host) -> None:
     """Raise WebhookTargetRefused for a URL to which nothing would be sent.
 
     A name that can't be resolved now is let be: each delivery asks again.

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.core.database import transaction
 from app.interviews.counts import Miscount, miscounts
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Facts, Waits, derive
+from app.lifecycle import Facts, Timeouts, derive
 from app.models import Interview, Organization, TimelineEntry
 
 BATCH = 500  # interviews
@@ -45,7 +45,7 @@ class Audited:
 
 
 async def audit(
-    sessions: async_sessionmaker[AsyncSession], *, waits: Waits, since: datetime | None = None, size: int = BATCH
+    sessions: async_sessionmaker[AsyncSession], *, timeouts: Timeouts, since: datetime | None = None, size: int = BATCH
 ) -> AsyncGenerator[Audited]:
     """Compare all interviews, or those changed since: yield batches of up to `size`, each read in one snapshot.
 
@@ -60,7 +60,7 @@ async def audit(
             told = await _last_changes(session, batch)
         if not batch:
             break
-        found = [_compare(each, facts[each.id], told.get(each.id), waits) for each in batch]
+        found = [_compare(each, facts[each.id], told.get(each.id), timeouts) for each in batch]
         yield Audited(len(batch), list(chain.from_iterable(found)))
         last = batch[-1].id
     if since is None:
@@ -96,8 +96,8 @@ async def _last_changes(session: AsyncSession, batch: Sequence[Interview]) -> di
     return {row.interview_id: row for row in rows}
 
 
-def _compare(interview: Interview, facts: Facts, told: TimelineEntry | None, waits: Waits) -> list[Difference]:
-    derived = derive(facts, interview.settled_at, waits)
+def _compare(interview: Interview, facts: Facts, told: TimelineEntry | None, timeouts: Timeouts) -> list[Difference]:
+    derived = derive(facts, interview.settled_at, timeouts)
     by_facts = {
         "status": derived.status,
         "end_reason": derived.end_reason,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 from app.livekit.client import LiveKitServer
 
 
@@ -13,7 +13,7 @@ from app.livekit.client import LiveKitServer
 class Context:
     sessions: async_sessionmaker[AsyncSession]
     livekit: LiveKitServer
-    waits: Waits
+    timeouts: Timeouts
     agent_name: str
     reconcile_every: timedelta
     webhooks_to_private: bool = False

@@ -68,7 +68,7 @@ async def time_told(
     await connection.execute(_TIME_TOLD, of.id, of.attempt, left, seconds, sent)
 
 
-async def put_off(connection: asyncpg.Connection, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
+async def postpone(connection: asyncpg.Connection, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:
     await connection.execute(_PUT_OFF, interview_id, now, LONGEST_PAUSE, why)
 
 

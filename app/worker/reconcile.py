@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from app.core import metrics
 from app.core.database import transaction
-from app.interviews.room_snapshots import record_occupancy
-from app.interviews.status_update import lock, settle
+from app.interviews.room_snapshots import record_room_snapshot
+from app.interviews.status_update import lock_interview, update_status
 from app.lifecycle import Status
-from app.livekit.client import LiveKitUnavailable, LiveRoom, Occupancy
+from app.livekit.client import LiveKitUnavailable, LiveRoom, RoomSnapshot
 from app.livekit.rooms import RoomName, parse_room_name, room_name
 from app.models import TimelineEntry
 from app.worker.context import Context
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8  # interviews
 
 # A union, each part by its index: with OR all interviews are read.
-BELIEVED = text(
+LIVE_ROOM_STATES = text(
     """
     SELECT i.id, i.attempt, i.status,
         ARRAY(SELECT c.sid FROM connections c WHERE c.interview_id = i.id AND c.attempt = i.attempt
@@ -46,7 +46,7 @@ BELIEVED = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
+class StoredRoomState:
     """What the stored facts say of an interview's current room."""
 
     interview_id: uuid.UUID
@@ -61,11 +61,13 @@ class Believed:
             return not self.connections and not self.rooms
         return list(self.rooms) == [room.sid] and not self.connections and room.participants == 0
 
-    def is_confirmed_by(self, occupancy: Occupancy) -> bool:
+    def is_confirmed_by(self, room_snapshot: RoomSnapshot) -> bool:
         """Tell whether LiveKit showed just what is believed, so that there is nothing to record."""
-        there = {who.sid for who in occupancy.participants}
+        there = {who.sid for who in room_snapshot.participants}
         return (
-            occupancy.room is not None and list(self.rooms) == [occupancy.room.sid] and there == set(self.connections)
+            room_snapshot.room is not None
+            and list(self.rooms) == [room_snapshot.room.sid]
+            and there == set(self.connections)
         )
 
 
@@ -73,40 +75,40 @@ async def reconcile(context: Context) -> None:
     """Ask LiveKit once, and settle every interview of which something else is believed. Raises LiveKitUnavailable."""
     asked_at = datetime.now(UTC)
     rooms = {room.name: room for room in await context.livekit.rooms()}
-    believed = await _believed(context, rooms)
+    believed = await _load_room_states(context, rooms)
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def compare(each: Believed) -> None:
+    async def compare(each: StoredRoomState) -> None:
         async with slots:
             await _compare(context, each, rooms, asked_at)
 
     await asyncio.gather(*(compare(each) for each in believed))
-    await _put_out_of_frozen_attempts(context, believed, rooms)
+    await _delete_rooms_of_frozen_attempts(context, believed, rooms)
 
 
-async def _believed(context: Context, rooms: dict[str, LiveRoom]) -> list[Believed]:
+async def _load_room_states(context: Context, rooms: dict[str, LiveRoom]) -> list[StoredRoomState]:
     listed = [name.interview_id for name in map(parse_room_name, rooms) if name]
     async with transaction(context.sessions) as session:
-        rows = (await session.execute(BELIEVED, {"listed": listed})).all()
-    return [Believed(row.id, row.attempt, Status(row.status), row.connections, row.rooms) for row in rows]
+        rows = (await session.execute(LIVE_ROOM_STATES, {"listed": listed})).all()
+    return [StoredRoomState(row.id, row.attempt, Status(row.status), row.connections, row.rooms) for row in rows]
 
 
-async def _compare(context: Context, believed: Believed, rooms: dict[str, LiveRoom], asked_at: datetime) -> None:
+async def _compare(context: Context, believed: StoredRoomState, rooms: dict[str, LiveRoom], asked_at: datetime) -> None:
     name = room_name(believed.interview_id, believed.attempt)
     room = rooms.get(name)
     if believed.is_certain(room):
         return
     try:
-        occupancy = await context.livekit.occupancy_of(room) if room else Occupancy(asked_at, None)
-        if believed.is_confirmed_by(occupancy) and not believed.status.is_terminal:
+        room_snapshot = await context.livekit.room_snapshot_of(room) if room else RoomSnapshot(asked_at, None)
+        if believed.is_confirmed_by(room_snapshot) and not believed.status.is_terminal:
             return
         async with transaction(context.sessions) as session:
-            interview = await lock(session, believed.interview_id)
+            interview = await lock_interview(session, believed.interview_id)
             if interview is None or interview.attempt != believed.attempt:
                 return
             now = datetime.now(UTC)
-            await record_occupancy(session, interview=interview, occupancy=occupancy, now=now)
-            await settle(session, interview=interview, now=now, waits=context.waits)
+            await record_room_snapshot(session, interview=interview, room_snapshot=room_snapshot, now=now)
+            await update_status(session, interview=interview, now=now, timeouts=context.timeouts)
     except LiveKitUnavailable as error:
         log.warning("interview %s was not compared: %s", believed.interview_id, error)
     except Exception:
@@ -114,8 +116,8 @@ async def _compare(context: Context, believed: Believed, rooms: dict[str, LiveRo
         metrics.WORKER_ERRORS.inc()
 
 
-async def _put_out_of_frozen_attempts(
-    context: Context, believed: Sequence[Believed], rooms: dict[str, LiveRoom]
+async def _delete_rooms_of_frozen_attempts(
+    context: Context, believed: Sequence[StoredRoomState], rooms: dict[str, LiveRoom]
 ) -> None:
     """Delete the rooms of earlier attempts: an agent forgot to leave, or somebody is back with an old token."""
     current = {each.interview_id: each.attempt for each in believed}
@@ -135,7 +137,7 @@ async def _put_out_of_frozen_attempts(
 async def _say_so(context: Context, room: RoomName) -> None:
     """Tell on the timeline that the room of an earlier attempt was deleted."""
     async with transaction(context.sessions) as session:
-        interview = await lock(session, room.interview_id)
+        interview = await lock_interview(session, room.interview_id)
         if interview:
             deed = TimelineEntry.about(interview, kind="service", name="room_deleted", detail={"cameBack": True})
             deed.attempt = room.attempt

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core import metrics
 from app.core.settings import Settings
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 from app.livekit.client import LiveKitServer
 from app.worker.context import Context
-from app.worker.scheduler import work
+from app.worker.scheduler import run_scheduler
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ RESTART = 1.0  # seconds
 
 
 @asynccontextmanager
-async def working(
-    settings: Settings, sessions: async_sessionmaker[AsyncSession], waits: Waits
+async def running_worker(
+    settings: Settings, sessions: async_sessionmaker[AsyncSession], timeouts: Timeouts
 ) -> AsyncIterator[asyncio.Event]:
     """Work in the background of the block; at its end what is under way is finished first. Yields the stop."""
     stop = asyncio.Event()
@@ -32,9 +32,9 @@ async def working(
     async with LiveKitServer(url, settings.livekit_api_key, secret) as livekit:
         every = timedelta(seconds=settings.reconcile_every)
         context = Context(
-            sessions, livekit, waits, settings.agent_name, every, settings.webhooks_to_private, settings.retention
+            sessions, livekit, timeouts, settings.agent_name, every, settings.webhooks_to_private, settings.retention
         )
-        running = asyncio.create_task(_work_on(context, stop))
+        running = asyncio.create_task(_run_forever(context, stop))
         try:
             yield stop
         finally:
@@ -42,11 +42,11 @@ async def working(
             await running
 
 
-async def _work_on(context: Context, stop: asyncio.Event) -> None:
+async def _run_forever(context: Context, stop: asyncio.Event) -> None:
     """Start the loops again, should they ever end before they are told to."""
     while not stop.is_set():
         try:
-            await work(context, stop)
+            await run_scheduler(context, stop)
         except Exception:
             log.exception("the worker ended unexpectedly and is started again")
             metrics.WORKER_ERRORS.inc()
@@ -54,9 +54,9 @@ async def _work_on(context: Context, stop: asyncio.Event) -> None:
                 await asyncio.wait_for(stop.wait(), RESTART)
 
 
-async def work_alone(settings: Settings, sessions: async_sessionmaker[AsyncSession], waits: Waits) -> None:
+async def run_alone(settings: Settings, sessions: async_sessionmaker[AsyncSession], timeouts: Timeouts) -> None:
     """Work until SIGTERM or SIGINT."""
-    async with working(settings, sessions, waits) as stop:
+    async with running_worker(settings, sessions, timeouts) as stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

@@ -11,17 +11,17 @@ from functools import partial
 
 from sqlalchemy import text
 
-from app.auth.idempotency_keys import MOST_FORGOTTEN, forget_answers
+from app.auth.idempotency_keys import MOST_FORGOTTEN, delete_expired_answers
 from app.core import metrics
-from app.core.database import is_of_one, transaction
+from app.core.database import is_per_item, transaction
 from app.core.errors import DatabaseUnavailable
-from app.interviews.counts import fold_counts
+from app.interviews.counts import compact_counts
 from app.interviews.erasure import Overdue, erase_overdue, find_overdue
-from app.interviews.status_update import lock, settle
+from app.interviews.status_update import lock_interview, update_status
 from app.livekit.client import LiveKitUnavailable
 from app.worker.audit import audit
 from app.worker.context import Context
-from app.worker.deadlines import attend, claim
+from app.worker.deadlines import claim, process_due_interview
 from app.worker.reconcile import reconcile
 from app.worker.webhook_delivery import deliver_all_due, prune_deliveries
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 POLL = 0.5  # seconds
 AT_ONCE = 8  # interviews that one process attends to
-SWEEP = 1000  # interviews
+MISSING_DEADLINES_EVERY = 1000  # interviews
 ERASED_AT_ONCE = 200  # interviews, a minute: a stop waits for them
 AUDITED_AT_ONCE = 50  # interviews: a stop waits for them, and so does a join that comes while they are compared
 AUDIT_RESTS = 19  # times as long as a batch took: a process that serves gives it a twentieth of its core at most
@@ -68,14 +68,14 @@ class Periodic:
     run: Callable[[Context], Awaitable[None]]
 
 
-async def work(context: Context, stop: asyncio.Event) -> None:
+async def run_scheduler(context: Context, stop: asyncio.Event) -> None:
     """Work until `stop` is set; what is under way then is finished first."""
     periodic = (
         Periodic("reconcile", context.reconcile_every, reconcile),
-        Periodic("sweep", timedelta(minutes=10), sweep),
-        Periodic("forget", timedelta(hours=1), forget),
+        Periodic("sweep", timedelta(minutes=10), schedule_missing_deadlines),
+        Periodic("forget", timedelta(hours=1), expire_idempotency_keys),
         Periodic("audit", timedelta(days=1), partial(nightly_audit, stop=stop)),
-        Periodic("fold_counts", timedelta(seconds=10), fold),
+        Periodic("fold_counts", timedelta(seconds=10), compact),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
         Periodic("erase", timedelta(minutes=1), EraseOverdue()),
     )
@@ -96,7 +96,7 @@ async def _attend_all_due(context: Context, stop: asyncio.Event) -> None:
                 slots.release()
                 await _pause(stop, POLL)
                 continue
-            attending = group.create_task(_attend(context, interview_id))
+            attending = group.create_task(_process(context, interview_id))
             attending.add_done_callback(lambda _: slots.release())
 
 
@@ -111,9 +111,9 @@ async def _claim(context: Context) -> uuid.UUID | None:
     return None
 
 
-async def _attend(context: Context, interview_id: uuid.UUID) -> None:
+async def _process(context: Context, interview_id: uuid.UUID) -> None:
     try:
-        await attend(context, interview_id)
+        await process_due_interview(context, interview_id)
     except DatabaseUnavailable as error:
         log.warning("interview %s is attended to again after its lease: %r", interview_id, error.__cause__)
     except Exception:  # an error that got out of here would end all loops
@@ -161,10 +161,10 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def sweep(context: Context) -> None:
+async def schedule_missing_deadlines(context: Context) -> None:
     """Give a deadline to every interview that has none although a token was issued."""
     async with transaction(context.sessions) as session:
-        found = (await session.scalars(WITHOUT_DEADLINE, {"limit": SWEEP})).all()
+        found = (await session.scalars(WITHOUT_DEADLINE, {"limit": MISSING_DEADLINES_EVERY})).all()
     for interview_id in found:
         await _settle(context, interview_id)
 
@@ -172,9 +172,9 @@ async def sweep(context: Context) -> None:
 async def _settle(context: Context, interview_id: uuid.UUID) -> None:
     with _holding_up_nobody("interview %s could not be settled", interview_id):
         async with transaction(context.sessions) as session:
-            interview = await lock(session, interview_id)
+            interview = await lock_interview(session, interview_id)
             if interview:
-                await settle(session, interview=interview, now=datetime.now(UTC), waits=context.waits)
+                await update_status(session, interview=interview, now=datetime.now(UTC), timeouts=context.timeouts)
 
 
 @contextmanager
@@ -183,24 +183,24 @@ def _holding_up_nobody(words: str, interview_id: uuid.UUID) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_of_one(error):
+        if not is_per_item(error):
             raise
         log.exception(words, interview_id)
         metrics.WORKER_ERRORS.inc()
 
 
-async def forget(context: Context) -> None:
+async def expire_idempotency_keys(context: Context) -> None:
     """Forget the answers to calls whose Idempotency-Key has expired."""
     forgotten = MOST_FORGOTTEN
     while forgotten == MOST_FORGOTTEN:
         async with transaction(context.sessions) as session:
-            forgotten = await forget_answers(session, now=datetime.now(UTC))
+            forgotten = await delete_expired_answers(session, now=datetime.now(UTC))
 
 
-async def fold(context: Context) -> None:
+async def compact(context: Context) -> None:
     """Fold the changes of the counts that summaries are read from."""
     async with transaction(context.sessions) as session:
-        await fold_counts(session)
+        await compact_counts(session)
 
 
 class EraseOverdue:
@@ -236,7 +236,7 @@ async def nightly_audit(context: Context, *, stop: asyncio.Event) -> None:
     """
     clock = asyncio.get_running_loop().time
     compared, began = 0, clock()
-    async with aclosing(audit(context.sessions, waits=context.waits, size=AUDITED_AT_ONCE)) as batches:
+    async with aclosing(audit(context.sessions, timeouts=context.timeouts, size=AUDITED_AT_ONCE)) as batches:
         async for batch in batches:
             for difference in batch.differences:
                 log.error("audit: %s", difference)

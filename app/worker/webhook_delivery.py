@@ -13,8 +13,8 @@ from app.core.database import transaction
 from app.core.errors import DatabaseUnavailable
 from app.webhooks import queue
 from app.webhooks.payload import body_of, message_id
-from app.webhooks.queue import Claimed
-from app.webhooks.retry_policy import Answer, DeliveryState, DisabledReason, judge
+from app.webhooks.queue import ClaimedDelivery
+from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, decide_retry
 from app.webhooks.sender import Sender
 from app.webhooks.signing import signatures
 from app.worker.context import Context
@@ -26,7 +26,7 @@ POLL = 0.5  # seconds
 FAREWELL = 5.0  # seconds that those under way get when the worker stops; others are sent again after their lease
 MEASURE = timedelta(seconds=15)
 
-Running = dict[asyncio.Task[None], Claimed]
+Running = dict[asyncio.Task[None], ClaimedDelivery]
 
 
 async def deliver_all_due(context: Context, stop: asyncio.Event) -> None:
@@ -45,7 +45,7 @@ async def deliver_all_due(context: Context, stop: asyncio.Event) -> None:
         await _end(running)
 
 
-async def _claim(context: Context, running: Running, now: datetime) -> list[Claimed]:
+async def _claim(context: Context, running: Running, now: datetime) -> list[ClaimedDelivery]:
     if len(running) >= AT_ONCE:
         return []
     try:
@@ -84,7 +84,7 @@ async def _end(running: Running) -> None:
         await asyncio.gather(*late, return_exceptions=True)
 
 
-async def _deliver(context: Context, sender: Sender, claimed: Claimed) -> None:
+async def _deliver(context: Context, sender: Sender, claimed: ClaimedDelivery) -> None:
     delivery = claimed.delivery
     try:
         answer = await _post(sender, claimed, now=datetime.now(UTC))
@@ -96,7 +96,7 @@ async def _deliver(context: Context, sender: Sender, claimed: Claimed) -> None:
         metrics.WORKER_ERRORS.inc()
 
 
-async def _post(sender: Sender, claimed: Claimed, *, now: datetime) -> Answer:
+async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> DeliveryResponse:
     endpoint = claimed.endpoint
     body = body_of(claimed.delivery, claimed.change)
     known_as, timestamp = message_id(claimed.delivery, claimed.change), int(now.timestamp())
@@ -112,20 +112,22 @@ async def _post(sender: Sender, claimed: Claimed, *, now: datetime) -> Answer:
     return await sender.post(endpoint.url, headers=headers, body=body)
 
 
-async def _store(context: Context, claimed: Claimed, answer: Answer, *, now: datetime) -> None:
+async def _store(context: Context, claimed: ClaimedDelivery, answer: DeliveryResponse, *, now: datetime) -> None:
     chance = random.random()  # noqa: S311 - it spreads the load
-    verdict = judge(answer, attempts=claimed.delivery.attempts, now=now, chance=chance)
+    retry_decision = decide_retry(answer, attempts=claimed.delivery.attempts, now=now, chance=chance)
     disabled: DisabledReason | None = None
     async with transaction(context.sessions) as session:
-        if not await queue.finish(session, claimed=claimed, answer=answer, verdict=verdict, now=now):
+        if not await queue.finish(session, claimed=claimed, answer=answer, retry_decision=retry_decision, now=now):
             log.warning("delivery %s took longer than its lease", claimed.delivery.id)
             return
         if not answer.is_success:
-            disabled = await queue.note_failure(session, claimed=claimed, answer=answer, verdict=verdict, now=now)
+            disabled = await queue.note_failure(
+                session, claimed=claimed, answer=answer, retry_decision=retry_decision, now=now
+            )
     if disabled:
         log.warning("webhook endpoint %s is disabled: %s", claimed.endpoint.id, disabled)
         metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(reason=disabled).inc()
-    became = "tried" if verdict.state is DeliveryState.PENDING else verdict.state.lower()
+    became = "tried" if retry_decision.state is DeliveryState.PENDING else retry_decision.state.lower()
     metrics.WEBHOOKS_SENT.labels(became=became).inc()
 
 

@@ -19,11 +19,11 @@ def measure(bench: Bench) -> Section:
     url = make_database(bench.postgres, "starts")
     try:
         seconds_to_ready(url, bench)  # what Python compiles once is not measured
-        starts, bare = [], []
+        starts, redact = [], []
         for _ in range(PAIRS * bench.options.rounds):
             starts.append(seconds_to_ready(url, bench))
-            bare.append(seconds_to_import())
-        return _section(starts, bare)
+            redact.append(seconds_to_import())
+        return _section(starts, redact)
     finally:
         drop_database(bench.postgres, "starts")
 
@@ -41,8 +41,8 @@ def seconds_to_import() -> float:
     return time.perf_counter() - began
 
 
-def _section(starts: list[float], bare: list[float]) -> Section:
-    ratio = median_ratio(starts, bare)
+def _section(starts: list[float], redact: list[float]) -> Section:
+    ratio = median_ratio(starts, redact)
     return Section(
         title="Start",
         about="From the start of the process until /health/ready answers 200, the database up and migrated, against "
@@ -50,8 +50,8 @@ def _section(starts: list[float], bare: list[float]) -> Section:
         header=("", "median", "slowest"),
         rows=[
             [name, f"{statistics.median(found):.2f} s", f"{max(found):.2f} s"]
-            for name, found in (("ready", starts), ("imports alone", bare))
+            for name, found in (("ready", starts), ("imports alone", redact))
         ],
         goals=[Goal("time to be ready against the imports alone", ratio, "at most", 2, 1.3)],
-        raw={"starts": starts, "imports": bare},
+        raw={"starts": starts, "imports": redact},
     )

@@ -18,7 +18,7 @@ APART = 0.2  # seconds between two changes
 PATIENCE = 10.0  # seconds until all must have heard
 
 
-class Listener(asyncio.Protocol):
+class Subscriber(asyncio.Protocol):
     """An open stream, read with as little work as can be: it says when it has heard a text."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ async def _listen(server: Running, cancelled: list[Candidate], count: int) -> li
     async with AsyncExitStack() as open_streams:
         listeners = []
         for _ in range(count):
-            transport, listener = await loop.create_connection(Listener, "127.0.0.1", server.port)
+            transport, listener = await loop.create_connection(Subscriber, "127.0.0.1", server.port)
             open_streams.callback(transport.close)
             listeners.append(listener)
         await _all_told(listeners)
@@ -70,7 +70,7 @@ async def _listen(server: Running, cancelled: list[Candidate], count: int) -> li
 
 
 async def _change(
-    session: aiohttp.ClientSession, candidate: Candidate, listeners: list[Listener]
+    session: aiohttp.ClientSession, candidate: Candidate, listeners: list[Subscriber]
 ) -> tuple[float, float]:
     await asyncio.sleep(APART)
     for listener in listeners:
@@ -83,7 +83,7 @@ async def _change(
     return min(told) - began, max(told) - began
 
 
-async def _all_told(listeners: list[Listener]) -> list[float]:
+async def _all_told(listeners: list[Subscriber]) -> list[float]:
     try:
         async with asyncio.timeout(PATIENCE):
             return await asyncio.gather(*(listener.told for listener in listeners))

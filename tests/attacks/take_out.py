@@ -94,7 +94,7 @@ def taken_out(defence: Defence, folder: Path) -> Iterator[None]:
         file.write_text(source)
 
 
-def verdict(test: str, found: dict[str, str]) -> str:
+def retry_decision(test: str, found: dict[str, str]) -> str:
     """Return what became of a test: of one that is named without its case, of the case that noticed."""
     cases = [outcome for name, outcome in found.items() if name == test or name.startswith(f"{test}[")]
     return next(
@@ -106,7 +106,7 @@ def check_all_pass(python: Path, folder: Path, defences: Sequence[Defence], data
     """With every defence in its place the tests pass, or their failing would show nothing."""
     tests = sorted({test for defence in defences for test in defence.tests})
     found = outcomes(python, folder, tests, database)
-    failed = [test for test in tests if verdict(test, found) not in ("PASSED", "SKIPPED", "MISSING")]
+    failed = [test for test in tests if retry_decision(test, found) not in ("PASSED", "SKIPPED", "MISSING")]
     if failed:
         raise Stopped(f"Fails with every defence in its place: {', '.join(failed)}.")
 
@@ -117,7 +117,7 @@ def try_each(python: Path, folder: Path, defences: Sequence[Defence], database: 
     for defence in defences:
         with taken_out(defence, folder):
             found = outcomes(python, folder, defence.tests, database, forever=defence.forever)
-        results = {test: verdict(test, found) for test in defence.tests}
+        results = {test: retry_decision(test, found) for test in defence.tests}
         for test, result in results.items():
             fails = {"FAILED": "yes", "SKIPPED": "skipped"}.get(result, f"NO ({result.lower()})")
             print(f"| {defence.name} | {defence.file} | {test} | fails: {fails} |", flush=True)

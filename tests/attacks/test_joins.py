@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.attacks.conftest import everything
 from tests.calls import NEW, problem_of
 from tests.conftest import API_KEY, AUTHORIZED, run_now
-from tests.doors import RIGHT, behind, invited, knock
+from tests.doors import RIGHT, behind, invited, try_join
 from tests.serving import serving
 from tests.stage import Stage
 
@@ -37,13 +37,13 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: Stage, sess
     one, other = await by_invite.new(), await by_invite.new()
     secret = await invited(by_invite, one)
     await invited(by_invite, other)
-    joined = (await knock(by_invite, one, invite=secret)).json()
+    joined = (await try_join(by_invite, one, invite=secret)).json()
     token = joined["participantToken"]
     path = f"/interviews/{other['interviewId']}"
     for number, given in enumerate((token, secret, API_KEY, f"inv_{token}", joined["roomName"], one["interviewId"])):
         address = f"203.0.113.{100 + number}"  # one each, or the limits would answer
         for said in ({"invite": given}, {"bearer": given}, {"phoneNumber": given, "invite": given}):
-            answer = await knock(by_invite, other, at_address=address, **said)
+            answer = await try_join(by_invite, other, at_address=address, **said)
             assert answer.status_code in (401, 403), given
             assert answer.json()["code"] in ("invite_required", "invite_invalid")
             assert "participantToken" not in answer.text
@@ -69,10 +69,10 @@ async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_inv
     made = await by_invite.new()
     secret = await invited(by_invite, made)
     for _ in range(3):
-        assert (await knock(by_invite, made, invite=secret)).status_code == 200
+        assert (await try_join(by_invite, made, invite=secret)).status_code == 200
     path = f"/interviews/{made['interviewId']}/invite"
     assert (await by_invite.client.delete(path, headers=AUTHORIZED)).status_code == 204
-    problem_of(await knock(by_invite, made, invite=secret), 403, "invite_invalid")
+    problem_of(await try_join(by_invite, made, invite=secret), 403, "invite_invalid")
 
 
 def test_brute_force_over_eight_connections_of_a_running_service(own_database: str, tmp_path: Path) -> None:

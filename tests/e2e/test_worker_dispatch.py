@@ -18,8 +18,8 @@ DISPATCH_AFTER = 6  # seconds, in which an agent is there also on a busy machine
 
 @pytest.fixture(scope="module")
 def stack(own_stack: OwnStack) -> Iterator[Stack]:
-    waits = {"DISPATCH_AFTER": DISPATCH_AFTER, "AGENT_WAIT": 60, "RECONCILE_EVERY": 1}
-    with own_stack(AGENT_NAME="interviewer", **waits) as running:
+    timeouts = {"DISPATCH_AFTER": DISPATCH_AFTER, "AGENT_WAIT": 60, "RECONCILE_EVERY": 1}
+    with own_stack(AGENT_NAME="interviewer", **timeouts) as running:
         yield running
 
 

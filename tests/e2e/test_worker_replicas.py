@@ -20,8 +20,8 @@ EACH = 6  # interviews of a kind
 
 @pytest.fixture(scope="module")
 def stack(own_stack: OwnStack) -> Iterator[Stack]:
-    waits = {"CANDIDATE_GRACE": 4, "AGENT_WAIT": 30, "DISPATCH_AFTER": 2, "GOODBYE": 1, "RECONCILE_EVERY": 1}
-    with own_stack(replicas=1, AGENT_NAME="interviewer", **waits) as running:
+    timeouts = {"CANDIDATE_GRACE": 4, "AGENT_WAIT": 30, "DISPATCH_AFTER": 2, "GOODBYE": 1, "RECONCILE_EVERY": 1}
+    with own_stack(replicas=1, AGENT_NAME="interviewer", **timeouts) as running:
         yield running
 
 

@@ -55,7 +55,7 @@ def settled(given: Facts, now: float = LONG_AFTER) -> Derived:
     return derive(replace(given, asked_at=at(now)), at(now))
 
 
-def verdict(given: Facts, now: float = LONG_AFTER) -> tuple[str, str | None, float | None]:
+def retry_decision(given: Facts, now: float = LONG_AFTER) -> tuple[str, str | None, float | None]:
     """Return status, end reason and the end's instant in seconds after T0."""
     found = settled(given, now)
     ended = (found.ended_at - T0).total_seconds() if found.ended_at else None

@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.lifecycle import Waits
+from app.lifecycle import Timeouts
 from app.livekit.client import LiveKitServer
 from app.worker.context import Context
 from app.worker.webhook_delivery import deliver_all_due
@@ -30,7 +30,7 @@ class Hooks:
     @property
     def context(self) -> Context:
         nobody = cast(LiveKitServer, None)  # who delivers webhooks does not ask LiveKit
-        return Context(self.sessions, nobody, Waits(), "", timedelta(seconds=30), self.to_private)
+        return Context(self.sessions, nobody, Timeouts(), "", timedelta(seconds=30), self.to_private)
 
     async def call(self, method: str, path: str, expected: int = 200, **more: Any) -> Any:
         answer = await self.client.request(method, f"/webhook-endpoints{path}", **{"headers": AUTHORIZED, **more})

@@ -295,8 +295,8 @@ async def test_a_lease_that_ran_out_is_seen_in_the_log_and_its_late_finish_is_no
     await hooks.stage.new()
     now = datetime.now(UTC)
     later = now + queue.LEASE
-    answer = retry_policy.Answer(now, timedelta(seconds=1), 200)
-    verdict = retry_policy.judge(answer, attempts=1, now=now, chance=0.5)
+    answer = retry_policy.DeliveryResponse(now, timedelta(seconds=1), 200)
+    retry_decision = retry_policy.decide_retry(answer, attempts=1, now=now, chance=0.5)
     async with hooks.sessions.begin() as session:
         (first,) = await queue.claim(session, under_way=[], at_once=1, now=now)
         assert await queue.claim(session, under_way=[], at_once=1, now=now) == []
@@ -304,8 +304,8 @@ async def test_a_lease_that_ran_out_is_seen_in_the_log_and_its_late_finish_is_no
         (second,) = await queue.claim(session, under_way=[], at_once=1, now=later)
         assert second.delivery.attempts == 2
     async with hooks.sessions.begin() as session:
-        assert not await queue.finish(session, claimed=first, answer=answer, verdict=verdict, now=later)
-        assert await queue.finish(session, claimed=second, answer=answer, verdict=verdict, now=later)
+        assert not await queue.finish(session, claimed=first, answer=answer, retry_decision=retry_decision, now=later)
+        assert await queue.finish(session, claimed=second, answer=answer, retry_decision=retry_decision, now=later)
     (delivery,) = await hooks.log(endpoint)
     assert [(each["statusCode"], each["error"]) for each in delivery["attempts"]] == [(None, LOST), (200, None)]
 

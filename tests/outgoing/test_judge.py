@@ -9,48 +9,50 @@ from app.webhooks.retry_policy import (
     FEWEST_FAILURES,
     LONG_FAILURE,
     LONGEST_PAUSE,
-    Answer,
+    DeliveryResponse,
     DeliveryState,
     DisabledReason,
-    judge,
-    why_disabled,
+    decide_retry,
+    disabled_reason_of,
 )
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 SCHEDULE = [0, 5, 305, 2105, 9305, 27305, 63305, 113705, 185705, 272105]  # the specification's, in seconds
 
 
-def answer(code: int | None = 500, *, retry_after: float | None = None) -> Answer:
+def answer(code: int | None = 500, *, retry_after: float | None = None) -> DeliveryResponse:
     asked = None if retry_after is None else timedelta(seconds=retry_after)
-    return Answer(NOW, timedelta(), code, None if code else "No answer.", asked)
+    return DeliveryResponse(NOW, timedelta(), code, None if code else "No answer.", asked)
 
 
 @pytest.mark.parametrize("code", [200, 204, 299])
 def test_2xx_is_delivered(code: int) -> None:
-    assert judge(answer(code), attempts=1, now=NOW, chance=0.5).state is DeliveryState.DELIVERED
+    assert decide_retry(answer(code), attempts=1, now=NOW, chance=0.5).state is DeliveryState.DELIVERED
 
 
 @pytest.mark.parametrize("code", [None, 199, 300, 302, 400, 404, 410, 429, 500, 502, 503, 504])
 def test_everything_else_is_tried_again(code: int | None) -> None:
-    assert judge(answer(code), attempts=1, now=NOW, chance=0.5).state is DeliveryState.PENDING
+    assert decide_retry(answer(code), attempts=1, now=NOW, chance=0.5).state is DeliveryState.PENDING
 
 
 def test_the_schedule_is_the_specifications() -> None:
     at = NOW
     passed = [0.0]
     for attempts in range(1, 10):
-        verdict = judge(answer(), attempts=attempts, now=at, chance=0.5)
-        assert verdict.state is DeliveryState.PENDING
-        at = verdict.next_attempt_at
+        retry_decision = decide_retry(answer(), attempts=attempts, now=at, chance=0.5)
+        assert retry_decision.state is DeliveryState.PENDING
+        at = retry_decision.next_attempt_at
         passed.append((at - NOW).total_seconds())
     assert passed == SCHEDULE
-    assert judge(answer(), attempts=10, now=at, chance=0.5).state is DeliveryState.FAILED
+    assert decide_retry(answer(), attempts=10, now=at, chance=0.5).state is DeliveryState.FAILED
 
 
 @pytest.mark.parametrize("attempts", range(1, len(BACKOFF) + 1))
 def test_jitter_is_a_tenth_both_ways(attempts: int) -> None:
-    waits = [judge(answer(), attempts=attempts, now=NOW, chance=chance).next_attempt_at - NOW for chance in (0, 1)]
-    assert waits == [BACKOFF[attempts - 1] * 0.9, BACKOFF[attempts - 1] * 1.1]
+    delays = [
+        decide_retry(answer(), attempts=attempts, now=NOW, chance=chance).next_attempt_at - NOW for chance in (0, 1)
+    ]
+    assert delays == [BACKOFF[attempts - 1] * 0.9, BACKOFF[attempts - 1] * 1.1]
 
 
 @pytest.mark.parametrize(
@@ -65,20 +67,20 @@ def test_jitter_is_a_tenth_both_ways(attempts: int) -> None:
         (404, 1, 600, 5),
     ],
 )
-def test_retry_after(code: int, attempts: int, asked: int, waits: int) -> None:
-    verdict = judge(answer(code, retry_after=asked), attempts=attempts, now=NOW, chance=0.5)
-    assert verdict.next_attempt_at - NOW == timedelta(seconds=waits)
+def test_retry_after(code: int, attempts: int, asked: int, delays: int) -> None:
+    retry_decision = decide_retry(answer(code, retry_after=asked), attempts=attempts, now=NOW, chance=0.5)
+    assert retry_decision.next_attempt_at - NOW == timedelta(seconds=delays)
 
 
 @pytest.mark.parametrize(("code", "asked", "pauses"), [(429, 60, 60), (503, 10**9, None), (500, 60, 0), (429, 0, 0)])
 def test_a_receiver_that_asks_for_time_is_let_be(code: int, asked: int, pauses: int | None) -> None:
-    paused_until = judge(answer(code, retry_after=asked), attempts=1, now=NOW, chance=0.5).paused_until
+    paused_until = decide_retry(answer(code, retry_after=asked), attempts=1, now=NOW, chance=0.5).paused_until
     wanted = LONGEST_PAUSE if pauses is None else timedelta(seconds=pauses)
     assert paused_until == (NOW + wanted if wanted else None)
 
 
 def test_410_disables_at_once() -> None:
-    assert why_disabled(answer(410), failures=1, failing_since=NOW, now=NOW) is DisabledReason.GONE
+    assert disabled_reason_of(answer(410), failures=1, failing_since=NOW, now=NOW) is DisabledReason.GONE
 
 
 @pytest.mark.parametrize(
@@ -91,5 +93,5 @@ def test_410_disables_at_once() -> None:
     ],
 )
 def test_long_failure_disables(failures: int, since: timedelta, disabled: bool) -> None:
-    why = why_disabled(answer(), failures=failures, failing_since=NOW - since, now=NOW)
+    why = disabled_reason_of(answer(), failures=failures, failing_since=NOW - since, now=NOW)
     assert why == (DisabledReason.FAILING if disabled else None)

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from app.webhooks import sender as module
-from app.webhooks.retry_policy import Answer
+from app.webhooks.retry_policy import DeliveryResponse
 from app.webhooks.sender import Sender
 from tests.outgoing.receiver import OK, Received, Receiver, status
 
@@ -19,7 +19,7 @@ async def sender() -> AsyncIterator[Sender]:
         yield sender
 
 
-async def post(sender: Sender, receiver: Receiver) -> Answer:
+async def post(sender: Sender, receiver: Receiver) -> DeliveryResponse:
     return await sender.post(receiver.url, headers={"webhook-id": "msg_1"}, body=b"{}")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import WebhookTargetRefused
-from app.webhooks.retry_policy import Answer
+from app.webhooks.retry_policy import DeliveryResponse
 from app.webhooks.sender import Sender
-from app.webhooks.url_guard import Resolve, check_target, refusal, resolve_host
+from app.webhooks.url_guard import Resolve, check_url, refusal, resolve_host
 from tests.outgoing.receiver import receiving
 
 PUBLIC = [
@@ -110,14 +110,14 @@ def answering(*answers: Sequence[str]) -> Resolve:
 )
 async def test_urls_that_are_refused_by_their_looks(url: str) -> None:
     with pytest.raises(WebhookTargetRefused):
-        await check_target(url, allow_private=False, resolve=answering(["8.8.8.8"]))
+        await check_url(url, allow_private=False, resolve=answering(["8.8.8.8"]))
 
 
 @pytest.mark.parametrize(
     "url", ["https://a.example/", "https://a.example:8443/x?y=z", "https://8.8.8.8/", "https://[2606:4700::1]/"]
 )
 async def test_urls_that_are_fine(url: str) -> None:
-    await check_target(url, allow_private=False, resolve=answering(["8.8.8.8"]))
+    await check_url(url, allow_private=False, resolve=answering(["8.8.8.8"]))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_urls_that_are_fine(url: str) -> None:
 )
 async def test_every_spelling_of_the_own_host_is_refused(host: str) -> None:
     with pytest.raises(WebhookTargetRefused):
-        await check_target(f"https://{host}/", allow_private=False, resolve=resolve_host)
+        await check_url(f"https://{host}/", allow_private=False, resolve=resolve_host)
     answer = await sent(f"https://{host}/", resolve=resolve_host)
     assert answer.error
     assert answer.error.startswith("Refused. ")
@@ -133,19 +133,21 @@ async def test_every_spelling_of_the_own_host_is_refused(host: str) -> None:
 
 async def test_one_private_address_among_public_ones_is_enough() -> None:
     with pytest.raises(WebhookTargetRefused, match=r"10\.0\.0\.1"):
-        await check_target("https://a.example/", allow_private=False, resolve=answering(["8.8.8.8", "10.0.0.1"]))
+        await check_url("https://a.example/", allow_private=False, resolve=answering(["8.8.8.8", "10.0.0.1"]))
 
 
 async def test_a_name_that_can_not_be_resolved_now_is_taken_and_its_delivery_says_so() -> None:
     async def fails(_: str, __: int) -> Sequence[str]:
         raise OSError("no such host")
 
-    await check_target("https://a.example/", allow_private=False, resolve=fails)
+    await check_url("https://a.example/", allow_private=False, resolve=fails)
     answer = await sent("https://a.example/", resolve=fails)
     assert answer.error == "No connection: The host's name can't be resolved."
 
 
-async def sent(url: str, *, resolve: Resolve, allow_private: bool = False, tls: ssl.SSLContext | None = None) -> Answer:
+async def sent(
+    url: str, *, resolve: Resolve, allow_private: bool = False, tls: ssl.SSLContext | None = None
+) -> DeliveryResponse:
     async with Sender(allow_private=allow_private, at_once=1, resolve=resolve, tls=tls) as sender:
         return await sender.post(url, headers={}, body=b"{}")
 
@@ -154,7 +156,7 @@ async def test_a_name_that_turns_private_after_the_check_is_not_connected_to() -
     async with receiving() as receiver:
         rebinding = answering(["8.8.8.8"], ["127.0.0.1"])
         url = f"https://a.example:{receiver.port}/"
-        await check_target(url, allow_private=False, resolve=rebinding)
+        await check_url(url, allow_private=False, resolve=rebinding)
         answer = await sent(url, resolve=rebinding)
         assert answer.error == "Refused. Give a host with public addresses only: 127.0.0.1 is not a public address."
         assert answer.status_code is None

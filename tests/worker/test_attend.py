@@ -13,7 +13,7 @@ from app.lifecycle import EndReason, Outcome, Status
 from app.livekit import client
 from app.livekit.client import LiveKitServer
 from app.livekit.rooms import room_name
-from app.worker.deadlines import LEASE, attend, claim
+from app.worker.deadlines import LEASE, claim, process_due_interview
 from app.worker.effects import LONGEST_PAUSE
 from tests.conftest import LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.worker.world import AGENT, CANDIDATE, World, ago
@@ -124,7 +124,7 @@ class TestLiveKitAway:
     async def test_it_is_put_off_and_said_once(self, world: World, fault: str) -> None:
         interview_id = await waits_in_vain(world)
         world.livekit_is(fault)
-        before = metrics.PUT_OFF._value.get()  # noqa: SLF001 - prometheus_client shows a counter's value nowhere else
+        before = metrics.POSTPONED._value.get()  # noqa: SLF001 - prometheus_client shows a counter's value nowhere else
         for seconds in (2, 4):
             started = ago(0)
             row = await world.attends(interview_id)
@@ -133,7 +133,7 @@ class TestLiveKitAway:
         assert row.status is Status.WAITING_FOR_AGENT
         assert row.failures == 2
         assert await world.names(interview_id, "service") == ["put_off"]
-        assert metrics.PUT_OFF._value.get() == before + 2  # noqa: SLF001
+        assert metrics.POSTPONED._value.get() == before + 2  # noqa: SLF001
         world.livekit_is_well()
         row = await world.attends(interview_id)
         assert (row.status, row.failures, row.leased_until) == (Status.FAILED, 0, None)
@@ -198,7 +198,7 @@ class TestPoisonedRows:
         assert (await world.row(healthy)).status is Status.FAILED
 
     async def test_one_that_is_gone_stops_nobody(self, world: World) -> None:
-        await attend(world.context, uuid.uuid4())
+        await process_due_interview(world.context, uuid.uuid4())
 
 
 class TestRooms:
@@ -216,7 +216,7 @@ class TestRooms:
         await world.reports(interview_id, Outcome.COMPLETED)
         row = await world.row(interview_id)
         assert row.ended_at
-        assert row.next_deadline_at == row.ended_at + world.waits.goodbye
+        assert row.next_deadline_at == row.ended_at + world.timeouts.goodbye
         assert await world.attends_all_due() == 0
         await world.attends(interview_id)
         assert world.stub.deleted == []

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import text
 
-from app.interviews.counts import Miscount, fold_counts
+from app.interviews.counts import Miscount, compact_counts
 from app.lifecycle import EndReason, Outcome, Status
 from app.models import CountChange
 from app.worker.audit import Difference, audit
@@ -143,7 +143,9 @@ ORDINARY: list[History] = [
 
 
 async def found(world: World, **more: Any) -> list[Difference | Miscount]:
-    return [each async for batch in audit(world.sessions, waits=world.waits, **more) for each in batch.differences]
+    return [
+        each async for batch in audit(world.sessions, timeouts=world.timeouts, **more) for each in batch.differences
+    ]
 
 
 async def found_by_interview(world: World, **more: Any) -> list[Difference]:
@@ -228,7 +230,7 @@ async def test_more_than_a_batch(world: World) -> None:
     for interview_id in made:
         await world.alter(interview_id, status=Status.NO_SHOW)
     assert {each.interview_id for each in await found_by_interview(world, size=2)} == set(made)
-    compared = [batch.compared async for batch in audit(world.sessions, waits=world.waits, size=2)]
+    compared = [batch.compared async for batch in audit(world.sessions, timeouts=world.timeouts, size=2)]
     assert [each for each in compared if each] == [2, 2, 1]
 
 
@@ -237,7 +239,7 @@ async def test_counts_that_are_not_true_are_found(world: World) -> None:
     kept = await world.row(await untouched(world))
     await completed(world)
     async with world.sessions.begin() as session:
-        await fold_counts(session)
+        await compact_counts(session)
         await session.execute(text("UPDATE interview_counts SET number = number + 2 WHERE status = 'READY_TO_JOIN'"))
         await session.execute(text("DELETE FROM interview_counts WHERE status = 'COMPLETED'"))
         session.add(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.lifecycle import Outcome, Waits
+from app.lifecycle import Outcome, Timeouts
 from app.livekit.rooms import room_name
 from tests.worker.world import AGENT, CANDIDATE, WITHOUT_DISPATCH, World, ago
 
@@ -17,7 +17,7 @@ DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
-class Visit:
+class ParticipantSession:
     identity: str
     joined: int
     left: int | None
@@ -29,11 +29,11 @@ class Visit:
 
 
 @st.composite
-def visits(draw: st.DrawFn) -> Visit:
+def participant_sessions(draw: st.DrawFn) -> ParticipantSession:
     """Somebody's stay, in seconds before now; negative ones come of a clock of LiveKit's that is ahead."""
     joined = draw(st.sampled_from((-300, -5, 0, 20, 40, 100, 200, 700, 860, 1000, 4000, DAY + 300)))
     left = draw(st.none() | st.sampled_from((-300, -1, 0, 10, 30, 125, 150, 3000)))
-    return Visit(
+    return ParticipantSession(
         identity=draw(st.sampled_from((CANDIDATE, AGENT, "agent-AJ_2"))),
         joined=joined,
         left=left,
@@ -46,7 +46,7 @@ def visits(draw: st.DrawFn) -> Visit:
 
 
 @given(
-    stays=st.lists(visits(), max_size=4),
+    stays=st.lists(participant_sessions(), max_size=4),
     plan=st.fixed_dictionaries({"max_duration": st.sampled_from((60, 300, 900, 3600))}),
     closes=st.none() | st.sampled_from((-600, 5, 500, DAY + 500)),
     token=st.none() | st.sampled_from((-5, 0, 100, 200, DAY + 1)),
@@ -56,14 +56,14 @@ def visits(draw: st.DrawFn) -> Visit:
 @EACH
 async def test_nothing_stays_due(
     world: World,
-    stays: list[Visit],
+    stays: list[ParticipantSession],
     plan: dict[str, int],
     closes: int | None,
     token: int | None,
     said: str,
     dispatching: bool,
 ) -> None:
-    world.waits, world.agent_name = (Waits(), "interviewer") if dispatching else (WITHOUT_DISPATCH, "")
+    world.timeouts, world.agent_name = (Timeouts(), "interviewer") if dispatching else (WITHOUT_DISPATCH, "")
     interview_id = await world.new(**plan)
     if closes is not None:
         await world.alter(interview_id, closes_at=ago(closes), next_deadline_at=ago(closes))

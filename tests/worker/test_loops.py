@@ -17,13 +17,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import create_engine, create_sessionmaker
-from app.interviews.status_update import lock
-from app.lifecycle import Status, Waits
+from app.interviews.status_update import lock_interview
+from app.lifecycle import Status, Timeouts
 from app.models import Interview
 from app.worker import scheduler
 from app.worker.context import Context
-from app.worker.runner import work_alone
-from app.worker.scheduler import Periodic, sweep, work
+from app.worker.runner import run_alone
+from app.worker.scheduler import Periodic, run_scheduler, schedule_missing_deadlines
 from tests.conftest import make_settings
 from tests.e2e.conditions import HOPELESS, eventually
 from tests.e2e.processes import Process
@@ -33,7 +33,7 @@ from tests.worker.world import World, ago
 @asynccontextmanager
 async def at_work(*contexts: Context) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    running = [asyncio.create_task(work(context, stop)) for context in contexts]
+    running = [asyncio.create_task(run_scheduler(context, stop)) for context in contexts]
     try:
         yield
         assert not any(task.done() for task in running), "a worker ended by itself"
@@ -142,7 +142,7 @@ async def test_a_stop_finishes_what_is_under_way(world: World) -> None:
         await asyncio.sleep(0.3)
 
     world.stub.before["ListParticipants"] = slowly
-    running = asyncio.create_task(work(world.context, stop))
+    running = asyncio.create_task(run_scheduler(world.context, stop))
     await asyncio.wait_for(asked.wait(), HOPELESS)
     stop.set()
     await asyncio.wait_for(running, HOPELESS)
@@ -191,16 +191,16 @@ class TestSweep:
     async def test_a_token_without_closes_at_gets_a_deadline(self, world: World) -> None:
         interview_id, other = await world.new(), await world.new()
         await world.gets_token(interview_id, before=100)
-        await sweep(world.context)
+        await schedule_missing_deadlines(world.context)
         row = await world.row(interview_id)
         assert row.next_deadline_at
-        assert (row.next_deadline_at - ago(100)) - world.waits.idle < (ago(0) - ago(5))
+        assert (row.next_deadline_at - ago(100)) - world.timeouts.idle < (ago(0) - ago(5))
         assert (await world.row(other)).next_deadline_at is None
 
     async def test_those_that_get_none_do_not_keep_the_others_waiting(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(scheduler, "SWEEP", 2)
+        monkeypatch.setattr(scheduler, "MISSING_DEADLINES_EVERY", 2)
         for _ in range(4):
             refused = await world.new()
             async with world.sessions.begin() as session:
@@ -213,7 +213,7 @@ class TestSweep:
                 )
         interview_id = await world.new()
         await world.gets_token(interview_id, before=100)
-        await sweep(world.context)
+        await schedule_missing_deadlines(world.context)
         assert (await world.row(interview_id)).next_deadline_at
 
     async def test_one_that_somebody_holds_does_not_keep_the_others(
@@ -221,7 +221,7 @@ class TestSweep:
     ) -> None:
         async def lock_soon(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
             await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-            return await lock(session, interview_id)
+            return await lock_interview(session, interview_id)
 
         monkeypatch.setattr(scheduler, "lock", lock_soon)
         made = [await world.new() for _ in range(3)]
@@ -229,8 +229,8 @@ class TestSweep:
             await world.gets_token(each, before=100)
         held = made[0]
         async with world.sessions.begin() as other:
-            await lock(other, held)
-            await sweep(world.context)
+            await lock_interview(other, held)
+            await schedule_missing_deadlines(world.context)
         assert [(await world.row(each)).next_deadline_at is None for each in made] == [True, False, False]
         assert f"interview {held} could not be settled" in caplog.text
 
@@ -258,7 +258,7 @@ async def test_a_worker_alone_stops_on_sigint(own_database: str) -> None:
     engine = create_engine(own_database)
     settings = make_settings(livekit_url="ws://127.0.0.1:9")
     pytests = signal.getsignal(signal.SIGINT)
-    running = asyncio.create_task(work_alone(settings, create_sessionmaker(engine), Waits()))
+    running = asyncio.create_task(run_alone(settings, create_sessionmaker(engine), Timeouts()))
     await eventually(lambda: signal.getsignal(signal.SIGINT) is not pytests)  # before, it would end the tests
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.wait_for(running, HOPELESS)

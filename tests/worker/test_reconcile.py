@@ -11,7 +11,7 @@ from app.lifecycle import EndReason, Status
 from app.livekit.client import LiveKitUnavailable
 from app.livekit.rooms import room_name
 from app.models import Connection, Interview, TimelineEntry
-from app.worker.reconcile import BELIEVED, reconcile
+from app.worker.reconcile import LIVE_ROOM_STATES, reconcile
 from tests.explained import fill
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
@@ -340,7 +340,7 @@ async def test_what_is_believed_is_found_by_indexes(own_engine: AsyncEngine) -> 
     """However many interviews are over: this is asked every half minute."""
     await fill(own_engine, 20_000)
     async with own_engine.connect() as connection:
-        explained = text("EXPLAIN " + BELIEVED.text)
+        explained = text("EXPLAIN " + LIVE_ROOM_STATES.text)
         plan = "\n".join((await connection.scalars(explained, {"listed": [uuid.uuid4()]})).all())
     assert "ix_interviews_live" in plan
     assert "ix_rooms_open" in plan

@@ -14,17 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.interviews.actions import Completion, cancel, complete, reopen
 from app.interviews.erasure import erase_owned
-from app.interviews.schedule import Plan, ensure_default_organization, schedule
-from app.interviews.status_update import lock
+from app.interviews.schedule import InterviewSpec, ensure_default_organization, schedule
+from app.interviews.status_update import lock_interview
 from app.interviews.stored_facts import TOKEN_ISSUED
-from app.lifecycle import Outcome, Waits
+from app.lifecycle import Outcome, Timeouts
 from app.livekit import client
 from app.livekit.access_tokens import Signer
 from app.livekit.client import LiveKitServer
 from app.livekit.rooms import room_name as name_of_room
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
 from app.worker.context import Context
-from app.worker.deadlines import attend, claim
+from app.worker.deadlines import claim, process_due_interview
 from tests import webhooks
 from tests.conftest import PATIENT
 from tests.worker.livekit_stub import LiveKitStub
@@ -32,7 +32,7 @@ from tests.worker.livekit_stub import LiveKitStub
 SIGNER = Signer("key", "secret-of-32-characters-or-more-0123", "", timedelta(seconds=120))
 AGENT = "agent-AJ_1"
 CANDIDATE = "candidate-c"
-WITHOUT_DISPATCH = Waits(dispatch=None)
+WITHOUT_DISPATCH = Timeouts(dispatch=None)
 HOT = 8  # attendances in a row after which a row that is still due is a hot loop
 
 
@@ -46,13 +46,13 @@ class World:
     sessions: async_sessionmaker[AsyncSession]
     stub: LiveKitStub
     livekit: LiveKitServer
-    waits: Waits = WITHOUT_DISPATCH
+    timeouts: Timeouts = WITHOUT_DISPATCH
     agent_name: str = ""
     signer: Signer = field(default=SIGNER)
 
     @property
     def context(self) -> Context:
-        return Context(self.sessions, self.livekit, self.waits, self.agent_name, timedelta(seconds=30))
+        return Context(self.sessions, self.livekit, self.timeouts, self.agent_name, timedelta(seconds=30))
 
     def livekit_is(self, fault: str, *, method: str = "*") -> None:
         """LiveKit answers so from now on, if at all. Only where it is to be slow it is given up soon."""
@@ -64,7 +64,7 @@ class World:
         client.TIMEOUT = PATIENT
 
     def dispatching(self) -> None:
-        self.waits, self.agent_name = Waits(), "interviewer"
+        self.timeouts, self.agent_name = Timeouts(), "interviewer"
 
     async def new(self, *, since: float = 100_000, **plan: Any) -> uuid.UUID:
         given: dict[str, Any] = {
@@ -79,7 +79,7 @@ class World:
             (interview,) = await schedule(
                 session,
                 organization_id=organization_id,
-                plans=[Plan(**given | plan)],
+                specs=[InterviewSpec(**given | plan)],
                 now=ago(since),
                 signer=self.signer,
             )
@@ -88,7 +88,7 @@ class World:
     async def hears(self, interview_id: uuid.UUID, name: str, at: datetime, *, attempt: int = 1, **more: Any) -> None:
         """Record a webhook at the instant at which LiveKit sent it."""
         event = webhooks.event(name, room=name_of_room(interview_id, attempt), at=at, **more)
-        await webhooks.hear(self.sessions, event, at=at, waits=self.waits)
+        await webhooks.on_notify(self.sessions, event, at=at, timeouts=self.timeouts)
 
     async def joins(
         self,
@@ -165,12 +165,12 @@ class World:
     async def cancels(self, interview_id: uuid.UUID, *, before: float = 0) -> None:
         async with self.sessions.begin() as session:
             interview = await _locked(session, interview_id)
-            await cancel(session, interview=interview, now=ago(before), waits=self.waits)
+            await cancel(session, interview=interview, now=ago(before), timeouts=self.timeouts)
 
     async def reopens(self, interview_id: uuid.UUID) -> None:
         async with self.sessions.begin() as session:
             interview = await _locked(session, interview_id)
-            await reopen(session, interview=interview, closes_at=None, now=ago(0), waits=self.waits)
+            await reopen(session, interview=interview, closes_at=None, now=ago(0), timeouts=self.timeouts)
 
     async def erases(self, interview_id: uuid.UUID) -> None:
         async with self.sessions.begin() as session:
@@ -181,7 +181,7 @@ class World:
         async with self.sessions.begin() as session:
             interview = await _locked(session, interview_id)
             said = Completion(interview.room_name, outcome, None, None)
-            await complete(session, interview=interview, said=said, now=ago(before), waits=self.waits)
+            await complete(session, interview=interview, said=said, now=ago(before), timeouts=self.timeouts)
 
     async def alter(self, interview_id: uuid.UUID, **values: Any) -> None:
         """Write to the row what no use-case would."""
@@ -206,7 +206,7 @@ class World:
         return [entry.name for entry in await self.told(interview_id, kind)]
 
     async def attends(self, interview_id: uuid.UUID) -> Interview:
-        await attend(self.context, interview_id)
+        await process_due_interview(self.context, interview_id)
         return await self.row(interview_id)
 
     async def attends_all_due(self) -> int:
@@ -215,7 +215,7 @@ class World:
             interview_id = await claim(self.context, now=ago(0))
             if interview_id is None:
                 return count
-            await attend(self.context, interview_id)
+            await process_due_interview(self.context, interview_id)
         raise AssertionError("a hot loop: something is due again and again")
 
     async def is_due(self, interview_id: uuid.UUID) -> bool:
@@ -229,6 +229,6 @@ def _sid(identity: str, attempt: int) -> str:
 
 
 async def _locked(session: AsyncSession, interview_id: uuid.UUID) -> Interview:
-    interview = await lock(session, interview_id)
+    interview = await lock_interview(session, interview_id)
     assert interview
     return interview

@@ -5,7 +5,7 @@ from tests.attacks.defences.defence import Defence
 JOINS = "tests/test_joins_together.py"
 GATHERED = "tests/test_gathered_webhooks.py"
 
-TOGETHER = (
+MAX_BATCH = (
     Defence(
         "a locked interview holds up no other candidate",
         "app/interviews/join_queries.py",
@@ -68,7 +68,7 @@ TOGETHER = (
     Defence(
         "an event that can't be stored harms no other",
         "app/interviews/livekit_events.py",
-        "if len(events) == 1 or not is_of_one(error):",
+        "if len(events) == 1 or not is_per_item(error):",
         "if events:",
         (f"{GATHERED}::test_one_bad_event_harms_no_other",),
     ),
