@@ -17,7 +17,7 @@ from app.api.dependencies import (
 from app.api.etags import with_etag, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
-from app.api.schemas import CompletionReport, Interview, Reopening
+from app.api.schemas import CompletionReport, Interview, ReopenRequest
 from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
@@ -75,7 +75,7 @@ async def cancel_interview(
             DatabaseUnavailable,
         )
     ),
-    openapi_extra=body_documentation(Reopening, required=False),
+    openapi_extra=body_documentation(ReopenRequest, required=False),
 )
 async def reopen_interview(
     interview_id: InterviewId,
@@ -84,7 +84,7 @@ async def reopen_interview(
     session: Session,
     now: Now,
     timeouts: CurrentWaits,
-    body: Annotated[Reopening, Depends(json_body(Reopening, required=False))],
+    body: Annotated[ReopenRequest, Depends(json_body(ReopenRequest, required=False))],
 ) -> Interview:
     """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)

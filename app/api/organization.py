@@ -29,7 +29,7 @@ class Organization(Shape):
         return cls(name=organization.name, join_policy=own, effective_join_policy=stricter(deployment, own))
 
 
-class OrganizationChange(Shape):
+class OrganizationUpdate(Shape):
     """What is to be another; what is left out stays."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -52,13 +52,13 @@ async def get_organization(caller: AdminCaller, session: Session, policy: Curren
     operation_id="changeOrganization",
     summary="Set the organization's join policy",
     responses=error_responses(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
-    openapi_extra=body_documentation(OrganizationChange),
+    openapi_extra=body_documentation(OrganizationUpdate),
 )
 async def change_organization(
     caller: AdminCaller,
     session: Session,
     policy: CurrentPolicy,
-    body: Annotated[OrganizationChange, Depends(json_body(OrganizationChange))],
+    body: Annotated[OrganizationUpdate, Depends(json_body(OrganizationUpdate))],
 ) -> Organization:
     """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)

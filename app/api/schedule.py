@@ -66,7 +66,7 @@ class ScheduledInterviews(Shape):
     data: list[Interview]
 
 
-class InterviewChanges(Shape):
+class InterviewUpdate(Shape):
     """What is to change of an interview (a JSON merge patch, RFC 7396): what is left out stays as it is."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -179,13 +179,13 @@ async def schedule_interviews(
             DatabaseUnavailable,
         )
     ),
-    openapi_extra=body_documentation(InterviewChanges),
+    openapi_extra=body_documentation(InterviewUpdate),
 )
 async def edit_interview(
     interview_id: InterviewId,
     caller: Writer,
     expected: Expected,
-    body: Annotated[InterviewChanges, Depends(json_body(InterviewChanges, largest=LARGEST_INTERVIEW))],
+    body: Annotated[InterviewUpdate, Depends(json_body(InterviewUpdate, largest=LARGEST_INTERVIEW))],
     response: Response,
     session: Session,
     now: Now,

@@ -230,7 +230,7 @@ class InterviewDetail(Interview):
         )
 
 
-class Reopening(Shape):
+class ReopenRequest(Shape):
     """How an interview is opened again; without closesAt it stays open."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)

@@ -23,11 +23,11 @@ from app.api.webhook_schemas import (
     Delivery,
     DeliveryPage,
     NewWebhookEndpoint,
-    Replayed,
+    ReplayResult,
     ReplaySpan,
     WebhookEndpoint,
-    WebhookEndpointChanges,
     WebhookEndpointPage,
+    WebhookEndpointUpdate,
     WebhookEndpointWithSecret,
 )
 from app.core.errors import (
@@ -144,12 +144,12 @@ async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> Web
         BodyTooLarge,
         DatabaseUnavailable,
     ),
-    openapi_extra=body_documentation(WebhookEndpointChanges),
+    openapi_extra=body_documentation(WebhookEndpointUpdate),
 )
 async def update(
     endpoint_id: EndpointId,
     caller: AdminCaller,
-    body: Annotated[WebhookEndpointChanges, Depends(json_body(WebhookEndpointChanges))],
+    body: Annotated[WebhookEndpointUpdate, Depends(json_body(WebhookEndpointUpdate))],
     session: Session,
     now: Now,
     settings: CurrentSettings,
@@ -277,9 +277,9 @@ async def replay(
     session: Session,
     now: Now,
     body: Annotated[ReplaySpan, Depends(json_body(ReplaySpan))],
-) -> Replayed:
+) -> ReplayResult:
     """Every change that the endpoint's types match, at most 10,000: also what it was never told of, as it was disabled
     or not there yet. A change keeps its webhook-id."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     enqueued = await replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
-    return Replayed(enqueued=enqueued)
+    return ReplayResult(enqueued=enqueued)

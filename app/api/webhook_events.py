@@ -46,7 +46,7 @@ TYPES = {
 }
 
 
-class InterviewChange(Shape):
+class InterviewEventData(Shape):
     """What has become of an interview. Who may read more asks for the interview."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
@@ -66,7 +66,7 @@ class InterviewEvent(Shape):
 
     type: ChangeType
     timestamp: Instant = Field(description="When the change was made; repetitions of the delivery have the same")
-    data: InterviewChange
+    data: InterviewEventData
 
 
 class TestedEndpoint(Shape):

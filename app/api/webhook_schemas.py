@@ -53,7 +53,7 @@ class NewWebhookEndpoint(Shape):
     event_types: EventTypes = Field(default_factory=list)
 
 
-class WebhookEndpointChanges(Shape):
+class WebhookEndpointUpdate(Shape):
     """What is to be another; the rest stays. enabled true clears a failure, and what is pending goes on."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -199,7 +199,7 @@ class ReplaySpan(Shape):
         return value
 
 
-class Replayed(Shape):
+class ReplayResult(Shape):
     """How many changes were enqueued anew; those that are pending anyway are not counted."""
 
     enqueued: int = Field(examples=[42])
