@@ -3,18 +3,13 @@
 import asyncio
 import importlib
 import json
-import logging
 import pkgutil
 import re
-from typing import Any, cast
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from starlette.responses import Response
-from uvicorn._types import HTTPScope
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from starlette.responses import Response, StreamingResponse
 
 from app import api
 from app.api import protocol
@@ -88,98 +83,49 @@ async def test_what_never_became_a_request_is_found_in_the_log(app: FastAPI, cap
     assert told in caplog.text
 
 
-class Sent(asyncio.Transport):
-    """A transport that notes what is sent at once."""
+async def test_responses_are_framed_as_http_wants_it(app: FastAPI) -> None:
+    async def whole() -> Response:
+        return Response("body")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.packets: list[bytes] = []
+    async def streamed() -> Response:
+        return StreamingResponse(iter(["bo", "dy"]))
 
-    def write(self, data: Any) -> None:
-        self.packets.append(bytes(data))
-
-    def writelines(self, list_of_data: Any) -> None:
-        self.packets.append(b"".join(list_of_data))
-
-    def close(self) -> None:
-        self.packets.append(b"closed")
-
-
-def cycle_on(sent: Sent, *, method: str = "GET", keep_alive: bool = True) -> RequestResponseCycle:
-    return RequestResponseCycle(
-        scope=cast(HTTPScope, {"type": "http", "method": method}),
-        transport=sent,
-        flow=FlowControl(sent),
-        logger=logging.getLogger(),
-        access_logger=logging.getLogger(),
-        access_log=False,
-        default_headers=[(b"date", b"today")],
-        message_event=asyncio.Event(),
-        expect_100_continue=False,
-        keep_alive=keep_alive,
-        on_response=lambda: None,
-    )
-
-
-def start(*headers: tuple[bytes, bytes], status: int = 200) -> Any:
-    return {"type": "http.response.start", "status": status, "headers": headers}
-
-
-def body(of: bytes, **more: bool) -> Any:
-    return {"type": "http.response.body", "body": of, **more}
-
-
-LENGTH = (b"content-length", b"4")
+    app.add_api_route("/whole", whole, methods=["GET", "HEAD"])
+    app.add_api_route("/streamed", streamed)
+    rest = b" HTTP/1.1\r\nHost: x\r\n"
+    async with serving(app) as port, line(port) as client:
+        for sent in (b"GET /whole", b"HEAD /whole", b"GET /streamed"):
+            await client.say(sent + rest + b"\r\n")
+        await client.say(b"GET /whole" + rest + b"Connection: close\r\n\r\n")
+        responses = re.findall(rb"HTTP/1.1 200 OK\r\n(.*?)\r\n\r\n(.*?)(?=HTTP|$)", await client.rest(), re.DOTALL)
+    heads = [head.split(b"\r\n") for head, _ in responses]
+    assert [body for _, body in responses] == [b"body", b"", b"2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", b"body"]
+    assert [b"content-length: 4" in head for head in heads] == [True, True, False, True]
+    assert [b"transfer-encoding: chunked" in head for head in heads] == [False, False, True, False]
+    assert [b"connection: close" in head for head in heads] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("packets", "asked", "said"),
+    ("header", "body"),
     [
-        (1, {}, [start(LENGTH, (b"x-a", b"b"), status=404), body(b"body")]),
-        (1, {}, [start((b"content-length", b"0")), body(b"")]),
-        (1, {"method": "HEAD"}, [start(LENGTH), body(b"body")]),
-        (3, {"keep_alive": False}, [start(LENGTH), body(b"body")]),
-        (3, {}, [start(LENGTH), body(b"bo", more_body=True), body(b"dy")]),
-        (3, {}, [start((b"content-type", b"text/event-stream")), body(b"a", more_body=True), body(b"")]),
-        (2, {}, [start(status=304), body(b"")]),
-    ],
-    ids=["whole", "empty", "head", "last of the connection", "in pieces", "stream", "no body"],
-)
-async def test_an_answer_is_what_uvicorn_sends_and_whole_if_it_can_be(
-    packets: int, asked: dict[str, Any], said: list[Any]
-) -> None:
-    ours, theirs = Sent(), Sent()
-    whole = protocol.InOnePiece(cast(Any, None), mine := cycle_on(ours, **asked))
-    plain = cycle_on(theirs, **asked)
-    for message in said:
-        await whole.send(message)
-        await plain.send(message)
-    assert b"".join(ours.packets) == b"".join(theirs.packets)
-    assert len(ours.packets) == packets
-    assert mine.response_complete
-
-
-async def test_the_head_of_a_stream_does_not_wait() -> None:
-    sent = Sent()
-    await protocol.InOnePiece(cast(Any, None), cycle_on(sent)).send(start((b"content-type", b"text/event-stream")))
-    assert sent.packets
-
-
-@pytest.mark.parametrize(
-    ("headers", "sent_body"),
-    [
-        ([LENGTH, (b"x-a", b"a\r\nset-cookie: a=b")], b"body"),
-        ([LENGTH, (b"x-a", b"a\nb")], b"body"),
-        ([LENGTH, (b"x-a", b"a\0")], b"body"),
-        ([LENGTH], b"longer"),
-        ([LENGTH], b"a"),
+        ((b"x-a", b"a\r\nset-cookie: a=b"), b"body"),
+        ((b"x-a", b"a\nset-cookie: a=b"), b"body"),
+        ((b"x-a", b"a\0"), b"body"),
+        ((b"x-a", b"a"), b"longer"),
+        ((b"x-a", b"a"), b"a"),
     ],
 )
-async def test_what_would_be_another_answer_is_refused(headers: list[tuple[bytes, bytes]], sent_body: bytes) -> None:
-    whole = protocol.InOnePiece(cast(Any, None), cycle_on(Sent()))
-    await whole.send(start(*headers))
-    with pytest.raises(RuntimeError):
-        await whole.send(body(sent_body))
+async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes, bytes], body: bytes) -> None:
+    async def malformed() -> Response:
+        response = Response(body)
+        response.raw_headers = [(b"content-length", b"4"), header]
+        return response
+
+    app.add_api_route("/malformed", malformed)
+    async with serving(app) as port, line(port) as client:
+        await client.say(b"GET /malformed HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, _, received = (await client.rest()).partition(b"\r\n\r\n")
+    assert len(received) < 4
 
 
 @short_limits

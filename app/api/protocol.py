@@ -8,19 +8,11 @@ import asyncio
 import logging
 import socket
 from http import HTTPStatus
-from typing import Any
 
-from uvicorn._types import (
-    ASGI3Application,
-    ASGISendCallable,
-    ASGISendEvent,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-)
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.edge import SECURE, new_request_id
-from app.api.headers import header_of, with_missing
+from app.api.headers import with_missing
 from app.api.problems import problem_of
 from app.errors import AppError, HeadersTooLarge, RequestInvalid, RequestTooSlow
 from app.logs import request_id
@@ -32,62 +24,6 @@ BODY_WITHIN = 20.0  # seconds from there to the end of its body, however steadil
 LARGEST_HEAD = 32 * 1024  # bytes of address and headers
 LARGEST_REST = 1024 * 1024  # bytes of a body that are read and dropped when the answer was given without it
 UNREAD_WITHIN = 30_000  # milliseconds that an answer may wait for a client that does not read
-CONTROLS = bytes([*range(9), *range(10, 32), 127])  # what no header may hold; CR LF is between two
-
-
-class InOnePiece:
-    """Wraps an app for one request: an answer that comes whole is sent by one write, any other as uvicorn does it.
-
-    uvicorn writes head and body one after the other, two packets and two system calls, and looks at every header by
-    itself.
-    """
-
-    def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle) -> None:
-        self._app = app
-        self._cycle = cycle
-        self._start: HTTPResponseStartEvent | None = None
-
-    async def __call__(self, scope: Any, receive: Any, send: ASGISendCallable) -> None:
-        await self._app(scope, receive, self.send)
-
-    async def send(self, message: ASGISendEvent) -> None:
-        """Send what the app says. A head that tells how long its body is waits for the body."""
-        if message["type"] == "http.response.start" and header_of(message, b"content-length"):
-            self._start = message
-            return
-        if self._start is not None:
-            start, self._start = self._start, None
-            if message["type"] == "http.response.body" and (whole := self._whole(start, message)):
-                await self._write(whole)
-                return
-            await self._cycle.send(start)
-        await self._cycle.send(message)
-
-    def _whole(self, start: HTTPResponseStartEvent, last: HTTPResponseBodyEvent) -> bytes | None:
-        """Return the answer as it goes over the wire; None if there is anything about it that uvicorn has to see to."""
-        if last.get("more_body") or not self._cycle.keep_alive or self._cycle.scope["method"] == "HEAD":
-            return None
-        body = last.get("body", b"")
-        headers = [*self._cycle.default_headers, *start["headers"]]
-        if (b"content-length", b"%d" % len(body)) not in headers:
-            return None
-        lines = b"\r\n".join([b"%b: %b" % header for header in headers])
-        if len(lines) - len(lines.translate(None, CONTROLS)) != 2 * (len(headers) - 1):
-            return None
-        return b"%b%b\r\n\r\n%b" % (STATUS_LINE[start["status"]], lines, body)
-
-    async def _write(self, answer: bytes) -> None:
-        """Send the answer, and leave the cycle as uvicorn does after the last of it."""
-        cycle = self._cycle
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.disconnected or cycle.response_started:
-            return
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.transport.write(answer)
-        cycle.message_event.set()
-        cycle.on_response()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -149,9 +85,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._expect(None)
         super().on_message_complete()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        super()._start_asgi_task(cycle, InOnePiece(app, cycle))
 
     def send_400_response(self, msg: str) -> None:
         if self._head_too_large:
