@@ -4,7 +4,6 @@ So an error of somebody else's is told by its class and place, not in its words:
 refused, a parser the text that it could not read.
 """
 
-import asyncio
 import copy
 import logging
 import os
@@ -13,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -116,44 +115,9 @@ def described(error: BaseException) -> str:
     return f"{name} ({', '.join(facts)})" if facts else name
 
 
-class Together(logging.StreamHandler[TextIO]):
-    """Writes the lines of one turn of the event loop by one write: each took as long as the rest of its line.
-
-    A warning, and what is above, is written at once, with all before it. A process that is killed in the middle of a
-    turn takes the lines of that turn along.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """Where it is already said that they are to be written."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-            loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises where none is
-            if loop is None or record.levelno >= logging.WARNING:
-                self.flush()
-            elif loop is not self._loop:
-                self._loop = loop
-                loop.call_soon(self.flush)
-        except Exception:  # noqa: BLE001 - as every handler of logging's
-            self.handleError(record)
-
-    def flush(self) -> None:
-        self.acquire()  # a thread may log beside the loop
-        try:
-            lines, self._lines, self._loop = self._lines, [], None
-            self.stream.write("".join(lines))
-            self.stream.flush()
-        finally:
-            self.release()
-
-
 def configure_logging(*, names_process: bool = False) -> None:
     """Send all logs to standard error. uvicorn's own access log is off: ours names the request."""
-    handler = Together(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line(f" {os.getpid()}" if names_process else ""))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.setLogRecordFactory(_Record)

@@ -1,7 +1,5 @@
-"""What the log says of an error: where it was and of which kind, and nothing that somebody sent. And when."""
+"""What the log says of an error: where it was and of which kind, and nothing that somebody sent."""
 
-import asyncio
-import io
 import logging
 import traceback
 from collections.abc import Callable
@@ -11,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.livekit_server import LiveKitUnavailable
-from app.logs import Together, _Line
+from app.logs import _Line
 from app.models import Interview
 from tests.stage import NEW
 
@@ -90,69 +88,3 @@ async def test_an_error_of_the_database_is_told_by_its_code_and_names(
         assert NAME not in told
         assert NEW["phoneNumber"] not in told
         assert "Error (sqlstate=23502, table_name=interviews, column_name=organization_id)" in told
-
-
-class Writes(io.StringIO):
-    """A stream that notes each write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.seen.append(text)
-        return len(text)
-
-
-@pytest.fixture
-def log() -> logging.Logger:
-    return logging.Logger("of these tests")
-
-
-@pytest.fixture
-def written(log: logging.Logger) -> list[str]:
-    stream = Writes()
-    log.addHandler(Together(stream))
-    return stream.seen
-
-
-async def test_the_lines_of_one_turn_are_one_write(log: logging.Logger, written: list[str]) -> None:
-    for turn in ("1", "2"):
-        log.info("a%s", turn)
-        log.info("b%s", turn)
-        await asyncio.sleep(0)
-    assert written == ["a1\nb1\n", "a2\nb2\n"]
-
-
-async def test_a_warning_is_written_at_once_with_all_before_it(log: logging.Logger, written: list[str]) -> None:
-    log.info("before")
-    log.warning("now")
-    assert written == ["before\nnow\n"]
-    log.info("after")
-    await asyncio.sleep(0)
-    assert "".join(written) == "before\nnow\nafter\n"
-
-
-def test_without_a_loop_each_line_is_written_at_once(log: logging.Logger, written: list[str]) -> None:
-    log.info("a")
-    log.info("b")
-    assert written == ["a\n", "b\n"]
-
-
-async def test_a_thread_writes_what_waits_along(log: logging.Logger, written: list[str]) -> None:
-    log.info("of the loop")
-    await asyncio.to_thread(log.info, "of a thread")
-    assert "".join(written) == "of the loop\nof a thread\n"
-
-
-def test_what_a_loop_left_behind_is_written_in_the_next_one(log: logging.Logger, written: list[str]) -> None:
-    left = asyncio.new_event_loop()
-
-    async def say(what: str) -> None:
-        log.info(what)
-
-    left.run_until_complete(say("a"))
-    left.close()
-    asyncio.run(say("b"))
-    logging.shutdown([lambda: log.handlers[0]])  # as at the end of the process
-    assert "".join(written) == "a\nb\n"
