@@ -8,35 +8,13 @@ import copy
 import logging
 import os
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 OF_POSTGRES = ("sqlstate", "table_name", "column_name", "constraint_name")
-
-
-class _Record(logging.LogRecord):
-    """A record that does not know its place in the code, as no line of ours names it.
-
-    To look for it, and to take its path apart, took half the time of a line.
-    """
-
-    def __init__(
-        self, name: str, level: int, pathname: str, lineno: int, msg: object, args: Any, exc_info: Any, *_: object
-    ) -> None:
-        now = time.time()
-        is_mapping = bool(args) and len(args) == 1 and isinstance(args[0], Mapping) and bool(args[0])
-        vars(self).update(
-            name=name, levelno=level, levelname=logging.getLevelName(level), msg=msg,
-            args=args[0] if is_mapping else args, exc_info=exc_info, exc_text=None, stack_info=None,
-            pathname=pathname, filename=pathname, module=pathname, lineno=lineno, funcName=None,
-            created=now, msecs=now % 1 * 1000, relativeCreated=None, process=None, processName=None,
-            thread=None, threadName=None, taskName=None,
-        )  # fmt: skip
 
 
 class _Line(logging.Formatter):
@@ -120,6 +98,4 @@ def configure_logging(*, names_process: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line(f" {os.getpid()}" if names_process else ""))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.setLogRecordFactory(_Record)
-    logging._srcfile = None  # noqa: SLF001 - as logging's manual has it, for who needs no place in the code
     logging.getLogger("alembic").setLevel(logging.WARNING)
