@@ -5,11 +5,14 @@ import importlib
 import json
 import pkgutil
 import re
+from operator import attrgetter
 
 import pytest
+import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import Response, StreamingResponse
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import api
 from app.api import protocol
@@ -225,3 +228,38 @@ def test_every_body_is_read_where_its_limits_are() -> None:
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     assert "/webhooks/livekit" in [route.path for route in routes]
     assert [route.path for route in routes if route.body_field is not None] == []
+
+
+READ = (  # what BoundedProtocol reads of the connection; uvicorn documents none of it
+    "transport", "loop", "url", "headers", "pipeline", "flow.read_paused",
+    "cycle.response_started", "cycle.response_complete",
+)  # fmt: skip
+
+
+async def test_uvicorn_has_all_that_the_limits_build_on(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[object] = []
+
+    class Noted(HttpToolsProtocol):
+        def data_received(self, data: bytes) -> None:
+            connections.append(self)
+            super().data_received(data)
+
+    monkeypatch.setattr("tests.sockets.BoundedProtocol", Noted)
+    async with serving(app) as port, line(port) as client:
+        await client.say(GET + b"Connection: close\r\n\r\n")
+        assert b"200 OK" in await client.rest()
+
+    def has(name: str) -> bool:
+        try:
+            attrgetter(name)(connections[0])
+        except AttributeError:
+            return False
+        return True
+
+    missing = [name for name in READ if not has(name)]
+    overridden = [name for name in vars(protocol.BoundedProtocol) if not name.startswith("_")]
+    missing += [f"{name}()" for name in overridden if name not in vars(HttpToolsProtocol)]
+    assert not missing, (
+        f"uvicorn {uvicorn.__version__} has no {', '.join(missing)} in HttpToolsProtocol: "
+        f"adapt {protocol.__name__}, then raise uvicorn's bound in pyproject.toml"
+    )
