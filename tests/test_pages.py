@@ -1,4 +1,4 @@
-"""The pages for people: GET / and Swagger, whole without the internet, and nothing in them to be misused."""
+"""The pages for people: / and Swagger UI work offline, and load or run nothing from elsewhere."""
 
 import re
 
@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.api.pages import DOCS, INDEX
+from app.interviews.demo import DEMO_ID
 from tests.e2e.toolchain import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -41,6 +42,7 @@ def test_the_first_page_has_the_readmes_calls() -> None:
     calls = re.findall(r"<pre>(.*?)</pre>", INDEX, re.DOTALL)
     assert len(calls) == 3
     assert all(call in README for call in calls)
+    assert [f"/interviews/{DEMO_ID}" in call for call in calls] == [True, True, False]
 
 
 async def test_swagger_has_all_that_it_names(client: httpx.AsyncClient) -> None:
