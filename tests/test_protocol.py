@@ -1,4 +1,4 @@
-"""What the server takes from a connection, and for how long: real sockets, with limits that a test can wait for."""
+"""Timeouts and size limits of a connection, on real sockets, with limits short enough for a test."""
 
 import asyncio
 import importlib
@@ -16,10 +16,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import api
 from app.api import protocol
-from app.logs import _Line
+from app.logs import LineFormatter
 from tests.sockets import line, serving
 
-SHORT = 1.0  # seconds, in which a test has sent what it begins with
+SHORT = 1.0  # seconds, long enough for a test to send its first bytes
 POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
 MEGABYTE = 1024 * 1024
@@ -27,15 +27,15 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_WITHIN", SHORT)
-    monkeypatch.setattr(protocol, "BODY_WITHIN", SHORT)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", SHORT)
+    monkeypatch.setattr(protocol, "BODY_TIMEOUT", SHORT)
 
 
 short_limits = pytest.mark.usefixtures("_short_limits")
 
 
 def problem(answer: bytes) -> tuple[int, str]:
-    """Return the status and the code of an answer that every browser takes as safe."""
+    """Return the status and the code of an error response, after checks of its headers and request id."""
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     assert b"content-type: application/problem+json" in lines
@@ -47,7 +47,7 @@ def problem(answer: bytes) -> tuple[int, str]:
 
 
 def assert_too_slow(answer: bytes) -> None:
-    """Who sends on after the server has closed may lose the answer to the reset that this brings."""
+    """A client that sends after the server has closed gets a reset, and may lose the response."""
     assert not answer or problem(answer) == (408, "request_too_slow")
 
 
@@ -62,7 +62,7 @@ def assert_too_slow(answer: bytes) -> None:
         (b"GET /" + b"a" * 40_000, 431, "headers_too_large"),
     ],
 )
-async def test_what_is_no_request_is_answered_and_closed(app: FastAPI, sent: bytes, status: int, code: str) -> None:
+async def test_a_malformed_request_is_answered_and_closed(app: FastAPI, sent: bytes, status: int, code: str) -> None:
     async with serving(app) as port, line(port) as client:
         await client.say(sent)
         assert problem(await client.rest()) == (status, code)
@@ -70,23 +70,23 @@ async def test_what_is_no_request_is_answered_and_closed(app: FastAPI, sent: byt
 
 @short_limits
 @pytest.mark.parametrize("sent", [GET + b"X-A: ", POST + b"Content-Length: 100\r\n\r\nab"], ids=["head", "body"])
-async def test_what_does_not_become_a_request_is_answered_and_closed(app: FastAPI, sent: bytes) -> None:
+async def test_an_unfinished_request_is_answered_and_closed(app: FastAPI, sent: bytes) -> None:
     async with serving(app) as port, line(port) as client:
         await client.say(sent)
         assert problem(await client.rest()) == (408, "request_too_slow")
 
 
-async def test_what_never_became_a_request_is_found_in_the_log(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_request_is_in_the_log(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    caplog.handler.setFormatter(_Line())
+    caplog.handler.setFormatter(LineFormatter())
     async with serving(app) as port, line(port) as client:
         await client.say(b"no http\r\n\r\n")
         _, _, body = (await client.rest()).partition(b"\r\n\r\n")
-    told = f"[{json.loads(body)['requestId']}] refused before it was read: 400 request_invalid"
-    assert told in caplog.text
+    logged = f"[{json.loads(body)['requestId']}] connection closed with 400 request_invalid"
+    assert logged in caplog.text
 
 
-async def test_responses_are_framed_as_http_wants_it(app: FastAPI) -> None:
+async def test_responses_are_valid_http(app: FastAPI) -> None:
     async def whole() -> Response:
         return Response("body")
 
@@ -133,7 +133,7 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
 
 @short_limits
 @pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
-async def test_who_trickles_is_cut_off(app: FastAPI, begun: bytes) -> None:
+async def test_a_trickling_client_is_cut_off(app: FastAPI, begun: bytes) -> None:
     async with serving(app) as port, line(port) as client:
         await client.say(begun)
         _, answer = await asyncio.gather(client.trickle(), client.rest())
@@ -141,8 +141,8 @@ async def test_who_trickles_is_cut_off(app: FastAPI, begun: bytes) -> None:
 
 
 @short_limits
-async def test_a_body_that_nobody_reads_ends_too(app: FastAPI) -> None:
-    """The handler has answered; uvicorn alone would listen to what trickles after it for ever."""
+async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
+    """The handler has answered before the body arrived. uvicorn alone would read the rest forever."""
     async with serving(app) as port, line(port) as client:
         await client.say(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         _, answer = await asyncio.gather(client.trickle(), client.rest())
@@ -150,7 +150,7 @@ async def test_a_body_that_nobody_reads_ends_too(app: FastAPI) -> None:
 
 
 @short_limits
-async def test_a_silent_connection_is_closed_without_a_word(app: FastAPI) -> None:
+async def test_a_silent_connection_is_closed_without_a_response(app: FastAPI) -> None:
     """A browser opens connections that it may never use."""
     async with serving(app) as port, line(port) as client:
         assert await client.rest() == b""
@@ -168,7 +168,7 @@ async def test_the_second_request_of_a_connection_has_the_same_limits(app: FastA
         assert_too_slow(answer)
 
 
-async def test_an_announced_body_that_is_too_large_is_refused_before_it_comes(app: FastAPI) -> None:
+async def test_a_body_announced_as_too_large_is_rejected_unread(app: FastAPI) -> None:
     async with serving(app) as port, line(port) as client:
         await client.say(POST + b"Content-Length: 99999999999999999999\r\n\r\n")
         assert problem(await client.rest())[0] in (400, 413)
@@ -186,7 +186,7 @@ async def test_a_hundred_megabytes_in_chunks_are_cut_off(app: FastAPI) -> None:
             sent += 1
             if client.writer.is_closing() or client.reader.exception():
                 break
-        assert sent < 20  # two are read, one is dropped, the rest is what fits into the buffers on the way
+        assert sent < 20  # two are read, one is discarded, the rest fits into buffers on the way
 
 
 @short_limits
@@ -202,8 +202,8 @@ async def test_a_slow_handler_is_not_taken_for_a_slow_client(app: FastAPI) -> No
         assert await client.reader.readuntil(b"done")
 
 
-async def test_a_client_that_does_not_read_is_given_up(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "UNREAD_WITHIN", 500)
+async def test_a_client_that_does_not_read_is_disconnected(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "WRITE_TIMEOUT_MS", 500)
     ended = asyncio.Event()
 
     async def large() -> Response:
@@ -221,8 +221,8 @@ async def test_a_client_that_does_not_read_is_given_up(app: FastAPI, monkeypatch
         await asyncio.wait_for(ended.wait(), 30)
 
 
-def test_every_body_is_read_where_its_limits_are() -> None:
-    """FastAPI's own reading knows no limit."""
+def test_no_endpoint_reads_its_body_through_fastapi() -> None:
+    """FastAPI does not limit the size of a body; deps.read_body does."""
     modules = [importlib.import_module(f"app.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
     routers = [module.router for module in modules if isinstance(getattr(module, "router", None), APIRouter)]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
@@ -230,13 +230,13 @@ def test_every_body_is_read_where_its_limits_are() -> None:
     assert [route.path for route in routes if route.body_field is not None] == []
 
 
-READ = (  # what BoundedProtocol reads of the connection; uvicorn documents none of it
+INTERNALS = (  # undocumented attributes that BoundedProtocol reads
     "transport", "loop", "url", "headers", "pipeline", "flow.read_paused",
     "cycle.response_started", "cycle.response_complete",
 )  # fmt: skip
 
 
-async def test_uvicorn_has_all_that_the_limits_build_on(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_uvicorn_has_the_internals_that_we_use(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     connections: list[object] = []
 
     class Noted(HttpToolsProtocol):
@@ -256,7 +256,7 @@ async def test_uvicorn_has_all_that_the_limits_build_on(app: FastAPI, monkeypatc
             return False
         return True
 
-    missing = [name for name in READ if not has(name)]
+    missing = [name for name in INTERNALS if not has(name)]
     overridden = [name for name in vars(protocol.BoundedProtocol) if not name.startswith("_")]
     missing += [f"{name}()" for name in overridden if name not in vars(HttpToolsProtocol)]
     assert not missing, (
