@@ -1,7 +1,5 @@
-"""What the log says of an error: where it was and of which kind, and nothing that somebody sent. And when."""
+"""What a log line says of an error: its class and place, and nothing that a caller sent."""
 
-import asyncio
-import io
 import logging
 import traceback
 from collections.abc import Callable
@@ -10,7 +8,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.core.logging import Together, _Line
+from app.core.logging import LineFormatter
 from app.livekit.client import LiveKitUnavailable
 from app.models import Interview
 from tests.stage import NEW
@@ -21,15 +19,15 @@ NAME = "Layla Al-Qahtani"
 def line(message: str, *args: object, error: BaseException | None = None) -> str:
     info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord("app", logging.ERROR, __file__, 1, message, args, info)
-    return _Line().format(record)
+    return LineFormatter().format(record)
 
 
 def caught(work: Callable[[], object]) -> BaseException:
     try:
         work()
-    except BaseException as error:  # noqa: BLE001 - whatever it is
+    except BaseException as error:  # noqa: BLE001 - returned, whatever it is
         return error
-    raise AssertionError("it raised nothing")
+    raise AssertionError("it did not raise")
 
 
 def with_a_cause() -> None:
@@ -52,107 +50,45 @@ def several() -> None:
 
 @pytest.mark.parametrize("work", [with_a_cause, while_handling, several])
 def test_an_error_is_told_by_its_place(work: Callable[[], object]) -> None:
-    told = line("it failed: %r %s", *[caught(work)] * 2, error=caught(work))
-    assert NAME not in told
-    assert work.__name__ in told
-    assert "test_logs.py" in told
-    assert "ValueError" in told
+    logged = line("it failed: %r %s", *[caught(work)] * 2, error=caught(work))
+    assert NAME not in logged
+    assert work.__name__ in logged
+    assert "test_logs.py" in logged
+    assert "ValueError" in logged
 
 
 def test_its_causes_come_first() -> None:
     lines = line("it failed", error=caught(with_a_cause)).splitlines()
     assert lines[0].endswith(" ERROR app [-] it failed")
-    assert lines.index("ValueError") < lines.index("and from there:") < lines.index("RuntimeError")
+    assert (
+        lines.index("ValueError")
+        < lines.index("The above exception led to the following exception:")
+        < lines.index("RuntimeError")
+    )
 
 
-def test_our_own_errors_and_those_of_the_system_say_what_they_have_to_say() -> None:
-    said = line("%s, %r", LiveKitUnavailable("it refused"), ConnectionRefusedError(111, "Connection refused"))
-    assert said.endswith("LiveKitUnavailable: it refused, ConnectionRefusedError: Connection refused")
+def test_messages_of_our_own_and_of_system_errors_are_logged() -> None:
+    logged = line("%s, %r", LiveKitUnavailable("it refused"), ConnectionRefusedError(111, "Connection refused"))
+    assert logged.endswith("LiveKitUnavailable: it refused, ConnectionRefusedError: Connection refused")
 
 
-def test_what_is_no_error_is_printed_as_ever() -> None:
+def test_other_arguments_are_formatted_as_usual() -> None:
     assert line("%s %r %d", "a", "b", 3).endswith("a 'b' 3")
     assert line("%(one)s %(other)s", {"one": 1, "other": ValueError(NAME)}).endswith("1 ValueError")
 
 
-async def test_an_error_of_the_database_is_told_by_its_code_and_names(
+async def test_a_database_error_is_logged_by_its_code_and_names(
     sessions: async_sessionmaker[AsyncSession],
 ) -> None:
-    """Postgres quotes the whole row that it refused: asyncpg's error says it, and is in the trace of SQLAlchemy's."""
+    """Postgres quotes the whole row that it rejects, in asyncpg's error, which is in the traceback of SQLAlchemy's."""
     async with sessions() as session:
         session.add(Interview(participant_name=NAME, phone_number=NEW["phoneNumber"], job_title="", max_duration=1))
-        with pytest.raises(DBAPIError) as refused:
+        with pytest.raises(DBAPIError) as rejected:
             await session.flush()
-    error, quoting = refused.value, getattr(refused.value.orig, "__cause__", None)
+    error, quoting = rejected.value, getattr(rejected.value.orig, "__cause__", None)
     assert NAME in str(quoting)
     assert NAME in "".join(traceback.format_exception(error))
-    for told in (line("it failed: %s", quoting), line("it failed: %s", error), line("it failed", error=error)):
-        assert NAME not in told
-        assert NEW["phoneNumber"] not in told
-        assert "Error (sqlstate=23502, table_name=interviews, column_name=organization_id)" in told
-
-
-class Writes(io.StringIO):
-    """A stream that notes each write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.seen.append(text)
-        return len(text)
-
-
-@pytest.fixture
-def log() -> logging.Logger:
-    return logging.Logger("of these tests")
-
-
-@pytest.fixture
-def written(log: logging.Logger) -> list[str]:
-    stream = Writes()
-    log.addHandler(Together(stream))
-    return stream.seen
-
-
-async def test_the_lines_of_one_turn_are_one_write(log: logging.Logger, written: list[str]) -> None:
-    for turn in ("1", "2"):
-        log.info("a%s", turn)
-        log.info("b%s", turn)
-        await asyncio.sleep(0)
-    assert written == ["a1\nb1\n", "a2\nb2\n"]
-
-
-async def test_a_warning_is_written_at_once_with_all_before_it(log: logging.Logger, written: list[str]) -> None:
-    log.info("before")
-    log.warning("now")
-    assert written == ["before\nnow\n"]
-    log.info("after")
-    await asyncio.sleep(0)
-    assert "".join(written) == "before\nnow\nafter\n"
-
-
-def test_without_a_loop_each_line_is_written_at_once(log: logging.Logger, written: list[str]) -> None:
-    log.info("a")
-    log.info("b")
-    assert written == ["a\n", "b\n"]
-
-
-async def test_a_thread_writes_what_waits_along(log: logging.Logger, written: list[str]) -> None:
-    log.info("of the loop")
-    await asyncio.to_thread(log.info, "of a thread")
-    assert "".join(written) == "of the loop\nof a thread\n"
-
-
-def test_what_a_loop_left_behind_is_written_in_the_next_one(log: logging.Logger, written: list[str]) -> None:
-    left = asyncio.new_event_loop()
-
-    async def say(what: str) -> None:
-        log.info(what)
-
-    left.run_until_complete(say("a"))
-    left.close()
-    asyncio.run(say("b"))
-    logging.shutdown([lambda: log.handlers[0]])  # as at the end of the process
-    assert "".join(written) == "a\nb\n"
+    for logged in (line("it failed: %s", quoting), line("it failed: %s", error), line("it failed", error=error)):
+        assert NAME not in logged
+        assert NEW["phoneNumber"] not in logged
+        assert "Error (sqlstate=23502, table_name=interviews, column_name=organization_id)" in logged

@@ -1,4 +1,4 @@
-"""The pages for people: GET / and Swagger, whole without the internet, and nothing in them to be misused."""
+"""The pages for people: / and Swagger UI work offline, and load or run nothing from elsewhere."""
 
 import re
 
@@ -6,13 +6,14 @@ import httpx
 import pytest
 
 from app.api.pages import DOCS, INDEX
+from app.interviews.demo import DEMO_ID
 from tests.e2e.toolchain import ROOT
 
 README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"])
-async def test_every_page_is_there_with_safe_headers(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_page_has_security_headers(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -21,7 +22,7 @@ async def test_every_page_is_there_with_safe_headers(client: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_no_page_runs_or_loads_what_is_not_ours(client: httpx.AsyncClient, path: str) -> None:
+async def test_pages_load_nothing_from_elsewhere(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
@@ -29,7 +30,7 @@ async def test_no_page_runs_or_loads_what_is_not_ours(client: httpx.AsyncClient,
     assert not re.search(r"<script(?! src=\"docs/)|\son\w+=|(?:href|src)=\"(?:https?:)?//", answer.text)
 
 
-async def test_the_first_page_leads_on(client: httpx.AsyncClient) -> None:
+async def test_the_index_links_to_the_rest(client: httpx.AsyncClient) -> None:
     links = re.findall(r'href="([^"]+)"', INDEX)
     assert links == ["docs", "openapi.json", "health/ready"]
     for link in links:
@@ -37,13 +38,14 @@ async def test_the_first_page_leads_on(client: httpx.AsyncClient) -> None:
     assert "<script" not in INDEX
 
 
-def test_the_first_page_has_the_readmes_calls() -> None:
+def test_the_index_has_the_calls_of_the_readme() -> None:
     calls = re.findall(r"<pre>(.*?)</pre>", INDEX, re.DOTALL)
     assert len(calls) == 3
     assert all(call in README for call in calls)
+    assert [f"/interviews/{DEMO_ID}" in call for call in calls] == [True, True, False]
 
 
-async def test_swagger_has_all_that_it_names(client: httpx.AsyncClient) -> None:
+async def test_every_file_that_swagger_loads_exists(client: httpx.AsyncClient) -> None:
     named = re.findall(r'(?:src|href)="(docs/[^"]+)"', DOCS)
     assert len(named) == 3
     for each in named:

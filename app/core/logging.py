@@ -1,50 +1,27 @@
-"""Logging: one line an event, with the request that it belongs to. Tokens, keys, names, numbers and bodies never.
+"""Logging: one line per event, with its request's id. Tokens, keys, names, phone numbers and bodies are never logged.
 
-So an error of somebody else's is told by its class and place, not in its words: Postgres quotes the row that it
-refused, a parser the text that it could not read.
+Errors of other libraries are therefore logged by class and place, without their messages: Postgres quotes the row that
+it rejects, a parser the text that it can't read.
 """
 
-import asyncio
 import copy
 import logging
 import os
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, TextIO
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
-OF_POSTGRES = ("sqlstate", "table_name", "column_name", "constraint_name")
+POSTGRES_FIELDS = ("sqlstate", "table_name", "column_name", "constraint_name")
 
 
-class _Record(logging.LogRecord):
-    """A record that does not know its place in the code, as no line of ours names it.
-
-    To look for it, and to take its path apart, took half the time of a line.
-    """
-
-    def __init__(
-        self, name: str, level: int, pathname: str, lineno: int, msg: object, args: Any, exc_info: Any, *_: object
-    ) -> None:
-        now = time.time()
-        is_mapping = bool(args) and len(args) == 1 and isinstance(args[0], Mapping) and bool(args[0])
-        vars(self).update(
-            name=name, levelno=level, levelname=logging.getLevelName(level), msg=msg,
-            args=args[0] if is_mapping else args, exc_info=exc_info, exc_text=None, stack_info=None,
-            pathname=pathname, filename=pathname, module=pathname, lineno=lineno, funcName=None,
-            created=now, msecs=now % 1 * 1000, relativeCreated=None, process=None, processName=None,
-            thread=None, threadName=None, taskName=None,
-        )  # fmt: skip
-
-
-class _Line(logging.Formatter):
-    """Names the request, and spells each second once: that took a third of the time of a line."""
+class LineFormatter(logging.Formatter):
+    """Formats a record as `time level logger [request id] message`. `process`, if given, follows the time."""
 
     _second = 0
-    _spelt = ""
+    _second_as_text = ""
 
     def __init__(self, process: str = "") -> None:
         super().__init__()
@@ -52,110 +29,80 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         args = record.args.values() if isinstance(record.args, Mapping) else record.args or ()
-        for each in args:
-            if isinstance(each, BaseException):
-                record = _without_words(record)
+        for arg in args:
+            if isinstance(arg, BaseException):
+                record = _with_safe_args(record)
                 break
-        instant = self.formatTime(record)
-        who = f"{instant}{self._process} {record.levelname} {record.name} [{request_id.get()}]"
-        line = f"{who} {record.getMessage()}"
+        prefix = f"{self.formatTime(record)}{self._process} {record.levelname} {record.name} [{request_id.get()}]"
+        line = f"{prefix} {record.getMessage()}"
         error = record.exc_info[1] if record.exc_info else None
-        return "\n".join([line, *_trace(error)]) if error else line
+        return "\n".join([line, *_safe_traceback(error)]) if error else line
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Format each second once: strftime took a third of the time of a line."""
         second = int(record.created)
         if second != self._second:
-            self._second, self._spelt = second, super().formatTime(record, "%Y-%m-%d %H:%M:%S")
-        return f"{self._spelt},{int(record.msecs):03}"
+            self._second, self._second_as_text = second, super().formatTime(record, "%Y-%m-%d %H:%M:%S")
+        return f"{self._second_as_text},{int(record.msecs):03}"
 
 
-def _without_words(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a copy, as other handlers get the record as it was."""
-    line = copy.copy(record)
-    if isinstance(line.args, Mapping):
-        line.args = {name: _loggable(value) for name, value in line.args.items()}
-    elif line.args:
-        line.args = tuple(map(_loggable, line.args))
-    return line
+def _with_safe_args(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a copy with errors replaced by their safe_repr. Other handlers get the original."""
+    safe = copy.copy(record)
+    if isinstance(safe.args, Mapping):
+        safe.args = {name: _safe_arg(value) for name, value in safe.args.items()}
+    elif safe.args:
+        safe.args = tuple(map(_safe_arg, safe.args))
+    return safe
 
 
-class _Words(str):
-    """A text that is the same in a line by %s and by %r."""
+class _Unquoted(str):
+    """A string that %r formats as %s does."""
 
     __slots__ = ()
     __repr__ = str.__str__
 
 
-def _loggable(value: object) -> object:
-    return _Words(described(value)) if isinstance(value, BaseException) else value
+def _safe_arg(value: object) -> object:
+    return _Unquoted(safe_repr(value)) if isinstance(value, BaseException) else value
 
 
-def _trace(error: BaseException) -> Iterator[str]:
-    """Yield what Python's traceback would show, without what the errors say."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if before:
-        yield from _trace(before)
-        yield "and from there:"
+def _safe_traceback(error: BaseException) -> Iterator[str]:
+    """Yield the lines of Python's traceback, each error by its safe_repr."""
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier:
+        yield from _safe_traceback(earlier)
+        yield "The above exception led to the following exception:"
     yield from (line.rstrip() for line in traceback.format_tb(error.__traceback__))
-    yield described(error)
+    yield safe_repr(error)
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
-            yield from _trace(each)
+            yield from _safe_traceback(each)
 
 
-def described(error: BaseException) -> str:
-    """Return what may be logged of an error: all that one of ours says, and what says nothing of anybody."""
+def safe_repr(error: BaseException) -> str:
+    """Return what may be logged of an error.
+
+    The app's own errors keep their message, OSErrors that of the system. Of any other only the class is returned and,
+    for one of Postgres, the names in POSTGRES_FIELDS.
+    """
     name = type(error).__qualname__
     if type(error).__module__.partition(".")[0] == "app":
         return f"{name}: {error}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
-    told = getattr(error, "orig", None) or error  # SQLAlchemy's, around asyncpg's
-    told = getattr(told, "__cause__", None) or told
-    facts = [f"{each}={found}" for each in OF_POSTGRES if isinstance(found := getattr(told, each, None), str)]
-    return f"{name} ({', '.join(facts)})" if facts else name
-
-
-class Together(logging.StreamHandler[TextIO]):
-    """Writes the lines of one turn of the event loop by one write: each took as long as the rest of its line.
-
-    A warning, and what is above, is written at once, with all before it. A process that is killed in the middle of a
-    turn takes the lines of that turn along.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        """Where it is already said that they are to be written."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-            loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises where none is
-            if loop is None or record.levelno >= logging.WARNING:
-                self.flush()
-            elif loop is not self._loop:
-                self._loop = loop
-                loop.call_soon(self.flush)
-        except Exception:  # noqa: BLE001 - as every handler of logging's
-            self.handleError(record)
-
-    def flush(self) -> None:
-        self.acquire()  # a thread may log beside the loop
-        try:
-            lines, self._lines, self._loop = self._lines, [], None
-            self.stream.write("".join(lines))
-            self.stream.flush()
-        finally:
-            self.release()
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps its driver's error, which wraps asyncpg's
+    cause = getattr(cause, "__cause__", None) or cause
+    fields = [f"{each}={value}" for each in POSTGRES_FIELDS if isinstance(value := getattr(cause, each, None), str)]
+    return f"{name} ({', '.join(fields)})" if fields else name
 
 
 def configure_logging(*, names_process: bool = False) -> None:
-    """Send all logs to standard error. uvicorn's own access log is off: ours names the request."""
-    handler = Together(sys.stderr)
-    handler.setFormatter(_Line(f" {os.getpid()}" if names_process else ""))
+    """Log to standard error, with the process id in each line if `names_process`.
+
+    uvicorn's own access log is off: app.api.edge writes one that has the request's id.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f" {os.getpid()}" if names_process else ""))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.setLogRecordFactory(_Record)
-    logging._srcfile = None  # noqa: SLF001 - as logging's manual has it, for who needs no place in the code
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,25 +1,17 @@
-"""uvicorn's HTTP/1.1, with the limits that it lacks: a slow or endless sender does not keep its connection.
+"""uvicorn's HTTP/1.1 protocol with timeouts and size limits, so that a slow or endless sender can't hold a connection.
 
-uvicorn closes an idle connection between two requests only; a client that sends a byte now and then, or nothing at all,
-stays for ever, and its parser keeps headers of any size. How large a body may be its call says, in deps.read_body.
+uvicorn only closes connections that are idle between two requests. It waits forever for a client that sends nothing,
+or a byte now and then, and accepts headers of any size. The size of a body is limited per endpoint, in deps.read_body.
 """
 
 import asyncio
 import logging
 import socket
 from http import HTTPStatus
-from typing import Any
 
-from uvicorn._types import (
-    ASGI3Application,
-    ASGISendCallable,
-    ASGISendEvent,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-)
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.headers import header_of, with_missing
+from app.api.headers import with_missing
 from app.api.middleware import SECURE, new_request_id
 from app.api.problems import problem_of
 from app.core.errors import AppError, HeadersTooLarge, RequestInvalid, RequestTooSlow
@@ -27,172 +19,110 @@ from app.core.logging import request_id
 
 log = logging.getLogger(__name__)
 
-HEAD_WITHIN = 10.0  # seconds from the connection, or a request's first byte, to the end of its headers
-BODY_WITHIN = 20.0  # seconds from there to the end of its body, however steadily it trickles
-LARGEST_HEAD = 32 * 1024  # bytes of address and headers
-LARGEST_REST = 1024 * 1024  # bytes of a body that are read and dropped when the answer was given without it
-UNREAD_WITHIN = 30_000  # milliseconds that an answer may wait for a client that does not read
-CONTROLS = bytes([*range(9), *range(10, 32), 127])  # what no header may hold; CR LF is between two
-
-
-class InOnePiece:
-    """Wraps an app for one request: an answer that comes whole is sent by one write, any other as uvicorn does it.
-
-    uvicorn writes head and body one after the other, two packets and two system calls, and looks at every header by
-    itself.
-    """
-
-    def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle) -> None:
-        self._app = app
-        self._cycle = cycle
-        self._start: HTTPResponseStartEvent | None = None
-
-    async def __call__(self, scope: Any, receive: Any, send: ASGISendCallable) -> None:
-        await self._app(scope, receive, self.send)
-
-    async def send(self, message: ASGISendEvent) -> None:
-        """Send what the app says. A head that tells how long its body is waits for the body."""
-        if message["type"] == "http.response.start" and header_of(message, b"content-length"):
-            self._start = message
-            return
-        if self._start is not None:
-            start, self._start = self._start, None
-            if message["type"] == "http.response.body" and (whole := self._whole(start, message)):
-                await self._write(whole)
-                return
-            await self._cycle.send(start)
-        await self._cycle.send(message)
-
-    def _whole(self, start: HTTPResponseStartEvent, last: HTTPResponseBodyEvent) -> bytes | None:
-        """Return the answer as it goes over the wire; None if there is anything about it that uvicorn has to see to."""
-        if last.get("more_body") or not self._cycle.keep_alive or self._cycle.scope["method"] == "HEAD":
-            return None
-        body = last.get("body", b"")
-        headers = [*self._cycle.default_headers, *start["headers"]]
-        if (b"content-length", b"%d" % len(body)) not in headers:
-            return None
-        lines = b"\r\n".join([b"%b: %b" % header for header in headers])
-        if len(lines) - len(lines.translate(None, CONTROLS)) != 2 * (len(headers) - 1):
-            return None
-        return b"%b%b\r\n\r\n%b" % (STATUS_LINE[start["status"]], lines, body)
-
-    async def _write(self, answer: bytes) -> None:
-        """Send the answer, and leave the cycle as uvicorn does after the last of it."""
-        cycle = self._cycle
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.disconnected or cycle.response_started:
-            return
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.transport.write(answer)
-        cycle.message_event.set()
-        cycle.on_response()
+HEAD_TIMEOUT = 10.0  # seconds from the connection, or from a request's first byte, to the end of its headers
+BODY_TIMEOUT = 20.0  # seconds from the end of the headers to the end of the body
+MAX_HEAD = 32 * 1024  # bytes of URL and headers
+MAX_DISCARDED = 1024 * 1024  # bytes of a body that are read and discarded after an early response
+WRITE_TIMEOUT_MS = 30_000  # how long sent data may stay unacknowledged by a client that does not read
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    _within: float | None = None
-    """Seconds that what is being received may take, head or body; None: nothing is."""
-    _is_other = False
-    """Whether that has changed, and its deadline with it."""
-    _deadline: asyncio.TimerHandle | None = None
+    _time_limit: float | None = None
+    """Seconds to receive the current head or body; None while nothing is being received."""
+    _timer_is_stale = False
+    """Whether the limit was set again since the timer was started."""
+    _timer: asyncio.TimerHandle | None = None
     _in_head = True
-    _arrived = 0  # bytes, of the head; or of what is dropped
+    _received = 0  # bytes of the current head, or of a discarded body
     _head_too_large = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux's: no timer of ours sees what the kernel can't deliver
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only; a timer here can't see what the kernel fails to deliver
             connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)
-        self._expect(HEAD_WITHIN)
-        self._set_deadline()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT_MS)
+        self._limit_time(HEAD_TIMEOUT)
+        self._restart_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect(None)
-        self._set_deadline()
+        self._limit_time(None)
+        self._restart_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head or (self.cycle and self.cycle.response_complete):
-            self._arrived += len(data)
+            self._received += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._is_other:  # not before: most requests come whole, and need no timer
-            self._set_deadline()
-        if self._within is None:
+        if self._timer_is_stale:  # checked only now, as most requests arrive whole and need no timer
+            self._restart_timer()
+        if self._time_limit is None:
             return
-        if self._in_head and self._arrived > LARGEST_HEAD:
-            self._refuse(HeadersTooLarge())
-        elif not self._in_head and self._arrived > LARGEST_REST:
+        if self._in_head and self._received > MAX_HEAD:
+            self._reject(HeadersTooLarge())
+        elif not self._in_head and self._received > MAX_DISCARDED:
             self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._within is None:  # not the first request of the connection
+        if self._time_limit is None:  # the first request's limit was set by connection_made
             self._in_head = True
-            self._arrived = 0
-            self._expect(HEAD_WITHIN)
+            self._received = 0
+            self._limit_time(HEAD_TIMEOUT)
 
     def on_headers_complete(self) -> None:
-        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > LARGEST_HEAD:
+        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD:
             self._head_too_large = True
-            raise ValueError("the parser turns it into an error of its own")
+            raise ValueError("the parser turns this into HttpParserError, and uvicorn calls send_400_response")
         super().on_headers_complete()
         self._in_head = False
-        self._arrived = 0
-        self._expect(BODY_WITHIN)
+        self._received = 0
+        self._limit_time(BODY_TIMEOUT)
 
     def on_message_complete(self) -> None:
-        self._expect(None)
+        self._limit_time(None)
         super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        super()._start_asgi_task(cycle, InOnePiece(app, cycle))
-
     def send_400_response(self, msg: str) -> None:
-        if self._head_too_large:
-            self._refuse(HeadersTooLarge())
-        else:
-            self._refuse(RequestInvalid())
+        self._reject(HeadersTooLarge() if self._head_too_large else RequestInvalid())
 
-    def _expect(self, within: float | None) -> None:
-        self._within = within
-        self._is_other = True
+    def _limit_time(self, seconds: float | None) -> None:
+        self._time_limit = seconds
+        self._timer_is_stale = True
 
-    def _set_deadline(self) -> None:
-        self._is_other = False
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._within is not None:
-            self._deadline = self.loop.call_later(self._within, self._on_deadline)
+    def _restart_timer(self) -> None:
+        self._timer_is_stale = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._time_limit is not None:
+            self._timer = self.loop.call_later(self._time_limit, self._on_timeout)
 
-    def _on_deadline(self) -> None:
-        if self.pipeline or self.flow.read_paused:  # it is we who do not read on
-            self._set_deadline()
-        elif self._is_waited_for():
-            self._refuse(RequestTooSlow())
+    def _on_timeout(self) -> None:
+        if self.pipeline or self.flow.read_paused:  # the server stopped reading, not the client sending
+            self._restart_timer()
+        elif self._awaits_response():
+            self._reject(RequestTooSlow())
         else:
             self.transport.close()
 
-    def _is_waited_for(self) -> bool:
-        """Tell whether a request has begun that is not answered yet, nor in part."""
+    def _awaits_response(self) -> bool:
+        """Return whether a request has begun and no part of its response was sent."""
         if self._in_head:
-            return self._arrived > 0
+            return self._received > 0
         return self.cycle is not None and not self.cycle.response_started
 
-    def _refuse(self, error: AppError) -> None:
-        """Answer what never becomes a request of the app's, or a whole one, and close."""
-        told = request_id.set(new_request_id())
-        answer = problem_of(error)
-        log.info("refused before it was read: %d %s", error.status, error.code)
-        request_id.reset(told)
-        headers = with_missing(answer.raw_headers, (*SECURE, (b"connection", b"close")))
+    def _reject(self, error: AppError) -> None:
+        """Send an error response for a request that the app does not get whole, and close the connection."""
+        token = request_id.set(new_request_id())
+        response = problem_of(error)
+        log.info("connection closed with %d %s", error.status, error.code)
+        request_id.reset(token)
+        headers = with_missing(response.raw_headers, (*SECURE, (b"connection", b"close")))
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
         lines = [status, *(b": ".join(header) for header in headers)]
-        self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
+        self.transport.write(b"\r\n".join([*lines, b"", response.body]))
         self.transport.close()

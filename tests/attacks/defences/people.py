@@ -189,30 +189,30 @@ PERSONAL_DATA = (
 
 LOG = (
     Defence(
-        "an error in a line of the log is told without its words",
+        "an error among a log line's arguments is logged without its message",
         "app/core/logging.py",
-        "if isinstance(each, BaseException):",
+        "if isinstance(arg, BaseException):",
         "if record.levelno < 0:",
         (f"{LOGGED}::test_an_error_is_told_by_its_place",),
     ),
     Defence(
-        "so is one below it",
+        "so is one in a traceback",
         "app/core/logging.py",
-        'return "\\n".join([line, *_trace(error)]) if error else line',
+        'return "\\n".join([line, *_safe_traceback(error)]) if error else line',
         "return line + super().formatException(record.exc_info) if record.exc_info else line",
         (
             f"{LOGGED}::test_an_error_is_told_by_its_place",
-            f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",
+            f"{LOGGED}::test_a_database_error_is_logged_by_its_code_and_names",
         ),
     ),
     Defence(
-        "of an error of somebody else's only its class is told",
+        "of another library's error only the class is logged",
         "app/core/logging.py",
-        "return f\"{name} ({', '.join(facts)})\" if facts else name",
+        "return f\"{name} ({', '.join(fields)})\" if fields else name",
         'return f"{name}: {error}"',
         (
             f"{LOGGED}::test_an_error_is_told_by_its_place",
-            f"{LOGGED}::test_an_error_of_the_database_is_told_by_its_code_and_names",
+            f"{LOGGED}::test_a_database_error_is_logged_by_its_code_and_names",
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from tests.attacks.defences.defence import Defence
 
 FORGED = "tests/test_forged_webhooks.py::test_a_forged_webhook_moves_nothing"
-NO_REQUEST = "tests/test_protocol.py::test_what_is_no_request_is_answered_and_closed"
+MALFORMED = "tests/test_protocol.py::test_a_malformed_request_is_answered_and_closed"
 
 WEBHOOKS = (
     Defence(
@@ -83,41 +83,41 @@ SOCKETS = (
         ),
     ),
     Defence(
-        "a body that is announced as too large is not waited for",
+        "a body announced as too large is not awaited",
         "app/api/dependencies.py",
         "if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):",
         'if announced == b"never":',
-        ("tests/test_protocol.py::test_an_announced_body_that_is_too_large_is_refused_before_it_comes",),
+        ("tests/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
     ),
     Defence(
         "a body that trickles is cut off",
         "app/server/protocol.py",
-        "self._expect(BODY_WITHIN)",
-        "self._expect(3600)",
-        ("tests/test_protocol.py::test_what_does_not_become_a_request_is_answered_and_closed[body]",),
+        "self._limit_time(BODY_TIMEOUT)",
+        "self._limit_time(3600)",
+        ("tests/test_protocol.py::test_an_unfinished_request_is_answered_and_closed[body]",),
         forever=True,
     ),
     Defence(
         "a head that trickles is cut off",
         "app/server/protocol.py",
-        "self._deadline = self.loop.call_later(self._within, self._on_deadline)",
-        "self._deadline = self.loop.call_later(3600, self._on_deadline)",
-        ("tests/test_protocol.py::test_a_silent_connection_is_closed_without_a_word",),
+        "self._timer = self.loop.call_later(self._time_limit, self._on_timeout)",
+        "self._timer = self.loop.call_later(3600, self._on_timeout)",
+        ("tests/test_protocol.py::test_a_silent_connection_is_closed_without_a_response",),
         forever=True,
     ),
     Defence(
-        "a head has a size",
+        "the size of a head is limited",
         "app/server/protocol.py",
-        "if self._in_head and self._arrived > LARGEST_HEAD:",
-        "if self._in_head and self._arrived > 2**40:",
-        (NO_REQUEST,),
+        "if self._in_head and self._received > MAX_HEAD:",
+        "if self._in_head and self._received > 2**40:",
+        (MALFORMED,),
     ),
     Defence(
-        "who does not read is given up",
+        "a client that does not read is disconnected",
         "app/server/protocol.py",
-        "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)",
+        "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT_MS)",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3_600_000)",
-        ("tests/test_protocol.py::test_a_client_that_does_not_read_is_given_up",),
+        ("tests/test_protocol.py::test_a_client_that_does_not_read_is_disconnected",),
     ),
     Defence(
         "nesting without end is no JSON",
