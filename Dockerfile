@@ -18,9 +18,10 @@ RUN uv pip install --compile-bytecode --only-binary :all: --require-hashes \
 # Editable, because app/ finds alembic.ini and migrations/ beside itself.
 COPY alembic.ini ./
 COPY migrations/ migrations/
+COPY simulator/ simulator/
 COPY app/ app/
 RUN uv pip install --no-deps --build-constraints requirements.lock --editable . \
- && python -m compileall -q app migrations
+ && python -m compileall -q app migrations simulator
 
 
 FROM python:3.11-slim-bookworm

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import lifecycle
-from app.simulation.delivery import Rates, schedule
-from app.simulation.events import Place, events_of
-from app.simulation.histories import some
-from app.simulation.history import History, Role
-from app.simulation.kinds import KINDS
-from app.simulation.pace import Pace
+from simulator.delivery import Rates, schedule
+from simulator.events import Place, events_of
+from simulator.history import History, Role
+from simulator.scenarios.generate import some
+from simulator.scenarios.registry import KINDS
+from simulator.timing import Pace
 from tests import oracle
-from tests.simulated import Hearer, millis_of, moment
+from tests.simulator.replay import Hearer, millis_of, moment
 
 ORIGIN = 1_772_355_600_000  # milliseconds since 1970
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)

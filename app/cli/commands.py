@@ -23,7 +23,7 @@ MODULES = {
     "app.cli.keys": ("keys",),
     "app.cli.finding": ("list", "show"),
     "app.cli.watching": ("watch",),
-    "app.simulation.run": ("simulate",),
+    "simulator.run": ("simulate",),
 }
 
 

@@ -25,16 +25,16 @@ from livekit.protocol.room import (
 )
 from livekit.protocol.webhook import WebhookEvent
 
-from app.simulation.delivery import Rates, fate, schedule
-from app.simulation.events import Event, Place, events_of, sign
-from app.simulation.histories import left_out, one, some, usable
-from app.simulation.history import History, Role
-from app.simulation.kinds import KINDS
-from app.simulation.pace import Pace
-from app.simulation.server import ServerApi, serving
-from app.simulation.world import Played, World
+from simulator.delivery import Rates, fate, schedule
+from simulator.events import Event, Place, events_of, sign
+from simulator.history import History, Role
+from simulator.livekit_api import ServerApi, serving
+from simulator.livekit_state import Played, World
+from simulator.scenarios.generate import left_out, one, some, usable
+from simulator.scenarios.registry import KINDS
+from simulator.timing import Pace
 from tests.oracle import verdict
-from tests.simulated import at, maybe_at, truth_of, waits_of
+from tests.simulator.replay import at, maybe_at, truth_of, waits_of
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"
 PLACE = Place("interview-1", "candidate-1", origin=1_772_355_600_123, metadata='{"jobTitle":"مهندس"}')

@@ -10,11 +10,11 @@ from functools import partial
 from app import lifecycle
 from app.events import NOTICED_AFTER, WHOLE_SECOND
 from app.livekit import Participant, parse_event
-from app.simulation.delivery import Delivery
-from app.simulation.events import Event, Place
-from app.simulation.history import Connection, History, Role
-from app.simulation.pace import Pace
-from app.simulation.world import World
+from simulator.delivery import Delivery
+from simulator.events import Event, Place
+from simulator.history import Connection, History, Role
+from simulator.livekit_state import World
+from simulator.timing import Pace
 from tests.oracle import Report, Truth, Visit, Waits
 
 Step = tuple[int, Callable[[], None]]
