@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.types import ASGIApp
 
+from app import __version__
 from app.api import (
     calls,
     find,
@@ -88,7 +89,7 @@ def create_app(
     record_gathered = gathering(sessions, waits=waits_of(settings))
     app = FastAPI(
         title="Interviews",
-        version="0.1.0",
+        version=__version__,
         summary="Interviews on LiveKit that a hiring platform integrates in an afternoon",
         description=DESCRIPTION,
         openapi_tags=openapi.TAGS,
