@@ -15,12 +15,10 @@ COPY pyproject.toml requirements.lock ./
 RUN uv pip install --compile-bytecode --only-binary :all: --require-hashes \
       --constraints requirements.lock --extra redis --requirements pyproject.toml
 
-# Editable, because app/ finds alembic.ini and migrations/ beside itself.
-COPY alembic.ini ./
 COPY migrations/ migrations/
+COPY simulator/ simulator/
 COPY app/ app/
-RUN uv pip install --no-deps --build-constraints requirements.lock --editable . \
- && python -m compileall -q app migrations
+RUN uv pip install --compile-bytecode --no-deps --build-constraints requirements.lock .
 
 
 FROM python:3.11-slim-bookworm
@@ -28,7 +26,7 @@ FROM python:3.11-slim-bookworm
 # By number: Kubernetes' runAsNonRoot can't judge a name.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin interviews
 WORKDIR /srv
-COPY --from=build /srv /srv
+COPY --from=build /srv/.venv .venv
 ENV PATH=/srv/.venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000
 USER 10001
 EXPOSE 8000

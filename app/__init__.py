@@ -1,0 +1,5 @@
+"""The interview service."""
+
+from importlib.metadata import version
+
+__version__ = version("livekit-interviews")

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.types import ASGIApp
 
+from app import __version__
 from app.api import (
     actions,
     health,
@@ -87,7 +88,7 @@ def create_app(
     events = event_batcher(sessions, timeouts=settings.timeouts)
     app = FastAPI(
         title="Interviews",
-        version="0.1.0",
+        version=__version__,
         summary="Interviews on LiveKit that a hiring platform integrates in an afternoon",
         description=DESCRIPTION,
         openapi_tags=openapi.TAGS,

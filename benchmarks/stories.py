@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.simulation.events import Event, Place, events_of, sign
-from app.simulation.history import Connection, Expected, History, Role, Room, millis
 from benchmarks.interviews import Candidate
 from benchmarks.servers import LIVEKIT_KEY, LIVEKIT_SECRET
 from benchmarks.wrk import http_request
+from simulator.events import Event, Place, events_of, sign
+from simulator.history import Connection, Expected, History, Role, Room, millis
 
 RELOAD = 1.0  # seconds between a candidate's leave, by a reload of its page, and its coming back
 BY_CHOICE = "CLIENT_INITIATED"

@@ -24,7 +24,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantSession:
+class Session:
     """One connection of one participant, from the moment its media was up until it was really gone.
 
     `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never said one (its server was killed);
@@ -52,8 +52,8 @@ class Truth:
     max_duration: timedelta = timedelta(seconds=1800)
     closes_at: datetime | None = None
     tokens: tuple[datetime, ...] = ()
-    candidate: tuple[ParticipantSession, ...] = ()
-    agents: tuple[ParticipantSession, ...] = ()
+    candidate: tuple[Session, ...] = ()
+    agents: tuple[Session, ...] = ()
     reports: tuple[Report, ...] = ()
     deletions: tuple[datetime, ...] = ()
     cancelled: datetime | None = None
@@ -81,19 +81,19 @@ class EndCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDecision:
+class ExpectedEnd:
     status: str
     end_reason: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
 
-def connected(visit: ParticipantSession, at: datetime) -> bool:
+def connected(visit: Session, at: datetime) -> bool:
     return visit.joined <= at and (visit.left is None or visit.left > at)
 
 
-def anyone(participant_sessions: Iterable[ParticipantSession], at: datetime) -> bool:
-    return any(connected(visit, at) for visit in participant_sessions)
+def anyone(sessions: Iterable[Session], at: datetime) -> bool:
+    return any(connected(visit, at) for visit in sessions)
 
 
 def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
@@ -101,12 +101,10 @@ def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
     return min(ends, key=lambda end: end.at, default=None)
 
 
-def left_after_start(
-    truth: Truth, participant_sessions: Iterable[ParticipantSession]
-) -> list[tuple[ParticipantSession, datetime]]:
+def left_after_start(truth: Truth, sessions: Iterable[Session]) -> list[tuple[Session, datetime]]:
     """Those who left at or after the start, with the instant at which they did."""
     start = truth.started
-    return [(visit, visit.left) for visit in participant_sessions if start and visit.left and visit.left >= start]
+    return [(visit, visit.left) for visit in sessions if start and visit.left and visit.left >= start]
 
 
 def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
@@ -164,7 +162,7 @@ def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     )
 
 
-def deleted_under(truth: Truth, candidate: ParticipantSession) -> bool:
+def deleted_under(truth: Truth, candidate: Session) -> bool:
     """Whether the room was deleted under this visit by somebody else than this service."""
     return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
 
@@ -186,7 +184,7 @@ def candidate_gone(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     )
 
 
-def why_gone(truth: Truth, candidate: ParticipantSession, left: datetime) -> tuple[str, str]:
+def why_gone(truth: Truth, candidate: Session, left: datetime) -> tuple[str, str]:
     # an agent that left at the very same instant had not gone before
     agent_was_there = any(agent.joined <= left and (agent.left is None or agent.left >= left) for agent in truth.agents)
     if candidate.reason == "CLIENT_INITIATED" and agent_was_there:
@@ -237,13 +235,13 @@ def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
 
 
 def why_never_started(truth: Truth, timeouts: Timeouts, at: datetime) -> tuple[str, str | None]:
-    participant_sessions = [visit for visit in truth.candidate if visit.joined < at]
+    sessions = [visit for visit in truth.candidate if visit.joined < at]
     tokens = [said for said in truth.tokens if said < at]
-    if not tokens and not participant_sessions:
+    if not tokens and not sessions:
         return "NO_SHOW", None
-    if not participant_sessions:
+    if not sessions:
         return "FAILED", "CANDIDATE_CONNECTION_FAILED"
-    waited = sum(((visit.left or at) - visit.joined for visit in participant_sessions), timedelta())
+    waited = sum(((visit.left or at) - visit.joined for visit in sessions), timedelta())
     if waited >= timeouts.waited:
         return "FAILED", "AGENT_UNAVAILABLE"
     return "ABANDONED", "LEFT_BEFORE_START"
@@ -294,14 +292,14 @@ def living(truth: Truth, now: datetime) -> str:
     return "READY_TO_JOIN"
 
 
-def retry_decision(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> RetryDecision:
+def expected_end(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> ExpectedEnd:
     """What is true of the attempt at `now`."""
     timeouts = timeouts or Timeouts()
     cause = decided(truth, now, timeouts)
     if cause is None:
-        return RetryDecision(living(truth, now), None, start_before(truth, now))
+        return ExpectedEnd(living(truth, now), None, start_before(truth, now))
     over = amended(truth, cause, now, timeouts)
-    return RetryDecision(over.status, over.reason, start_before(truth, cause.at), over.at)
+    return ExpectedEnd(over.status, over.reason, start_before(truth, cause.at), over.at)
 
 
 def start_before(truth: Truth, until: datetime) -> datetime | None:
@@ -319,10 +317,8 @@ def talk_time(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> 
     """How long candidate and agent were both connected, up to the end of the attempt (unamended) or `now`."""
     cause = decided(truth, now, timeouts or Timeouts())
     until = cause.at if cause else now
-    participant_sessions = truth.candidate + truth.agents
-    edges = sorted(
-        {edge for visit in participant_sessions for edge in (visit.joined, visit.left or until) if edge < until}
-    )
+    sessions = truth.candidate + truth.agents
+    edges = sorted({edge for visit in sessions for edge in (visit.joined, visit.left or until) if edge < until})
     return sum(
         (
             finish - begin

@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
+from app import __version__
 from app.interviews.demo import DEMO_ID
 from tests.conftest import run_now
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
@@ -244,3 +245,8 @@ def test_a_port_that_is_taken(service: Callable[..., Service], tmp_path: Path, o
     assert ended.returncode not in (0, None)
     assert "address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_version_prints_the_installed_version(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--version")
+    assert (ended.returncode, ended.stdout) == (0, f"interviews {__version__}\n")

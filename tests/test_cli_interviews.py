@@ -129,9 +129,9 @@ def test_head_ends_it_quietly(tmp_path: Path, own_database: str) -> None:
 @pytest.mark.parametrize(
     ("module", "left_out"),
     [
-        ("app.server.run", ("rich", "alembic", "app.simulation")),
-        ("app.cli.worker", ("rich", "alembic", "app.simulation", "fastapi", "uvicorn")),
-        ("app.cli.keys", ("rich", "alembic", "app.simulation", "fastapi", "uvicorn", "livekit", "aiohttp")),
+        ("app.server.run.run", ("rich", "alembic", "simulator")),
+        ("app.cli.worker", ("rich", "alembic", "simulator", "fastapi", "uvicorn")),
+        ("app.cli.keys", ("rich", "alembic", "simulator", "fastapi", "uvicorn", "livekit", "aiohttp")),
     ],
 )
 def test_a_command_imports_what_it_needs(module: str, left_out: tuple[str, ...]) -> None:

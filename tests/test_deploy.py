@@ -195,7 +195,7 @@ class TestLocalLiveKit:
 class TestDockerfile:
     def test_copies_what_the_service_needs(self) -> None:
         copied = {source.rstrip("/") for source in self._copied()}
-        assert copied == {"pyproject.toml", "requirements.lock", "alembic.ini", "migrations", "app"}
+        assert copied == {"pyproject.toml", "requirements.lock", "migrations", "simulator", "app"}
         assert [source for source in copied if not (ROOT / source).exists()] == []
 
     def test_nothing_else_reaches_the_builder(self) -> None:

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import lifecycle
-from app.simulation.delivery import Rates, schedule
-from app.simulation.events import Place, events_of
-from app.simulation.histories import some
-from app.simulation.history import History, Role
-from app.simulation.kinds import KINDS
-from app.simulation.pace import Pace
+from simulator.delivery import Rates, schedule
+from simulator.events import Place, events_of
+from simulator.history import History, Role
+from simulator.scenarios.generate import some
+from simulator.scenarios.registry import KINDS
+from simulator.timing import Pace
 from tests import oracle
-from tests.simulated import Hearer, millis_of, moment
+from tests.simulator.replay import Hearer, millis_of, moment
 
 ORIGIN = 1_772_355_600_000  # milliseconds since 1970
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -60,15 +60,13 @@ def after(draw: st.DrawFn, shortest: int = 0, longest: int = 25) -> int:
 
 
 @st.composite
-def candidate_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
+def candidate_visits(draw: st.DrawFn) -> tuple[oracle.Session, ...]:
     """One after the other, the last one perhaps for ever."""
-    found: list[oracle.ParticipantSession] = []
+    found: list[oracle.Session] = []
     now = after(draw)
     for _ in range(draw(st.integers(0, 4))):
         left = now + after(draw)
-        found.append(
-            oracle.ParticipantSession(at(now, JOIN), at(left, LEAVE), draw(st.sampled_from(CANDIDATE_REASONS)))
-        )
+        found.append(oracle.Session(at(now, JOIN), at(left, LEAVE), draw(st.sampled_from(CANDIDATE_REASONS))))
         now = left + 1 + after(draw)
     stays = draw(st.booleans())
     if found and stays:
@@ -77,7 +75,7 @@ def candidate_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
 
 
 @st.composite
-def agent_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
+def agent_visits(draw: st.DrawFn) -> tuple[oracle.Session, ...]:
     """Overlapping or not, each with a millisecond of its own."""
     found = []
     for number in range(draw(st.integers(0, 3))):
@@ -85,7 +83,7 @@ def agent_visits(draw: st.DrawFn) -> tuple[oracle.ParticipantSession, ...]:
         left = at(joined + after(draw), LEAVE + 500 + number) if draw(st.integers(0, 3)) else None
         reason = draw(st.sampled_from(AGENT_REASONS))
         announced = draw(st.sampled_from((None, None, "pending", "completed", "failed")))
-        found.append(oracle.ParticipantSession(at(joined, JOIN + 500 + number), left, reason, announced))
+        found.append(oracle.Session(at(joined, JOIN + 500 + number), left, reason, announced))
     return tuple(found)
 
 
@@ -117,7 +115,7 @@ def without_tokens_after_the_end(truth: oracle.Truth) -> oracle.Truth:
     """Nobody is let in any more; a token issued while a due deadline is undecided puts the window's end off."""
     kept: tuple[datetime, ...] = ()
     for token in sorted(truth.tokens):
-        if oracle.retry_decision(replace(truth, tokens=kept), token, WAITS).ended_at is None:
+        if oracle.expected_end(replace(truth, tokens=kept), token, WAITS).ended_at is None:
             kept += (token,)
     return replace(truth, tokens=kept)
 
@@ -125,7 +123,7 @@ def without_tokens_after_the_end(truth: oracle.Truth) -> oracle.Truth:
 def with_room_deleted(truth: oracle.Truth, deleted: datetime) -> oracle.Truth:
     """Whoever is there is put out, the candidate first, one agent after the other; who comes later has a new room."""
 
-    def put_out(visit: oracle.ParticipantSession, later: int = 0) -> oracle.ParticipantSession:
+    def put_out(visit: oracle.Session, later: int = 0) -> oracle.Session:
         there = oracle.connected(visit, deleted)
         return replace(visit, left=deleted + timedelta(milliseconds=later), reason="ROOM_DELETED") if there else visit
 
@@ -175,7 +173,7 @@ def facts_of(truth: oracle.Truth, now: datetime) -> lifecycle.Facts:
 
 
 def connection(
-    truth: oracle.Truth, sid: str, visit: oracle.ParticipantSession, orders: dict[tuple[str, bool], int]
+    truth: oracle.Truth, sid: str, visit: oracle.Session, orders: dict[tuple[str, bool], int]
 ) -> lifecycle.Connection:
     left_order = orders.get((sid, False))
     is_candidate = sid.startswith("candidate")
@@ -232,8 +230,8 @@ def played(truth: oracle.Truth, until: datetime) -> Iterator[tuple[datetime, lif
         now = deadline if deadline and now < deadline < ahead[0] else ahead.pop(0)
 
 
-def verdict_of(derived: lifecycle.Derived) -> oracle.RetryDecision:
-    return oracle.RetryDecision(derived.status, derived.end_reason, derived.started_at, derived.ended_at)
+def end_of(derived: lifecycle.Derived) -> oracle.ExpectedEnd:
+    return oracle.ExpectedEnd(derived.status, derived.end_reason, derived.started_at, derived.ended_at)
 
 
 @settings(max_examples=500, deadline=None)
@@ -242,7 +240,7 @@ def test_both_read_the_table_alike_when_all_is_known_in_time(truth: oracle.Truth
     for now, derived in played(truth, at(400)):
         if any(deleted <= now < deleted + FINISHED for deleted in truth.deletions):
             continue
-        assert verdict_of(derived) == oracle.retry_decision(truth, now, WAITS), now
+        assert end_of(derived) == oracle.expected_end(truth, now, WAITS), now
         talking = now - derived.talking_since if derived.talking_since else timedelta()
         assert derived.talk_time + talking == oracle.talk_time(truth, now, WAITS), now
 
@@ -253,7 +251,7 @@ def test_both_read_the_table_alike_when_all_is_known_at_once(truth: oracle.Truth
     for second in [*presence_changes, 400]:
         now = at(second, 999)
         derived = lifecycle.derive(facts_of(truth, now), now, SAME_WAITS)
-        assert verdict_of(derived) == oracle.retry_decision(truth, now, WAITS), second
+        assert end_of(derived) == oracle.expected_end(truth, now, WAITS), second
 
 
 # Simulated histories, as LiveKit tells them

@@ -7,12 +7,12 @@ import pytest
 
 from tests.oracle import (
     ROWS,
-    ParticipantSession,
+    ExpectedEnd,
     Report,
-    RetryDecision,
+    Session,
     Timeouts,
     Truth,
-    retry_decision,
+    expected_end,
     shown,
     talk_time,
 )
@@ -26,13 +26,13 @@ def at(seconds: float) -> datetime:
 
 def visit(
     joined: float, left: float | None = None, reason: str = "CLIENT_INITIATED", said: str | None = None
-) -> ParticipantSession:
-    return ParticipantSession(at(joined), None if left is None else at(left), reason, said)
+) -> Session:
+    return Session(at(joined), None if left is None else at(left), reason, said)
 
 
 def truth(
-    candidate: Iterable[ParticipantSession] = (),
-    agents: Iterable[ParticipantSession] = (),
+    candidate: Iterable[Session] = (),
+    agents: Iterable[Session] = (),
     *,
     tokens: Iterable[float] = (0,),
     closes_at: float | None = 3600,
@@ -55,7 +55,7 @@ def truth(
 
 def said(what: Truth, now: float) -> tuple[str, str | None, float | None, float | None]:
     """The verdict with its instants in seconds."""
-    found = retry_decision(what, at(now))
+    found = expected_end(what, at(now))
 
     def seconds(instant: datetime | None) -> float | None:
         return (instant - at(0)).total_seconds() if instant else None
@@ -402,8 +402,8 @@ def test_a_frozen_attempt_is_not_amended() -> None:
 
 def test_the_waits_are_parameters() -> None:
     short = Timeouts(grace=timedelta(seconds=5))
-    found = retry_decision(truth([visit(10, 100)], [visit(15)]), at(105), short)
-    assert found == RetryDecision("ABANDONED", "CANDIDATE_LEFT", at(15), at(105))
+    found = expected_end(truth([visit(10, 100)], [visit(15)]), at(105), short)
+    assert found == ExpectedEnd("ABANDONED", "CANDIDATE_LEFT", at(15), at(105))
 
 
 @pytest.mark.parametrize(("now", "seconds"), [(14, 0), (50, 35), (120, 85), (140, 95), (500, 155)])

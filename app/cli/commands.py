@@ -8,6 +8,7 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
+from app import __version__
 from app.cli.progress import progress
 from app.cli.runtime import Commands, database, fail, read_settings
 from app.core.embedded_postgres import EmbeddedPostgresError
@@ -23,7 +24,7 @@ MODULES = {
     "app.cli.keys": ("keys",),
     "app.cli.interviews": ("list", "show"),
     "app.cli.watch": ("watch",),
-    "app.simulation.run": ("simulate",),
+    "simulator.run": ("simulate",),
 }
 
 
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
 def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Return what reads the command that is given first; all commands, where none is."""
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
+    parser.add_argument("--version", action="version", version=f"interviews {__version__}")
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in _modules(given[0] if given else ""):
         import_module(module).add_commands(commands)
@@ -54,6 +56,8 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _modules(command: str) -> Iterator[str]:
+    if command == "--version":  # prints at once, and needs no command
+        return
     found = [module for module, commands in MODULES.items() if command in commands]
     yield from found or MODULES
 

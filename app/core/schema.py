@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+import app
 from app.core.errors import SchemaBehind
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-ROOT = Path(__file__).parents[2]
+MIGRATIONS = Path(app.__file__).parent.with_name("migrations")  # beside app/, in the wheel too
 LOCK = 7_355_608_001  # any number, the same in every process: one migrates, the others wait
 PAUSE = 0.1  # seconds
 
@@ -23,7 +24,9 @@ def alembic_config() -> "Config":
     # not at the top, here and below: Alembic is needed only where the schema is behind, and takes long to import
     from alembic.config import Config
 
-    return Config(ROOT / "alembic.ini")
+    config = Config()  # not alembic.ini, which no wheel holds
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
 
 
 async def migrate(engine: AsyncEngine) -> None:
@@ -82,7 +85,7 @@ async def _is_behind(database: AsyncConnection | AsyncSession) -> bool:
 @cache
 def revisions() -> dict[str, str | None]:
     """Return the code's revisions and what each comes after, as read from the migrations without running them."""
-    migrations = [path.read_text() for path in (ROOT / "migrations" / "versions").glob("*.py")]
+    migrations = [path.read_text() for path in (MIGRATIONS / "versions").glob("*.py")]
     return {_assigned("revision", each): _assigned("down_revision", each) or None for each in migrations}
 
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from app.simulation.events import Event, Place, events_of
-from app.simulation.history import SECOND, History, Role
-from app.simulation.player import TRIES, sleep_until, wall
-from app.simulation.server import ServerApi, serving
-from app.simulation.world import World
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes, microseconds, milliseconds
 from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, Running, ours, running
 from benchmarks.stories import place_of, story, webhook_headers
+from simulator.events import Event, Place, events_of
+from simulator.history import SECOND, History, Role
+from simulator.livekit_api import ServerApi, serving
+from simulator.livekit_state import World
+from simulator.player import TRIES, sleep_until, wall
 
 A_SECOND = 25  # candidates: 3,000 in two minutes, and 200 webhooks a second
 BEFORE = 2.0  # seconds until the first one comes, and

@@ -5,7 +5,6 @@ import time
 import uuid
 
 from app.interviews.livekit_events import RECORDED
-from app.simulation.events import Event
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
@@ -13,6 +12,7 @@ from benchmarks.servers import EXPRESS_WEBHOOKS, Contender, ours, running
 from benchmarks.stories import interleaved, place_of, story, webhook_request
 from benchmarks.tools import BenchmarkFailed, build_peers
 from benchmarks.wrk import Load, load, prepare
+from simulator.events import Event
 
 OURS = ours("open", name="ours")
 CONTENDERS = (OURS, EXPRESS_WEBHOOKS)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from random import Random
 
-from app.simulation.delivery import fate
-from app.simulation.deployment import Deployment, Refused, Seat, instant, moment
-from app.simulation.events import Event, Json, Place
-from app.simulation.history import SECOND, Expected, History, Role
-from app.simulation.options import Options
-from app.simulation.report import Outcome
-from app.simulation.world import World
+from simulator.delivery import fate
+from simulator.deployment import Deployment, Refused, Seat, instant, moment
+from simulator.events import Event, Json, Place
+from simulator.history import SECOND, Expected, History, Role
+from simulator.livekit_state import World
+from simulator.options import Options
+from simulator.report import Outcome
 
 TRIES = (0, 1, 3, 7, 15)  # seconds after the first at which LiveKit tries to deliver a webhook
 DROPPED_AFTER = 30_000  # milliseconds in its queue, after which LiveKit silently drops one

@@ -1,8 +1,8 @@
 """What candidates do once it has started: they drop, return, walk out, change the device."""
 
-from app.simulation.kinds import kind, slow
-from app.simulation.pace import MARGIN, NOTICE
-from app.simulation.story import Story
+from simulator.history_builder import Story
+from simulator.scenarios.registry import kind, slow
+from simulator.timing import MARGIN, NOTICE
 
 
 @kind(8, slow)

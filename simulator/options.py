@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from app.simulation.delivery import Rates
-from app.simulation.pace import Pace
+from simulator.delivery import Rates
+from simulator.timing import Pace
 
 
 @dataclass(frozen=True, slots=True)

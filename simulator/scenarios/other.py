@@ -1,9 +1,9 @@
 """What else happens: the window passes, time is up, the recruiter cancels, LiveKit is killed."""
 
-from app.simulation.history import millis
-from app.simulation.kinds import kind, patient
-from app.simulation.pace import MARGIN
-from app.simulation.story import Story
+from simulator.history import millis
+from simulator.history_builder import Story
+from simulator.scenarios.registry import kind, patient
+from simulator.timing import MARGIN
 
 
 @kind(4)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import aiohttp
 import jwt
 
-from app.simulation.events import Event, Json, sign
-from app.simulation.history import History
-from app.simulation.options import Options
+from simulator.events import Event, Json, sign
+from simulator.history import History
+from simulator.options import Options
 
 PASSING = (429, 500, 502, 503, 504)
 AGAIN = 1.0  # seconds between two tries of a call

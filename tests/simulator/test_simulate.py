@@ -14,12 +14,12 @@ from livekit.api import LiveKitAPI, TokenVerifier, WebhookReceiver
 from livekit.protocol.room import DeleteRoomRequest
 
 from app.cli.progress import progress
-from app.simulation.delivery import Rates
-from app.simulation.history import Expected
-from app.simulation.options import Options
-from app.simulation.pace import Pace
-from app.simulation.report import Outcome, Report
-from app.simulation.run import add_arguments, announcement, main, options_of, simulate
+from simulator.delivery import Rates
+from simulator.history import Expected
+from simulator.options import Options
+from simulator.report import Outcome, Report
+from simulator.run import add_arguments, announcement, main, options_of, simulate
+from simulator.timing import Pace
 from tests.e2e.processes import free_port
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.simulation.pace import MARGIN, NOTICE, Pace
-from app.simulation.story import Story
+from simulator.history_builder import Story
+from simulator.timing import MARGIN, NOTICE, Pace
 
 Tell = Callable[[Story], None]
 Fits = Callable[[Pace], bool]

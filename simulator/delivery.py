@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from app.simulation.events import Event
-from app.simulation.history import millis
+from simulator.events import Event
+from simulator.history import millis
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from functools import partial
 from app import lifecycle
 from app.interviews.livekit_events import NOTICED_AFTER, WHOLE_SECOND
 from app.livekit.webhooks import Participant, parse_event
-from app.simulation.delivery import Delivery
-from app.simulation.events import Event, Place
-from app.simulation.history import Connection, History, Role
-from app.simulation.pace import Pace
-from app.simulation.world import World
-from tests.oracle import Report, Truth, Visit, Waits
+from simulator.delivery import Delivery
+from simulator.events import Event, Place
+from simulator.history import Connection, History, Role
+from simulator.livekit_state import World
+from simulator.timing import Pace
+from tests.oracle import Report, Session, Timeouts, Truth
 
 Step = tuple[int, Callable[[], None]]
 
@@ -31,8 +31,8 @@ def maybe_at(millis: int | None, origin: datetime = ORIGIN) -> datetime | None:
     return None if millis is None else at(millis, origin)
 
 
-def waits_of(pace: Pace) -> Waits:
-    return Waits(
+def waits_of(pace: Pace) -> Timeouts:
+    return Timeouts(
         grace=timedelta(seconds=pace.grace),
         agent=timedelta(seconds=pace.agent),
         token=timedelta(seconds=pace.token),
@@ -55,8 +55,8 @@ def truth_of(history: History, origin: datetime = ORIGIN) -> Truth:
     )
 
 
-def visit_of(visit: Connection, origin: datetime) -> Visit:
-    return Visit(at(visit.joined, origin), maybe_at(visit.left, origin), visit.reason or "UNKNOWN", visit.outcome)
+def visit_of(visit: Connection, origin: datetime) -> Session:
+    return Session(at(visit.joined, origin), maybe_at(visit.left, origin), visit.reason or "UNKNOWN", visit.outcome)
 
 
 class Hearer:
@@ -65,7 +65,7 @@ class Hearer:
     It carries out no wishes: what it would delete or dispatch happens to nobody.
     """
 
-    def __init__(self, history: History, place: Place, waits: lifecycle.Waits) -> None:
+    def __init__(self, history: History, place: Place, waits: lifecycle.Timeouts) -> None:
         self.place = place
         self.waits = waits
         self.now = place.origin

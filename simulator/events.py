@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 
-from app.simulation.history import SECOND, Connection, History, Role, Room
+from simulator.history import SECOND, Connection, History, Role, Room
 
 OUTCOME = "interview.outcome"
 PUBLISHED_AFTER = 150  # milliseconds from a candidate's join to its microphone's track_published

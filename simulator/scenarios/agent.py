@@ -1,8 +1,8 @@
 """What agents do: they bring an interview to an end, crash, or never come."""
 
-from app.simulation.kinds import kind, slow
-from app.simulation.pace import MARGIN
-from app.simulation.story import Story
+from simulator.history_builder import Story
+from simulator.scenarios.registry import kind, slow
+from simulator.timing import MARGIN
 
 
 @kind(20)

@@ -6,8 +6,8 @@ What the deployment does (it deletes rooms, removes participants, dispatches age
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from app.simulation.events import Event, Json, Place, events_of, participant_json, room_json
-from app.simulation.history import Connection, History, Role, Room
+from simulator.events import Event, Json, Place, events_of, participant_json, room_json
+from simulator.history import Connection, History, Role, Room
 
 LEAVING = 15  # milliseconds between one participant's leave and the next, and the room's end, when a room is deleted
 

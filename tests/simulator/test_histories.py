@@ -25,16 +25,16 @@ from livekit.protocol.room import (
 )
 from livekit.protocol.webhook import WebhookEvent
 
-from app.simulation.delivery import Rates, fate, schedule
-from app.simulation.events import Event, Place, events_of, sign
-from app.simulation.histories import left_out, one, some, usable
-from app.simulation.history import History, Role
-from app.simulation.kinds import KINDS
-from app.simulation.pace import Pace
-from app.simulation.server import ServerApi, serving
-from app.simulation.world import Played, World
-from tests.oracle import verdict
-from tests.simulated import at, maybe_at, truth_of, waits_of
+from simulator.delivery import Rates, fate, schedule
+from simulator.events import Event, Place, events_of, sign
+from simulator.history import History, Role
+from simulator.livekit_api import ServerApi, serving
+from simulator.livekit_state import Played, World
+from simulator.scenarios.generate import left_out, one, some, usable
+from simulator.scenarios.registry import KINDS
+from simulator.timing import Pace
+from tests.oracle import expected_end
+from tests.simulator.replay import at, maybe_at, truth_of, waits_of
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"
 PLACE = Place("interview-1", "candidate-1", origin=1_772_355_600_123, metadata='{"jobTitle":"مهندس"}')
@@ -64,7 +64,7 @@ def role(event: Event) -> Role | None:
 def test_what_a_history_expects_is_what_the_oracle_says(speed: float, seed: int) -> None:
     pace = Pace().faster(speed)
     for made in some(rng((speed, seed)), 1000, pace, dispatch=True):
-        found = verdict(truth_of(made), at(made.over) + timedelta(seconds=60), waits_of(pace))
+        found = expected_end(truth_of(made), at(made.over) + timedelta(seconds=60), waits_of(pace))
         expected = made.expected
         assert (found.status, found.end_reason) == (expected.status, expected.end_reason), made
         assert (found.started_at, found.ended_at) == (maybe_at(expected.started), maybe_at(expected.ended)), made
@@ -75,7 +75,7 @@ def test_no_history_is_over_before_its_end(kind: str) -> None:
     for seed in range(20):
         made = history(kind, seed)
         if made.expected.ended is not None and "amends" not in kind and "had_failed" not in kind:
-            before = verdict(truth_of(made), at(made.expected.ended - 1), waits_of(Pace()))
+            before = expected_end(truth_of(made), at(made.expected.ended - 1), waits_of(Pace()))
             assert before.ended_at is None, made
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from app.simulation.delivery import Rates
-from app.simulation.options import Options
-from app.simulation.pace import Pace
-from app.simulation.report import Report
-from app.simulation.run import simulate
+from simulator.delivery import Rates
+from simulator.options import Options
+from simulator.report import Report
+from simulator.run import simulate
+from simulator.timing import Pace
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
 SPEED = 4

@@ -16,17 +16,17 @@ from random import Random
 import aiohttp
 from jwt.warnings import InsecureKeyLengthWarning
 
-from app.simulation.delivery import Rates
-from app.simulation.deployment import Deployment
-from app.simulation.histories import left_out, some
-from app.simulation.history import SECOND
-from app.simulation.kinds import KINDS
-from app.simulation.options import Options
-from app.simulation.pace import Pace
-from app.simulation.player import Player, wall
-from app.simulation.report import Outcome, Report
-from app.simulation.server import ServerApi, serving
-from app.simulation.world import World
+from simulator.delivery import Rates
+from simulator.deployment import Deployment
+from simulator.history import SECOND
+from simulator.livekit_api import ServerApi, serving
+from simulator.livekit_state import World
+from simulator.options import Options
+from simulator.player import Player, wall
+from simulator.report import Outcome, Report
+from simulator.scenarios.generate import left_out, some
+from simulator.scenarios.registry import KINDS
+from simulator.timing import Pace
 
 CONNECTIONS = 100  # to the deployment, at once
 TIMEOUT = 20  # seconds for an answer of the deployment

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from random import Random
 
-from app.simulation.history import Connection, Expected, History, Report, Role, Room, millis
-from app.simulation.pace import NOTICE, Pace
+from simulator.history import Connection, Expected, History, Report, Role, Room, millis
+from simulator.timing import NOTICE, Pace
 
 # LiveKit's sids and ids: a prefix and twelve of these
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"

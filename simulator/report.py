@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from app.simulation.history import SECOND, Expected
-from app.simulation.options import Options
+from simulator.history import SECOND, Expected
+from simulator.options import Options
 
 OVER = ("COMPLETED", "ABANDONED", "FAILED", "NO_SHOW", "CANCELLED")
 SHOWN = 50  # differences listed; all are counted

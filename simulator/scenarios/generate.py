@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from random import Random
 
-from app.simulation import kinds_agent, kinds_candidate, kinds_other
-from app.simulation.history import History
-from app.simulation.kinds import KINDS, Kind
-from app.simulation.pace import Pace
-from app.simulation.story import Story
+from simulator.history import History
+from simulator.history_builder import Story
+from simulator.scenarios import agent, candidate, other
+from simulator.scenarios.registry import KINDS, Kind
+from simulator.timing import Pace
 
-PLOTS = (kinds_agent, kinds_candidate, kinds_other)
+PLOTS = (agent, candidate, other)
 """Importing them fills the register."""
 
 

@@ -14,8 +14,8 @@ from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, Par
 from google.protobuf.message import Message
 from livekit.protocol import agent_dispatch, room
 
-from app.simulation.events import Json
-from app.simulation.world import World
+from simulator.events import Json
+from simulator.livekit_state import World
 
 PROTOBUF = "application/protobuf"
 
