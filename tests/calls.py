@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import jwt
 
-from tests import webhooks
+from tests import livekit_webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_SECRET
 
 NEW: dict[str, Any] = {
@@ -43,8 +43,8 @@ async def join(client: httpx.AsyncClient, interview: dict[str, Any]) -> httpx.Re
 
 async def deliver(client: httpx.AsyncClient, event: Any) -> httpx.Response:
     """Deliver a webhook, really signed."""
-    body = webhooks.encode(event)
-    return await client.post("/webhooks/livekit", content=body, headers=webhooks.headers(body))
+    body = livekit_webhooks.encode(event)
+    return await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Room:
 
     def event(self, name: str, second: float, who: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """Return an event of this room."""
-        return webhooks.event(
+        return livekit_webhooks.event(
             name,
             room=self.interview["roomName"],
             room_sid=self.sid,
@@ -102,7 +102,7 @@ class Room:
     def who(self, sid: str, identity: str, joined: float = 0, **more: Any) -> dict[str, Any]:
         """Return a participant; agents are told by their identity."""
         kind = more.pop("kind", "AGENT" if identity.startswith("agent-") else "STANDARD")
-        return webhooks.participant(sid, identity, joined_at=self.at(joined), kind=kind, **more)
+        return livekit_webhooks.participant(sid, identity, joined_at=self.at(joined), kind=kind, **more)
 
     async def tell(self, name: str, second: float, who: dict[str, Any] | None = None, **more: Any) -> str:
         """Deliver an event of this room; return what became of it."""

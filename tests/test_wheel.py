@@ -12,9 +12,9 @@ from zipfile import ZipFile
 
 import asyncpg
 import pytest
-from app.core.schema import head
 
 from app import __version__
+from app.core.schema import head
 from tests.conftest import database_url, run_now
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 

@@ -14,10 +14,10 @@ import httpx
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from app.main import create_app
-from tests import webhooks
+from tests import livekit_webhooks
 from tests.calls import NEW
 from tests.conftest import make_settings
-from tests.stage import AGENT
+from tests.interview_driver import AGENT
 
 Json = dict[str, Any]
 Ids = dict[str, str]
@@ -149,10 +149,10 @@ async def talks(owner: Owner, ids: Ids) -> None:
     found = (await owner.call("GET", f"/interviews/{ids['interview_id']}")).json()
     at = datetime.now(UTC)
     for identity, kind in ((f"candidate-{found['candidateId']}", "STANDARD"), (AGENT, "AGENT")):
-        who = webhooks.participant(f"PA_{identity}_{found['interviewId']}", identity, joined_at=at, kind=kind)
-        event = webhooks.event("participant_joined", room=found["roomName"], at=at, participant=who)
-        body = webhooks.encode(event)
-        answer = await owner.client.post("/webhooks/livekit", content=body, headers=webhooks.headers(body))
+        who = livekit_webhooks.participant(f"PA_{identity}_{found['interviewId']}", identity, joined_at=at, kind=kind)
+        event = livekit_webhooks.event("participant_joined", room=found["roomName"], at=at, participant=who)
+        body = livekit_webhooks.encode(event)
+        answer = await owner.client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
         assert answer.json() == {"result": "recorded"}
 
 

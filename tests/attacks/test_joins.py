@@ -18,21 +18,21 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.attacks.conftest import everything
 from tests.calls import NEW, problem_of
 from tests.conftest import API_KEY, AUTHORIZED, run_now
-from tests.doors import RIGHT, behind, invited, try_join
+from tests.interview_driver import InterviewDriver
+from tests.join_client import RIGHT, behind, invited, try_join
 from tests.serving import serving
-from tests.stage import Stage
 
 Sessions = async_sessionmaker[AsyncSession]
 CONNECTIONS = 8
 
 
 @pytest.fixture
-async def by_invite(sessions: Sessions) -> AsyncIterator[Stage]:
-    async with behind(sessions, "invite") as stage:
-        yield stage
+async def by_invite(sessions: Sessions) -> AsyncIterator[InterviewDriver]:
+    async with behind(sessions, "invite") as driver:
+        yield driver
 
 
-async def test_a_token_of_another_interview_opens_nothing(by_invite: Stage, sessions: Sessions) -> None:
+async def test_a_token_of_another_interview_opens_nothing(by_invite: InterviewDriver, sessions: Sessions) -> None:
     """Whatever a candidate was given for one interview, wherever it is put: the other one asks for its own invite."""
     one, other = await by_invite.new(), await by_invite.new()
     secret = await invited(by_invite, one)
@@ -56,7 +56,9 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: Stage, sess
 
 
 @pytest.mark.parametrize("name", ["join", "token"])
-async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(by_invite: Stage, name: str) -> None:
+async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(
+    by_invite: InterviewDriver, name: str
+) -> None:
     made = await by_invite.new(opensAt=(by_invite.now + timedelta(days=365)).isoformat())
     said = {"invite": await invited(by_invite, made)}
     problem_of(await by_invite.call(made, name, json=said, headers={}), 409, "too_early")
@@ -64,7 +66,7 @@ async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(by_inv
     problem_of(await by_invite.call(made, name, json=said, headers={}), 409, "interview_over")
 
 
-async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_invite: Stage) -> None:
+async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_invite: InterviewDriver) -> None:
     """A candidate comes back after a lost connection: a link that works once would keep the right one out."""
     made = await by_invite.new()
     secret = await invited(by_invite, made)

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from app.livekit.rooms import ROOM_NAME
-from tests import webhooks
+from tests import livekit_webhooks
 from tests.e2e.agent import Agent
 from tests.e2e.candidate import Candidate
 from tests.e2e.clients import Join
@@ -27,7 +27,7 @@ from tests.e2e.conditions import eventually
 from tests.e2e.outages import OwnStack, audit
 from tests.e2e.service import Service
 from tests.e2e.stack import Stack
-from tests.outgoing.receiver import Receiver, receiving, status
+from tests.webhooks.receiver import Receiver, receiving, status
 
 pytestmark = pytest.mark.e2e
 
@@ -128,8 +128,8 @@ class Run:
 @asynccontextmanager
 async def running(stack: Stack) -> AsyncIterator[Run]:
     heard = Heard()
-    hooks: dict[str, list[Callable[..., Any]]] = {"request": [heard.request], "response": [heard.answer]}
-    async with httpx.AsyncClient(base_url=stack.service.url, timeout=30, event_hooks=hooks) as client:
+    webhook_driver: dict[str, list[Callable[..., Any]]] = {"request": [heard.request], "response": [heard.answer]}
+    async with httpx.AsyncClient(base_url=stack.service.url, timeout=30, event_hooks=webhook_driver) as client:
         yield Run(stack, client, heard)
 
 
@@ -182,15 +182,15 @@ async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
 async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
     """Forged ones, and signed ones that are no events or of no interview; LiveKit itself sends the true ones."""
     livekit, at = run.stack.livekit, datetime.now(UTC)
-    who = webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
+    who = livekit_webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
     for room in (made["roomName"], "a room for Huda", "interview-6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b"):
-        body = webhooks.encode(webhooks.event("participant_joined", room=room, at=at, participant=who))
-        right = webhooks.sign(body, livekit.api_key, livekit.api_secret)
-        for signature, expected in (("", 401), (webhooks.sign(body), 401), (right + "x", 401), (right, 200)):
+        body = livekit_webhooks.encode(livekit_webhooks.event("participant_joined", room=room, at=at, participant=who))
+        right = livekit_webhooks.sign(body, livekit.api_key, livekit.api_secret)
+        for signature, expected in (("", 401), (livekit_webhooks.sign(body), 401), (right + "x", 401), (right, 200)):
             headers = {"Authorization": signature} if signature else {}
             await run.call("POST", "/webhooks/livekit", expected, headers=headers, content=body)
     for body in (b'"a text of Huda"', b"{Huda"):
-        headers = {"Authorization": webhooks.sign(body, livekit.api_key, livekit.api_secret)}
+        headers = {"Authorization": livekit_webhooks.sign(body, livekit.api_key, livekit.api_secret)}
         await run.call("POST", "/webhooks/livekit", 400, headers=headers, content=body)
     run.heard.add("Huda")
 

@@ -15,7 +15,7 @@ from simulator.events import Event, Place
 from simulator.history import Connection, History, Role
 from simulator.livekit_state import World
 from simulator.timing import Pace
-from tests.oracle import Report, Session, Timeouts, Truth
+from tests.reference_model import Report, Session, Timeouts, Truth
 
 Step = tuple[int, Callable[[], None]]
 

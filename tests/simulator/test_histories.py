@@ -33,7 +33,7 @@ from simulator.livekit_state import Played, World
 from simulator.scenarios.generate import left_out, one, some, usable
 from simulator.scenarios.registry import KINDS
 from simulator.timing import Pace
-from tests.oracle import expected_end
+from tests.reference_model import expected_end
 from tests.simulator.replay import at, maybe_at, truth_of, waits_of
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"

@@ -13,7 +13,7 @@ from app.models import Tick
 from app.worker import scheduler
 from app.worker.scheduler import nightly_audit
 from tests.e2e.conditions import eventually
-from tests.worker.test_loops import at_work
+from tests.worker.test_scheduler import at_work
 from tests.worker.world import World
 
 

@@ -26,7 +26,7 @@ from tests.e2e.conditions import eventually
 from tests.explained import NOW, fill, plan_of
 from tests.worker.test_audit import cancelled
 from tests.worker.test_audit import found as differences
-from tests.worker.test_loops import at_work
+from tests.worker.test_scheduler import at_work
 from tests.worker.world import World, ago
 
 DAY = 24 * 3600

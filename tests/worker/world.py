@@ -25,7 +25,7 @@ from app.livekit.rooms import room_name as name_of_room
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
 from app.worker.context import Context
 from app.worker.deadlines import claim, process_due_interview
-from tests import webhooks
+from tests import livekit_webhooks
 from tests.conftest import PATIENT
 from tests.worker.livekit_stub import LiveKitStub
 
@@ -87,8 +87,8 @@ class World:
 
     async def hears(self, interview_id: uuid.UUID, name: str, at: datetime, *, attempt: int = 1, **more: Any) -> None:
         """Record a webhook at the instant at which LiveKit sent it."""
-        event = webhooks.event(name, room=name_of_room(interview_id, attempt), at=at, **more)
-        await webhooks.on_notify(self.sessions, event, at=at, timeouts=self.timeouts)
+        event = livekit_webhooks.event(name, room=name_of_room(interview_id, attempt), at=at, **more)
+        await livekit_webhooks.deliver(self.sessions, event, at=at, timeouts=self.timeouts)
 
     async def joins(
         self,
@@ -147,7 +147,9 @@ class World:
     def _who(self, sid: str, identity: str, at: datetime, reason: str = "", outcome: str = "") -> dict[str, Any]:
         kind = "AGENT" if identity.startswith("agent-") else "STANDARD"
         attributes = {"interview.outcome": outcome} if outcome else {}
-        return webhooks.participant(sid, identity, joined_at=at, kind=kind, reason=reason, attributes=attributes)
+        return livekit_webhooks.participant(
+            sid, identity, joined_at=at, kind=kind, reason=reason, attributes=attributes
+        )
 
     async def talks(self, interview_id: uuid.UUID, *, before: float, attempt: int = 1, **more: Any) -> None:
         """Candidate and agent joined so many seconds ago, and are there."""

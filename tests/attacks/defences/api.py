@@ -22,7 +22,7 @@ KEYS = (
         "",
         (
             f"{CALLS}::test_a_revoked_key_is_no_key[listInterviews]",
-            "tests/test_stream.py::test_a_revoked_keys_stream_ends",
+            "tests/stream/test_stream.py::test_a_revoked_keys_stream_ends",
         ),
     ),
     Defence(
@@ -31,8 +31,8 @@ KEYS = (
         "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
         "",
         (
-            "tests/test_key_lives.py::test_an_expired_key_is_refused_as_one_that_never_was",
-            "tests/test_key_lives.py::test_a_key_ends_at_once_on_all_replicas",
+            "tests/auth/test_key_lifetimes.py::test_an_expired_key_is_refused_as_one_that_never_was",
+            "tests/auth/test_key_lifetimes.py::test_a_key_ends_at_once_on_all_replicas",
         ),
     ),
     Defence(
@@ -44,8 +44,8 @@ KEYS = (
         '        kept[key] = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n'
         "    row = kept[key]\n",
         (
-            "tests/test_key_lives.py::test_a_key_ends_at_once_on_all_replicas",
-            "tests/test_api_keys.py::test_a_revoked_key_is_refused_at_once",
+            "tests/auth/test_key_lifetimes.py::test_a_key_ends_at_once_on_all_replicas",
+            "tests/auth/test_api_keys.py::test_a_revoked_key_is_refused_at_once",
         ),
     ),
     Defence(
@@ -63,21 +63,21 @@ KEYS = (
         "app/auth/api_keys.py",
         "return hashlib.sha256(key.encode()).digest()",
         "return key.encode()",
-        ("tests/test_api_keys.py::test_only_a_hash_is_stored",),
+        ("tests/auth/test_api_keys.py::test_only_a_hash_is_stored",),
     ),
     Defence(
         "a stream ends with its key",
         "app/stream/hub.py",
         "(await authenticate(session, key=key)).require(Scope.READ)",
         "pass",
-        ("tests/test_stream.py::test_a_revoked_keys_stream_ends",),
+        ("tests/stream/test_stream.py::test_a_revoked_keys_stream_ends",),
     ),
     Defence(
         "an answer is told again to who may make the call",
         "app/api/idempotency.py",
         "    caller.require(scope)  # to be told an answer again takes the same right\n",
         "",
-        ("tests/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
+        ("tests/api/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
     ),
 )
 
@@ -127,7 +127,7 @@ TENANTS = (
         "app/stream/feed.py",
         "select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)",
         "select(Change).where(Change.xid < OPEN_FROM)",
-        ("tests/test_stream.py::test_another_organizations_changes_are_never_told",),
+        ("tests/stream/test_stream.py::test_another_organizations_changes_are_never_told",),
     ),
     Defence(
         "a webhook endpoint is its organization's",
@@ -156,13 +156,13 @@ TENANTS = (
         "app/auth/idempotency_keys.py",
         "            IdempotencyKey.organization_id == call.organization_id,\n",
         "",
-        ("tests/test_idempotency.py::test_keys_are_an_organizations_own",),
+        ("tests/api/test_idempotency.py::test_keys_are_an_organizations_own",),
     ),
     Defence(
         "a cursor is its list's",
         "app/interviews/search.py",
         "if marked != mark:",
         "if not marked:",
-        ("tests/test_find.py::test_a_cursor_belongs_to_its_sort_and_filters",),
+        ("tests/interviews/test_filters.py::test_a_cursor_belongs_to_its_sort_and_filters",),
     ),
 )

@@ -2,10 +2,10 @@
 
 from tests.attacks.defences.defence import Defence
 
-LIMITED = "tests/test_rate_limits.py"
-ERASED = "tests/test_personal_data.py"
-LOGGED = "tests/test_logs.py"
-RACES = "tests/test_personal_data_races.py"
+LIMITED = "tests/api/test_rate_limits.py"
+ERASED = "tests/interviews/test_erasure.py"
+LOGGED = "tests/core/test_logging.py"
+RACES = "tests/interviews/test_erasure_races.py"
 RETENTION = "tests/worker/test_retention.py"
 GONE = f"{ERASED}::test_no_table_holds_any_of_it_any_more"
 
@@ -39,14 +39,14 @@ LIMITS = (
         "app/core/rate_limits.py",
         "shared or OwnCounters()",
         "OwnCounters()",
-        ("tests/test_rate_limits_shared.py::test_replicas_count_as_one",),
+        ("tests/api/test_rate_limits_shared.py::test_replicas_count_as_one",),
     ),
     Defence(
         "calls go on while the counts can't be had",
         "app/core/rate_limits.py",
         "except FAILURES as error:",
         "except ZeroDivisionError as error:",
-        ("tests/test_rate_limits_shared.py::test_one_that_hangs_is_given_up_and_not_asked_for_a_while",),
+        ("tests/api/test_rate_limits_shared.py::test_one_that_hangs_is_given_up_and_not_asked_for_a_while",),
     ),
     Defence(
         "LiveKit's webhooks are never limited",

@@ -3,7 +3,7 @@
 from tests.attacks.defences.defence import Defence
 
 JOINS = "tests/attacks/test_joins.py"
-TRIES = "tests/test_wrong_tries.py"
+TRIES = "tests/interviews/test_wrong_tries.py"
 RIGHTS = "tests/e2e/test_candidate_rights.py"
 
 DOORS = (
@@ -13,7 +13,7 @@ DOORS = (
         'is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")',
         "is_right = bool(invite)",
         (
-            "tests/test_invites.py::test_what_is_no_invite_is_refused_in_the_same_words",
+            "tests/interviews/test_invites.py::test_what_is_no_invite_is_refused_in_the_same_words",
             f"{JOINS}::test_a_token_of_another_interview_opens_nothing",
         ),
     ),
@@ -22,7 +22,7 @@ DOORS = (
         "app/interviews/invites.py",
         "return is_right and interview.invite_expires_at is not None and now < interview.invite_expires_at",
         "return is_right",
-        ("tests/test_invites.py::test_until_when_it_holds",),
+        ("tests/interviews/test_invites.py::test_until_when_it_holds",),
     ),
     Defence(
         "an invite can be revoked",
@@ -36,7 +36,7 @@ DOORS = (
         "app/interviews/invites.py",
         'return hashlib.sha256(invite.encode("utf-8", "surrogatepass")).digest()',
         'return invite.encode("utf-8", "surrogatepass")',
-        ("tests/test_invites.py::test_the_secret_is_neither_stored_nor_logged",),
+        ("tests/interviews/test_invites.py::test_the_secret_is_neither_stored_nor_logged",),
     ),
     Defence(
         "secrets are compared in constant time",
@@ -50,7 +50,7 @@ DOORS = (
         "app/core/phone_numbers.py",
         "return international | national",
         "return True",
-        ("tests/test_join_policies.py::test_another_number_does_not",),
+        ("tests/interviews/test_join_policy.py::test_another_number_does_not",),
     ),
     Defence(
         "five wrong tries of an address",
@@ -109,28 +109,31 @@ DOORS = (
         "app/server/run.py",
         "forwarded_allow_ips=list(settings.trusted_proxies),",
         'forwarded_allow_ips="*",',
-        ("tests/test_trusted_proxies.py::test_a_stranger_behind_the_same_proxy[192.0.2.0/24-429]",),
+        ("tests/api/test_trusted_proxies.py::test_a_stranger_behind_the_same_proxy[192.0.2.0/24-429]",),
     ),
     Defence(
         "an organization's policy may only be stricter",
         "app/core/policy.py",
         "return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)",
         "return organization or deployment",
-        ("tests/test_join_policies.py::test_the_stricter_of_two_holds",),
+        ("tests/interviews/test_join_policy.py::test_the_stricter_of_two_holds",),
     ),
     Defence(
         "a stranger learns nothing of the interview",
         "app/interviews/join.py",
         "refusal = admission.refusal or (None if is_over else _refusal(seat, ask, terms))",
         "refusal = (None if is_over else _refusal(seat, ask, terms)) or admission.refusal",
-        ("tests/test_join_policies.py::test_a_stranger_learns_nothing_of_the_interview",),
+        ("tests/interviews/test_join_policy.py::test_a_stranger_learns_nothing_of_the_interview",),
     ),
     Defence(
         "nobody joins after the end",
         "app/interviews/join.py",
         "if seat.status.is_terminal:\n        return InterviewOver(",
         "if seat.attempt < 0:\n        return InterviewOver(",
-        (f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end", "tests/test_join.py::test_over"),
+        (
+            f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
+            "tests/interviews/test_join.py::test_over",
+        ),
     ),
     Defence(
         "nobody joins before the start",
@@ -139,7 +142,7 @@ DOORS = (
         "if seat.opens_at and seat.attempt < 0:",
         (
             f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
-            "tests/test_join.py::test_too_early",
+            "tests/interviews/test_join.py::test_too_early",
         ),
     ),
 )
@@ -185,14 +188,14 @@ SEAT = (
         "app/livekit/access_tokens.py",
         "TOKEN_LIFE = timedelta(minutes=10)",
         "TOKEN_LIFE = timedelta(hours=6)",
-        ("tests/test_livekit.py::test_a_token_lives_for_ten_minutes_from_its_second",),
+        ("tests/livekit/test_access_tokens.py::test_a_token_lives_for_ten_minutes_from_its_second",),
     ),
     Defence(
         "a client wishes for no other token",
         "app/interviews/token_options.py",
         "for name in refused]) if refused else None",
         "for name in refused]) if refused is None else None",
-        ("tests/test_token.py::test_what_a_client_may_not_say",),
+        ("tests/api/test_token.py::test_what_a_client_may_not_say",),
     ),
 )
 
@@ -203,8 +206,8 @@ START = (
         "*([] if self.is_local else self._unsafe_outside_a_laptop()),",
         "",
         (
-            "tests/test_config.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
-            "tests/test_config.py::test_each_rule_stands_alone",
+            "tests/core/test_settings.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
+            "tests/core/test_settings.py::test_each_rule_stands_alone",
         ),
     ),
     Defence(
@@ -212,13 +215,13 @@ START = (
         "app/core/settings.py",
         "if self.join_policy is None:",
         'if self.environment == "never":',
-        ("tests/test_config.py::test_each_rule_stands_alone[JOIN_POLICY]",),
+        ("tests/core/test_settings.py::test_each_rule_stands_alone[JOIN_POLICY]",),
     ),
     Defence(
         "an invitation's secret is in no logged address",
         "app/core/settings.py",
         "            *self._leaking_links(),\n",
         "",
-        ("tests/test_config.py::test_a_link_whose_secret_would_be_logged_is_refused",),
+        ("tests/core/test_settings.py::test_a_link_whose_secret_would_be_logged_is_refused",),
     ),
 )

@@ -2,8 +2,8 @@
 
 from tests.attacks.defences.defence import Defence
 
-JOINS = "tests/test_joins_together.py"
-GATHERED = "tests/test_gathered_webhooks.py"
+JOINS = "tests/interviews/test_join_batches.py"
+GATHERED = "tests/interviews/test_livekit_event_batches.py"
 
 MAX_BATCH = (
     Defence(
@@ -18,7 +18,7 @@ MAX_BATCH = (
         "app/interviews/join_queries.py",
         "        FOR KEY SHARE OF i SKIP LOCKED\n",
         "",
-        ("tests/test_patch.py::TestCandidateAndJoin::test_a_join_waits_for_an_edit_and_names_the_new_candidate",),
+        ("tests/api/test_edit.py::TestCandidateAndJoin::test_a_join_waits_for_an_edit_and_names_the_new_candidate",),
     ),
     Defence(
         "guesses at one interview take turns",
@@ -39,7 +39,9 @@ MAX_BATCH = (
         "app/interviews/join.py",
         "apart=lambda held: held.ask.interview_id",
         "apart=lambda held: None",
-        ("tests/test_join_limits.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",),
+        (
+            "tests/interviews/test_join_under_strain.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",
+        ),
     ),
     Defence(
         "what is given up gives its connection up",
@@ -47,8 +49,8 @@ MAX_BATCH = (
         "            except BaseException:\n                connection.terminate()\n",
         "            except BaseException:\n",
         (
-            "tests/test_stalls.py::test_what_is_answered_after_a_stall_is_committed[as_one]",
-            "tests/test_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
+            "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[as_one]",
+            "tests/core/test_network_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
         ),
     ),
     Defence(
@@ -56,7 +58,7 @@ MAX_BATCH = (
         "app/core/batching.py",
         "if call.key in self._lines:",
         "if call.key in self._lines and not self._most:",
-        ("tests/test_gather.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
+        ("tests/core/test_batching.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
     ),
     Defence(
         "a locked interview holds up no other one's webhooks",
@@ -77,6 +79,6 @@ MAX_BATCH = (
         "app/auth/last_use.py",
         "FOR NO KEY UPDATE SKIP LOCKED",
         "FOR NO KEY UPDATE",
-        ("tests/test_key_lives.py::test_a_locked_key_is_left_for_the_next_time",),
+        ("tests/auth/test_key_lifetimes.py::test_a_locked_key_is_left_for_the_next_time",),
     ),
 )

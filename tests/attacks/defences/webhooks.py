@@ -2,8 +2,8 @@
 
 from tests.attacks.defences.defence import Defence
 
-FORGED = "tests/test_forged_webhooks.py::test_a_forged_webhook_moves_nothing"
-MALFORMED = "tests/test_protocol.py::test_a_malformed_request_is_answered_and_closed"
+FORGED = "tests/api/test_forged_webhooks.py::test_a_forged_webhook_moves_nothing"
+MALFORMED = "tests/server/test_protocol.py::test_a_malformed_request_is_answered_and_closed"
 
 WEBHOOKS = (
     Defence(
@@ -53,21 +53,21 @@ WEBHOOKS = (
         "app/interviews/livekit_events.py",
         "livekit_event_id=event.id or None,",
         "livekit_event_id=None,",
-        ("tests/test_forged_webhooks.py::test_a_replay_within_its_life_is_a_duplicate",),
+        ("tests/api/test_forged_webhooks.py::test_a_replay_within_its_life_is_a_duplicate",),
     ),
     Defence(
         "of an event only ids, instants and reasons are stored",
         "app/interviews/livekit_events.py",
         'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}',
         "detail |= who.attributes",
-        ("tests/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
+        ("tests/api/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
     ),
     Defence(
         "who is hidden is no candidate",
         "app/interviews/participants.py",
         'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
         'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
-        ("tests/test_webhook_facts.py::test_others_are_recorded_and_change_nothing",),
+        ("tests/interviews/test_livekit_events.py::test_others_are_recorded_and_change_nothing",),
     ),
 )
 
@@ -78,8 +78,8 @@ SOCKETS = (
         "if size > largest:",
         "if size > 2**40:",
         (
-            "tests/test_forged_webhooks.py::test_a_hundred_megabytes_are_cut_off_before_anything_is_verified",
-            "tests/test_protocol.py::test_a_hundred_megabytes_in_chunks_are_cut_off",
+            "tests/api/test_forged_webhooks.py::test_a_hundred_megabytes_are_cut_off_before_anything_is_verified",
+            "tests/server/test_protocol.py::test_a_hundred_megabytes_in_chunks_are_cut_off",
         ),
     ),
     Defence(
@@ -87,14 +87,14 @@ SOCKETS = (
         "app/api/dependencies.py",
         "if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):",
         'if announced == b"never":',
-        ("tests/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
+        ("tests/server/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
     ),
     Defence(
         "a body that trickles is cut off",
         "app/server/protocol.py",
         "self._limit_time(BODY_TIMEOUT)",
         "self._limit_time(3600)",
-        ("tests/test_protocol.py::test_an_unfinished_request_is_answered_and_closed[body]",),
+        ("tests/server/test_protocol.py::test_an_unfinished_request_is_answered_and_closed[body]",),
         forever=True,
     ),
     Defence(
@@ -102,7 +102,7 @@ SOCKETS = (
         "app/server/protocol.py",
         "self._timer = self.loop.call_later(self._time_limit, self._on_timeout)",
         "self._timer = self.loop.call_later(3600, self._on_timeout)",
-        ("tests/test_protocol.py::test_a_silent_connection_is_closed_without_a_response",),
+        ("tests/server/test_protocol.py::test_a_silent_connection_is_closed_without_a_response",),
         forever=True,
     ),
     Defence(
@@ -117,13 +117,13 @@ SOCKETS = (
         "app/server/protocol.py",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT_MS)",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3_600_000)",
-        ("tests/test_protocol.py::test_a_client_that_does_not_read_is_disconnected",),
+        ("tests/server/test_protocol.py::test_a_client_that_does_not_read_is_disconnected",),
     ),
     Defence(
         "nesting without end is no JSON",
         "app/api/dependencies.py",
         "except (ValueError, RecursionError) as error:",
         "except ValueError as error:",
-        ("tests/test_join.py::test_junk_is_refused_by_field_and_not_echoed",),
+        ("tests/interviews/test_join.py::test_junk_is_refused_by_field_and_not_echoed",),
     ),
 )

@@ -3,7 +3,7 @@
 from tests.attacks.defences.defence import Defence
 
 TEXTS = "tests/attacks/test_injection.py::test_a_text_of_a_body_is_kept_as_it_is_or_refused"
-TARGETS = "tests/outgoing/test_targets.py"
+TARGETS = "tests/webhooks/test_url_guard.py"
 LOOKS = f"{TARGETS}::test_urls_that_are_refused_by_their_looks"
 
 WORDS = (
@@ -26,21 +26,21 @@ WORDS = (
         "app/interviews/search.py",
         "texts.contains(word, autoescape=True)",
         "texts.contains(word)",
-        ("tests/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
+        ("tests/interviews/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
     ),
     Defence(
         "a request's id is plain",
         "app/api/middleware.py",
         "return given.decode() if given and GIVEN_ID.fullmatch(given) else new_request_id()",
         'return given.decode("latin-1") if given else new_request_id()',
-        ("tests/test_problems.py::test_an_odd_request_id_is_replaced",),
+        ("tests/api/test_problems.py::test_an_odd_request_id_is_replaced",),
     ),
     Defence(
         "nobody writes lines into the log",
         "app/api/middleware.py",
         'return "/".join([part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/")])',
         "return path",
-        ("tests/test_problems.py::test_the_access_log",),
+        ("tests/api/test_problems.py::test_the_access_log",),
     ),
     Defence(
         "an error echoes no value",
@@ -48,8 +48,8 @@ WORDS = (
         '"message": fault["msg"].removeprefix("Value error, ")}',
         "\"message\": f\"{fault['msg']}: {fault.get('input')}\"}",
         (
-            "tests/test_secure_headers.py::test_no_refusal_echoes_a_secret",
-            "tests/test_join.py::test_junk_is_refused_by_field_and_not_echoed",
+            "tests/api/test_secure_headers.py::test_no_refusal_echoes_a_secret",
+            "tests/interviews/test_join.py::test_junk_is_refused_by_field_and_not_echoed",
         ),
     ),
     Defence(
@@ -58,8 +58,8 @@ WORDS = (
         "allow_origins=settings.allowed_origins,",
         'allow_origins=["*"],',
         (
-            "tests/test_problems.py::test_elsewhere_the_configured_origins_may",
-            "tests/test_problems.py::test_on_a_laptop_no_other_origin_may",
+            "tests/api/test_problems.py::test_elsewhere_the_configured_origins_may",
+            "tests/api/test_problems.py::test_on_a_laptop_no_other_origin_may",
         ),
     ),
     Defence(
@@ -67,7 +67,7 @@ WORDS = (
         "app/api/middleware.py",
         "with_missing(headers, self._secure)",
         "with_missing(headers, ())",
-        ("tests/test_secure_headers.py::test_every_answer_is_secure",),
+        ("tests/api/test_secure_headers.py::test_every_answer_is_secure",),
     ),
 )
 
@@ -79,7 +79,7 @@ TARGETED = (
         "refused: list[str] = []",
         (
             f"{TARGETS}::test_every_spelling_of_the_own_host_is_refused",
-            "tests/outgoing/test_endpoints_api.py::test_outside_a_laptop_private_targets_are_refused",
+            "tests/webhooks/test_endpoints_api.py::test_outside_a_laptop_private_targets_are_refused",
         ),
     ),
     Defence(
@@ -136,7 +136,7 @@ TARGETED = (
         "app/webhooks/signing.py",
         "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
         'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
-        ("tests/outgoing/test_deliveries.py::test_a_conversation_arrives_signed",),
+        ("tests/webhooks/test_deliveries.py::test_a_conversation_arrives_signed",),
     ),
     Defence(
         "no redirect is followed",
@@ -146,6 +146,6 @@ TARGETED = (
         "            if 300 <= response.status < 400 and places:\n"
         "                return await self._post(places[0], headers, body, limit)\n"
         "            return response.status, _retry_after(response)\n",
-        ("tests/outgoing/test_sender.py::test_no_redirect_is_followed[302]",),
+        ("tests/webhooks/test_sender.py::test_no_redirect_is_followed[302]",),
     ),
 )

@@ -1,0 +1,400 @@
+"""Erasing personal data: what is gone, what stays, who may, and what comes late."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import ARRAY, JSON, LargeBinary, String, func, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.auth.api_keys import Scope, create_key
+from app.core.timestamps import rfc3339
+from app.interviews.erasure import TEXTS
+from app.interviews.schedule import ensure_organization
+from app.models import Change, Connection, Delivery, Interview, JoinRequest, TimelineEntry, WrongTry
+from app.models.base import Base
+from tests import livekit_webhooks
+from tests.conftest import AUTHORIZED
+from tests.interview_driver import InterviewDriver
+from tests.join_client import at, behind, invited, try_join
+from tests.stored import everything, places_of
+
+Sessions = async_sessionmaker[AsyncSession]
+
+PERSON: dict[str, Any] = {
+    "participantName": "Layla Al-Qahtani ليلى",
+    "phoneNumber": "+966 51 234 5678",
+    "jobTitle": "Successor of Layla",
+    "companyName": "Qahtani Holding",
+    "instructions": "Greet Mrs Qahtani, she lives in Unayzah.",
+    "context": {"cv": "Graduated in Buraydah"},
+}
+CANDIDATE = "candidate-c"
+AGENT = "agent-AJ_1"
+GUEST = "observer-Huda-Alharbi"
+NEEDLES = (
+    "Layla", "ليلى", "Qahtani", "51 234 5678", "966512345678", "512345678", "Unayzah", "Buraydah",
+    "Tabuk", "Najran", "Huda", "Jubail", "candidate-c", "agent-AJ",
+)  # fmt: skip
+EMPTIED = ("participantName", "phoneNumber", "jobTitle", "companyName", "instructions")
+
+
+@dataclass
+class Told:
+    """An interview in which everything has happened that leaves traces, and is over."""
+
+    driver: InterviewDriver
+    made: dict[str, Any]
+    before: dict[str, Any]
+    needles: list[str]
+    calls: dict[str, dict[str, Any]]
+    """Calls made under an Idempotency-Key, which is their name."""
+
+    @property
+    def path(self) -> str:
+        return f"/interviews/{self.made['interviewId']}"
+
+    async def erase(self) -> httpx.Response:
+        return await self.driver.client.delete(f"{self.path}/personal-data", headers=AUTHORIZED)
+
+    async def timeline(self) -> list[dict[str, Any]]:
+        answer = await self.driver.client.get(f"{self.path}/timeline", headers=AUTHORIZED)
+        found: list[dict[str, Any]] = answer.json()["data"]
+        return found
+
+    async def replay(self, key: str) -> httpx.Response:
+        call = self.calls[key]
+        return await self.driver.client.post(
+            call["path"], headers={**AUTHORIZED, "Idempotency-Key": key}, json=call["json"]
+        )
+
+
+@pytest.fixture
+async def driver(sessions: Sessions) -> AsyncIterator[InterviewDriver]:
+    async with behind(sessions, "phone") as driver:
+        yield driver
+
+
+async def tell_a_story(driver: InterviewDriver) -> Told:
+    ids = {"candidateId": "c", "applicationId": "a", "jobPostId": "j"}
+    other = ids | {"jobTitle": "Developer", "phoneNumber": "966509876543", "participantName": "Somebody Else"}
+    calls: dict[str, dict[str, Any]] = {
+        "batch": {"path": "/interviews/batch", "json": {"interviews": [ids | PERSON, other]}}
+    }
+    told = Told(driver, {}, {}, list(NEEDLES), calls)
+    told.made = (await told.replay("batch")).json()["data"][0]
+    made = told.made
+    secret = await invited(driver, made)
+    assert (await try_join(driver, made, phoneNumber="+966 51 234 0000")).status_code == 403
+    assert (await try_join(driver, made, phoneNumber="0512345678")).status_code == 200
+    await hears(driver, made, "participant_connection_aborted", "PA_1", GUEST)
+    await hears(driver, made, "participant_joined", "PA_2", GUEST)
+    await hears(driver, made, "participant_joined", "PA_3", CANDIDATE)
+    await hears(driver, made, "participant_joined", "PA_4", AGENT)
+    driver.later(2)
+    await hears(driver, made, "participant_left", "PA_4", AGENT, outcome="Jubail said it all")
+    await hears(driver, made, "participant_joined", "PA_5", "agent-AJ_2")
+    driver.later(2)
+    report = {"roomName": made["roomName"], "outcome": "completed", "summary": "She moved to Tabuk.",
+              "result": {"told": ["of Najran"]}}  # fmt: skip
+    calls["complete"] = {"path": f"{told.path}/complete", "json": report}
+    assert (await told.replay("complete")).status_code == 200
+    told.before = await driver.get(made)
+    assert told.before["status"] == "COMPLETED"
+    told.needles += [secret, hashlib.sha256(secret.encode()).hexdigest()]
+    return told
+
+
+async def hears(
+    driver: InterviewDriver, made: dict[str, Any], name: str, sid: str, identity: str, outcome: str = ""
+) -> None:
+    """LiveKit tells of somebody; the sid, which stays, says nothing of them."""
+    who = livekit_webhooks.participant(
+        sid,
+        identity,
+        joined_at=driver.now,
+        kind="AGENT" if identity.startswith("agent-") else "STANDARD",
+        reason="CLIENT_INITIATED" if name == "participant_left" else "",
+        attributes={"interview.outcome": outcome},
+    )
+    await driver.hears(made, name, participant=who)
+
+
+@pytest.fixture
+async def told(driver: InterviewDriver) -> Told:
+    return await tell_a_story(driver)
+
+
+async def addresses(sessions: Sessions) -> int:
+    """Return how many addresses of those who asked to join are stored, hashed as they are."""
+    async with sessions() as session:
+        joins = await session.scalar(select(func.count()).where(JoinRequest.address.is_not(None)))
+        return (joins or 0) + (await session.scalar(select(func.count()).select_from(WrongTry)) or 0)
+
+
+async def test_no_table_holds_any_of_it_any_more(told: Told, sessions: Sessions) -> None:
+    # what only a webhook's body or a secret said was never stored
+    never = {"966512345678", *told.needles[len(NEEDLES) :][:1]}
+    before = await places_of(sessions, told.needles)
+    assert {needle for needle, places in before.items() if not places} <= never, before
+    assert await addresses(sessions) == 3
+    assert (await told.erase()).status_code == 204
+    after = await places_of(sessions, told.needles)
+    assert not any(after.values()), after
+    assert await addresses(sessions) == 0
+    assert "Somebody Else" in str(await everything(sessions))
+
+
+async def test_a_tombstone_stays(told: Told) -> None:
+    await told.erase()
+    read = await told.driver.get(told.made)
+    assert read["personalDataErasedAt"] == read["updatedAt"] == rfc3339(told.driver.now)
+    assert [read[name] for name in (*EMPTIED, "summary", "result")] == [""] * 5 + [None] * 2
+    assert [each["identity"] for each in read["connected"]] == ["other", "candidate", "agent"]
+    another = {*EMPTIED, "summary", "result", "connected", "updatedAt", "sequence", "personalDataErasedAt"}
+    same = told.before.keys() - another
+    assert {"status", "endReason", "startedAt", "endedAt", "talkTime", "joinAttempts", "candidateId"} <= same
+    assert {name: read[name] for name in same} == {name: told.before[name] for name in same}
+    listed = (await told.driver.client.get("/interviews", headers=AUTHORIZED, params={"candidateId": "c"})).json()
+    (mine,) = [each for each in listed["data"] if each["interviewId"] == read["interviewId"]]
+    assert mine == {name: read[name] for name in mine}
+    context = await told.driver.client.get(f"{told.path}/context", headers=AUTHORIZED)
+    assert context.json() == {"context": None}
+
+
+async def test_it_is_not_found_by_its_texts(told: Told) -> None:
+    async def found(q: str) -> int:
+        answer = await told.driver.client.get("/interviews", headers=AUTHORIZED, params={"q": q})
+        return len(answer.json()["data"])
+
+    words = ("Layla", "ليلى", "Successor", "512345678")
+    assert [await found(word) for word in words] == [1] * 4
+    await told.erase()
+    assert [await found(word) for word in words] == [0] * 4
+
+
+async def test_the_timeline_still_tells_what_happened(told: Told) -> None:
+    before = await told.timeline()
+    await told.erase()
+    after = await told.timeline()
+    assert [(each["at"], each["kind"], each["name"]) for each in after[:-1]] == [
+        (each["at"], each["kind"], each["name"]) for each in before
+    ]
+    texts = [each["text"] for each in after]
+    assert texts[-1] == "The personal data was erased"
+    assert "Somebody joined" in texts
+    assert "The candidate joined" in texts
+    assert "The agent left (CLIENT_INITIATED)" in texts
+    assert "IN_PROGRESS -> COMPLETED / AGENT_REPORTED: the agent reported the conversation as completed" in texts
+
+
+async def test_what_is_told_of_it_has_ids_alone(told: Told, sessions: Sessions) -> None:
+    before = (await told.driver.get(told.made))["sequence"]
+    await told.erase()
+    async with sessions() as session:
+        change = await session.scalar(select(Change).order_by(Change.id.desc()).limit(1))
+    assert change
+    assert (change.type, change.status, change.previous_status, change.sequence) == (
+        "interview.personal_data_erased", "COMPLETED", "COMPLETED", before + 1,
+    )  # fmt: skip
+
+
+async def test_webhook_endpoints_are_told(driver: InterviewDriver, sessions: Sessions) -> None:
+    given = {"url": "https://hooks.example/x", "eventTypes": ["interview.personal_data_erased"]}
+    assert (await driver.client.post("/webhook-endpoints", headers=AUTHORIZED, json=given)).status_code == 201
+    told = await tell_a_story(driver)
+    await told.erase()
+    await told.erase()
+    async with sessions() as session:
+        assert await session.scalar(select(func.count()).select_from(Delivery)) == 1
+
+
+async def test_erasing_again_changes_nothing(told: Told, sessions: Sessions) -> None:
+    await told.erase()
+    before = await everything(sessions)
+    told.driver.later(60)
+    assert (await told.erase()).status_code == 204
+    assert await everything(sessions) == before
+
+
+async def test_one_that_is_not_over_is_refused(driver: InterviewDriver, sessions: Sessions) -> None:
+    made = await driver.new(**PERSON)
+    before = await everything(sessions)
+    answer = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
+    assert (answer.status_code, answer.json()["code"]) == (409, "interview_not_over")
+    assert "Cancel it first" in answer.json()["detail"]
+    assert await everything(sessions) == before
+    assert (await driver.call(made, "cancel")).status_code == 200
+    answer = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
+    assert answer.status_code == 204
+
+
+async def key_of(sessions: Sessions, *, organization: str, scopes: list[Scope], now: datetime) -> dict[str, str]:
+    """Return the header of a new key."""
+    async with sessions.begin() as session:
+        owner = await ensure_organization(session, name=organization)
+        made = await create_key(session, organization_id=owner, name=organization, scopes=scopes, now=now)
+    assert made
+    return {"Authorization": f"Bearer {made[1]}"}
+
+
+async def test_a_key_that_writes_is_not_enough(told: Told, sessions: Sessions) -> None:
+    scopes = [Scope.READ, Scope.WRITE, Scope.AGENT]
+    header = await key_of(sessions, organization="default", scopes=scopes, now=told.driver.now)
+    before = await everything(sessions)
+    answer = await told.driver.client.delete(f"{told.path}/personal-data", headers=header)
+    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
+    assert (await told.driver.client.delete(f"{told.path}/personal-data")).status_code == 401
+    assert await everything(sessions) == before
+
+
+async def test_another_organizations_is_not_found(told: Told, sessions: Sessions) -> None:
+    header = await key_of(sessions, organization="ACME", scopes=list(Scope), now=told.driver.now)
+    before = await everything(sessions)
+    foreign = await told.driver.client.delete(f"{told.path}/personal-data", headers=header)
+    unknown = await told.driver.client.delete(
+        "/interviews/6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b/personal-data", headers=header
+    )
+    for answer in (foreign, unknown):
+        assert answer.status_code == 404
+    assert {**foreign.json(), "requestId": ""} == {**unknown.json(), "requestId": ""}
+    assert await everything(sessions) == before
+
+
+async def test_nothing_can_be_done_with_a_tombstone(told: Told, sessions: Sessions) -> None:
+    await told.erase()
+    before = await everything(sessions)
+    client, given = told.driver.client, {"headers": AUTHORIZED}
+    report = told.calls["complete"]["json"]
+    answers = [
+        await client.post(f"{told.path}/join"),
+        await client.post(f"{told.path}/join", json={"phoneNumber": PERSON["phoneNumber"]}),
+        await client.post(f"{told.path}/token"),
+        await client.post(f"{told.path}/reopen", **given),  # type: ignore[arg-type] # httpx has many options
+        await client.post(f"{told.path}/cancel", **given),  # type: ignore[arg-type]
+        await client.post(f"{told.path}/complete", json=report, headers=AUTHORIZED),
+        await client.patch(f"{told.path}", json={"participantName": "Layla"}, headers=AUTHORIZED),
+        await client.post(f"{told.path}/invite", **given),  # type: ignore[arg-type]
+        await client.delete(f"{told.path}/invite", **given),  # type: ignore[arg-type]
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(410, "interview_erased")] * 9
+    assert await everything(sessions) == before
+
+
+@pytest.mark.parametrize("policy", ["open", "phone", "invite"])
+async def test_no_policy_lets_anybody_into_a_failed_one(sessions: Sessions, policy: str) -> None:
+    """A join after FAILED opens the next attempt by itself, but not of a tombstone."""
+    async with behind(sessions, policy) as driver:
+        made = await driver.new(**PERSON)
+        secret = await invited(driver, made)
+        await driver.fails(made)
+        path = f"/interviews/{made['interviewId']}"
+        assert (await driver.client.delete(f"{path}/personal-data", headers=AUTHORIZED)).status_code == 204
+        async with at(driver.app, "203.0.113.9") as stranger:
+            answer = await stranger.post(f"{path}/join", json={"invite": secret})
+        assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+        assert (await driver.get(made))["attempt"] == 1
+
+
+async def test_a_repeated_call_is_answered_without_it(told: Told) -> None:
+    """Under its Idempotency-Key, so that nothing happens twice; a batch's other interviews are told as before."""
+    first = (await told.replay("batch")).json()["data"]
+    await told.erase()
+    again = await told.replay("batch")
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    mine, other = again.json()["data"]
+    assert [mine[name] for name in EMPTIED] == [""] * 5
+    assert mine["interviewId"] == told.made["interviewId"]
+    assert mine["personalDataErasedAt"]
+    assert other == first[1]
+    again = await told.replay("complete")
+    assert (again.status_code, again.json()["status"], again.json()["connected"]) == (200, "COMPLETED", [])
+
+
+async def test_what_comes_late_brings_nothing_back(told: Told, sessions: Sessions) -> None:
+    driver, made = told.driver, told.made
+    await told.erase()
+    driver.later(1)
+    await hears(driver, made, "participant_left", "PA_3", CANDIDATE)
+    await hears(driver, made, "participant_joined", "PA_6", "agent-AJ_3")
+    await hears(driver, made, "participant_left", "PA_6", "agent-AJ_3", outcome="Jubail again")
+    await hears(driver, made, "participant_joined", "PA_7", GUEST)
+    await driver.hears(made, "room_finished")
+    after = await places_of(sessions, told.needles)
+    assert not any(after.values()), after
+    async with sessions() as session:
+        rows = await session.execute(select(Connection.sid, Connection.identity))
+        known = {row.sid: row.identity for row in rows}
+    assert (known["PA_3"], known["PA_6"], known["PA_7"]) == ("candidate", "agent", "other")
+    assert (await driver.get(made))["connected"] == []
+    assert [each["text"] for each in (await told.timeline())[-5:]] == [
+        "The candidate left (CLIENT_INITIATED)", "The agent joined", "The agent left (CLIENT_INITIATED)",
+        "Somebody joined", "The room was closed",
+    ]  # fmt: skip
+
+
+async def test_a_new_kind_of_detail_does_not_outlive_the_erasure(told: Told, sessions: Sessions) -> None:
+    """What nobody has thought of yet is taken for personal."""
+    async with sessions.begin() as session:
+        interview = await session.get_one(Interview, told.made["interviewId"])
+        entry = TimelineEntry.about(interview, kind="call", name="of_next_year", detail={"remark": "Layla was kind"})
+        session.add(entry)
+    await told.erase()
+    assert (await told.timeline())[-2]["detail"] == {}
+
+
+# Each column that holds text, JSON or bytes: somebody has thought of it. What is personal is in docs/operations.md.
+PERSONAL = {
+    "interviews": {*TEXTS, "search_text", "context", "invite_hash", "candidate_id", "application_id", "job_post_id"},
+    "connections": {"identity"},
+    "reports": {"summary", "result"},
+    "join_requests": {"address"},
+    "wrong_tries": {"address"},
+    "timeline": {"detail"},
+    "idempotency_keys": {"body", "key", "fingerprint"},
+}
+HARMLESS = {
+    "interviews": {"status", "end_reason", "decided_cause", "decided_status", "decided_end_reason"},
+    "connections": {"sid", "room_sid", "role", "leave_reason", "outcome"},
+    "reports": {"outcome"},
+    "join_requests": {"answer"},
+    "rooms": {"sid"},
+    "timeline": {"kind", "name", "livekit_event_id"},
+    "idempotency_keys": {"headers"},
+    "changes": {"type", "status", "previous_status", "end_reason"},
+    "deliveries": {"state"},
+    "delivery_attempts": {"error"},
+    "webhook_endpoints": {"url", "description", "event_types", "secret", "previous_secret", "disabled_reason"},
+    "organizations": {"name", "company_name", "instructions_template", "join_policy"},
+    "api_keys": {"name", "key_hash", "scopes"},
+    "ticks": {"name"},
+    "interview_counts": {"job_post_id", "status"},
+    "count_changes": {"job_post_id", "status"},
+    "probes": {"room"},
+}
+
+
+def test_somebody_has_thought_of_each_column() -> None:
+    """A new one belongs into one of the two lists, and if it is personal into the erasure and the page."""
+    holding = (String, JSON, LargeBinary, ARRAY)
+    there = {
+        name: {column.name for column in table.columns if isinstance(column.type, holding)} - {"interview_ids"}
+        for name, table in Base.metadata.tables.items()
+    }
+    known = {name: PERSONAL.get(name, set()) | HARMLESS.get(name, set()) for name in {*PERSONAL, *HARMLESS}}
+    assert {name: columns for name, columns in there.items() if columns} == known
+
+
+def test_the_page_names_each_personal_column() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    section = page[page.index("## Personal data") :]
+    rows = section[: section.index("LiveKit's webhooks are read")]
+    assert [name for name in Base.metadata.tables if name not in rows] == []
+    columns = {column for of_table in PERSONAL.values() for column in of_table}
+    assert [column for column in sorted(columns) if not re.search(rf"\b{column}\b", rows)] == []
