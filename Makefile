@@ -1,4 +1,4 @@
-# Everything starts here: make run, make test. The first call sets up .venv, exactly as requirements.lock says.
+# Everything starts here: make run, make test. The first call creates .venv from requirements.lock.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -12,19 +12,19 @@ PYTEST := $(BIN)/pytest -n auto --dist loadfile
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
 
-test: .venv/made ## all tests but the slow ones, in parallel
+test: .venv/made ## the quick tests, in parallel
 	$(PYTEST) -m "not slow and not soak"
 
-test-slow: .venv/made ## waits, outages, the README's blocks
+test-slow: .venv/made ## the slow tests: waits, outages, the documentation's code blocks
 	$(PYTEST) -m slow
 
-soak: .venv/made ## 2,000 simulated interviews, three seeds, webhooks late and lost; some 70 minutes
+soak: .venv/made ## 2,000 simulated interviews, three times, with webhooks late and lost; some 70 minutes
 	$(BIN)/pytest -m soak -s
 
-test-repeat: .venv/made ## the tests ten times in a row, each time in another order
+test-repeat: .venv/made ## the quick tests ten times, each time in another order
 	for round in 1 2 3 4 5 6 7 8 9 10; do $(PYTEST) -q -m "not slow and not soak" || exit 1; done
 
-bench: .venv/made ## measure against Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
+bench: .venv/made ## compare with Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
 	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/made ## format, style, types, import rules, how secrets are compared, migrations
@@ -35,7 +35,7 @@ lint: .venv/made ## format, style, types, import rules, how secrets are compared
 	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
 
-format: .venv/made
+format: .venv/made ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -43,10 +43,10 @@ coverage: .venv/made ## branches that no quick test takes
 	$(BIN)/coverage run -m pytest -m "not slow and not soak"
 	$(BIN)/coverage report
 
-audit-dependencies: $(UV) ## known vulnerabilities of what requirements.lock pins
+audit-dependencies: $(UV) ## known vulnerabilities of the packages in requirements.lock
 	@UV=$(UV) .ci/audit-dependencies
 
-lock: $(UV) ## resolve requirements.lock anew
+lock: $(UV) ## resolve requirements.lock again
 	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-header --quiet --upgrade \
 		--output-file requirements.lock
 

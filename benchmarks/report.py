@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: what was to be shown, what was measured, and how."""
+"""Writes docs/benchmarks.md: the goals, what was measured, and on which machine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +12,21 @@ PAGE, PLOT = "benchmarks.md", "benchmarks.svg"
 INTRODUCTION = f"""\
 # Benchmarks
 
-Written by `make bench`, and by nothing else; [benchmarks/](../benchmarks/README.md) says how it measures. Ours has all
-on that production has: the policy's check, the attempt recorded, request ids, metrics, the access log, the worker. The
-peers do the same job with the least work: they check no caller, record nothing and log nothing. All are one process
-with ten connections to the same Postgres, which keeps its data safe (fsync on), and share the machine with it and with
-the load. Absolute numbers are this machine's; ratios are of one round, and what is given is the median over the rounds.
+Written by `make bench`, and by nothing else; [benchmarks/](../benchmarks/README.md) says how it measures. Ours runs
+with everything that production has: the join policy, the recorded attempt, request ids, metrics, the access log, the
+worker. The peers do the same job with the least work: they authenticate nobody, record nothing and log nothing. All are
+one process with ten connections to the same Postgres, which keeps its data safe (fsync on), and share the machine with
+it and with the load generator. Absolute figures are those of this machine. A ratio compares two figures of one round,
+and the table shows the median over the rounds.
 
-![What was measured, as bars]({PLOT})
+![The measurements as bars]({PLOT})
 
-## What it must show
+## Goals
 """
 
 
 def write_report(kept: dict[str, Any], folder: Path) -> None:
-    """Write the page and its plot, of what each scenario last gave."""
+    """Write the page and its plot from the last results of each scenario."""
     sections = [Section.of(each["section"]) for each in kept.values()]
     parts = [INTRODUCTION, goals_table([goal for section in sections for goal in section.goals])]
     for section, said in zip(sections, kept.values(), strict=True):

@@ -1,50 +1,57 @@
-"""The README is true: its commands start the service, and its curl blocks work as pasted, a second time too."""
+"""The README is true: its commands start the service, and its blocks work as pasted, a second time too.
+
+So do the shell blocks of docs/, beside the same `make run`. TypeScript is checked against LiveKit's own types. What
+needs neither is in test_docs.py.
+"""
 
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
-from app.core.settings import Settings
+from app.interviews.demo import DEMO_ID
+from tests.blocks import ROOT, UNTIL_STOPPED, Block, of_language
 from tests.conftest import run_now
+from tests.e2e.browser import WEB, install_packages
 from tests.e2e.conditions import eventually
+from tests.e2e.livekit_server import find_or_build
 from tests.e2e.processes import clean_environment, http_status
 from tests.e2e.toolchain import Missing, missing
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-PORT = 8000  # the README's
+PORT, LIVEKIT_PORT = 8000, 7880  # the README's
+LOCAL_KEY = {"Authorization": "Bearer ik_local"}
 
-
-def blocks() -> list[str]:
-    return re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def make_run(data: Path) -> Iterator[None]:
-    """`make run` as a newcomer calls it, but for where the data lies; ended by Ctrl-C."""
-    env = clean_environment(DATA_DIR=str(data))
-    log_file = data.parent / "make-run.log"
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            ["make", "run"],  # noqa: S607 - whichever make a newcomer has
+def started(command: list[str], log_file: Path, is_up: Callable[[], bool], **env: str) -> Iterator[None]:
+    """A command as a newcomer calls it, in the project's folder; ended by Ctrl-C."""
+    with (
+        log_file.open("ab") as log,
+        subprocess.Popen(  # noqa: S603 - the documentation's own commands
+            command,
             cwd=ROOT,
-            env=env,
+            env=clean_environment(**env),
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
-        )
+        ) as process,
+    ):
         try:
-            run_now(eventually(lambda: process.poll() is not None or is_ready(), within=60))
+            run_now(eventually(lambda: process.poll() is not None or is_up(), within=60))
             assert process.poll() is None, log_file.read_text()
             yield
         finally:
@@ -53,33 +60,67 @@ def make_run(data: Path) -> Iterator[None]:
             process.wait(60)
 
 
-def is_ready() -> bool:
-    return http_status(PORT, "/health/ready") == 200
+@contextmanager
+def make_run(data: Path) -> Iterator[None]:
+    """`make run`, but for where the data lies."""
+
+    def is_up() -> bool:
+        return http_status(PORT, "/health/ready") == 200
+
+    with started(["make", "run"], data.parent / "make-run.log", is_up, DATA_DIR=str(data)):
+        yield
 
 
-def paste(block: str) -> dict[str, Any]:
-    """Run a block as pasted into a shell; return the answer, which is JSON."""
-    done = subprocess.run(["bash", "-c", block], capture_output=True, text=True, check=True)  # noqa: S603, S607
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.slow
-def test_the_blocks_work_as_pasted_and_a_second_time(tmp_path: Path) -> None:
+def need_free(port: int) -> None:
     with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
-            missing(Missing(f"port {PORT}, which the README names, is in use"))
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            missing(Missing(f"port {port}, which the README names, is in use"))
+
+
+def paste(block: Block, env: Mapping[str, str]) -> str:
+    """Run a block as pasted into a shell in the project's folder; return what it prints."""
+    done = subprocess.run(  # noqa: S603 - the documentation's own commands
+        ["bash", "-c", block.text],  # noqa: S607 - any bash will do
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_blocks_work_as_pasted_and_a_second_time(tmp_path: Path) -> None:
+    need_free(PORT)
+    env = clean_environment(DATA_DIR=str(tmp_path / "data"))
     for attempt in (1, 2):
         with make_run(tmp_path / "data"):
-            joined, read, scheduled = [paste(block) for block in blocks()]
+            joined, read, scheduled = [json.loads(paste(block, env)) for block in of_language("bash", "README.md")]
             assert joined["participantToken"]
             assert joined["status"] == read["status"] == scheduled["status"] == "READY_TO_JOIN"
             assert read["interviewId"] == joined["interviewId"]
             assert read["attempt"] == attempt
+            if attempt == 1:
+                run_the_others(env)
             run_now(_end(tmp_path / "data" / "postgres", read["interviewId"]))
     greeting = (tmp_path / "make-run.log").read_text()
-    for told in (f"http://127.0.0.1:{PORT}", joined["interviewId"], "ik_local", "ws://127.0.0.1:7880", "curl -X POST"):
-        assert told in greeting
+    for part in (f"http://127.0.0.1:{PORT}", joined["interviewId"], "ik_local", "ws://127.0.0.1:7880", "curl -X POST"):
+        assert part in greeting
+
+
+def run_the_others(env: Mapping[str, str]) -> None:
+    """Run the blocks of docs/; each exits with 0 and prints what it is shown for."""
+    printed = {block: paste(block, env) for block in of_language("bash") if block.page != "README.md"}
+    for part in (
+        '"nextCursor"',
+        '"byJobPost"',
+        "event: ready",
+        '"key":"ik_',
+        '"status":"READY_TO_JOIN"',
+        "0 differences",
+    ):
+        assert any(part in text for text in printed.values()), (part, printed)
+    assert all(printed.values())
 
 
 async def _end(data: Path, interview_id: str) -> None:
@@ -92,19 +133,60 @@ async def _end(data: Path, interview_id: str) -> None:
         await connection.close()
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    table = README[README.index("| setting | default |") :]
-    named = set(re.findall(r"\b[A-Z][A-Z_]+[A-Z]\b", " ".join(re.findall(r"^\| ([A-Z_, ]+) \|", table, re.MULTILINE))))
-    assert named == {name.upper() for name in Settings.model_fields}
+@pytest.mark.e2e
+def test_without_an_agent_the_candidate_waits(tmp_path: Path) -> None:
+    """The README's LiveKit server and its test candidate, until the status is the one that it names."""
+    try:
+        server = find_or_build()
+    except Missing as reason:
+        missing(reason)
+    need_free(PORT)
+    need_free(LIVEKIT_PORT)
+    blocks = {block.first_line: ["bash", "-c", block.text] for block in of_language("sh", "README.md")}
+    livekit, candidate = [command for line, command in blocks.items() if line in UNTIL_STOPPED]
+    path = f"{server.parent}{os.pathsep}{os.environ['PATH']}"
+    with (
+        make_run(tmp_path / "data"),
+        started(livekit, tmp_path / "livekit.log", lambda: http_status(LIVEKIT_PORT, "/") == 200, PATH=path),
+        started(candidate, tmp_path / "candidate.log", lambda: status() == "WAITING_FOR_AGENT"),
+    ):
+        assert "connected" in (tmp_path / "candidate.log").read_text()
 
 
-def test_links_lead_somewhere() -> None:
-    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if not target.startswith("http")]
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+def status() -> Any:
+    return httpx.get(f"http://127.0.0.1:{PORT}/interviews/{DEMO_ID}", headers=LOCAL_KEY).json()["status"]
 
 
-def test_make_has_each_target_that_the_readme_names() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+# What the pages leave to their reader.
+AROUND = """\
+import { DisconnectReason, Room, RoomEvent, TokenSource } from "livekit-client";
+declare const service: string, id: string, room: Room;
+declare function useSession(source: unknown): unknown; // of @livekit/components-react
+declare function showThanks(): void;
+declare function joinAgain(): void;
+"""
+
+
+def test_typescript_fits_livekits_types(tmp_path: Path) -> None:
+    try:
+        install_packages()
+    except Missing as reason:
+        missing(reason)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
+    names = []
+    for number, block in enumerate(of_language("ts")):
+        defines = re.search(r"const invite\b", block.text)
+        names.append(f"block{number}.ts")
+        (tmp_path / names[-1]).write_text(f"{AROUND}{'' if defines else 'declare const invite: string;'}\n{block.text}")
+    strictly = ("--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--skipLibCheck")
+    tsc = [shutil.which("node") or "node", str(WEB / "node_modules" / "typescript" / "bin" / "tsc"), "--noEmit"]
+    checked = subprocess.run(  # noqa: S603 - the tests' own compiler
+        [*tsc, *strictly, *names],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
