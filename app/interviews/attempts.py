@@ -36,6 +36,6 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     interview.updated_at = now
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
-    session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
+    session.add(TimelineEntry.about(interview, kind="status", name="attempt_opened", detail=detail))
     shown, type_ = PublicStatus(previous), ChangeType.STATUS_CHANGED
     await record_changes(session, [count_change(interview, type_, shown)], now=now)

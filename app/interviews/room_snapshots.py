@@ -52,7 +52,7 @@ async def _append(
         "gone": [each.identity for each in gone],
         "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
-    entry = TimelineEntry.about(interview, kind="livekit", name="asked", detail=found)
+    entry = TimelineEntry.about(interview, kind="livekit", name="room_checked", detail=found)
     session.add(entry)
     await session.flush()
     return entry.id
