@@ -35,7 +35,7 @@ class _Slot:
 def fork_workers(
     count: int, listening: socket.socket, *, stop_timeout: float, on_exit: Callable[[int], None]
 ) -> int | None:
-    """Fork `count` processes and return in each; return None in the parent once all have ended, after SIGTERM or SIGINT.
+    """Fork `count` processes and return in each; return None in the parent once all have ended (SIGTERM, SIGINT).
 
     A forked process gets a file descriptor that becomes readable when its parent dies. On a signal the parent stops
     them, and kills those that take more than `stop_timeout` seconds. `on_exit` gets the pid of each that ended before.
