@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, hash_key
+from app.core.database import driver_connection
 from app.interviews.changes import count_change, record_changes
 from app.interviews.status_update import lock_interview
 from app.lifecycle import PublicStatus
@@ -60,7 +61,7 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     assert interview
     now = datetime.now(UTC)
     change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN)
-    await record_changes(session, [change], now=now)
+    await record_changes(await driver_connection(session), [change], now=now)
     await session.flush()
 
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database import driver_connection
 from app.interviews.changes import count_change, record_changes
 from app.lifecycle import PublicStatus, Status
 from app.models import ChangeType, Interview, TimelineEntry
@@ -38,4 +39,4 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
     shown, type_ = PublicStatus(previous), ChangeType.STATUS_CHANGED
-    await record_changes(session, [count_change(interview, type_, shown)], now=now)
+    await record_changes(await driver_connection(session), [count_change(interview, type_, shown)], now=now)

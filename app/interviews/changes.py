@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database import driver_connection
 from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import PublicStatus, public_status
 from app.models import ChangeType
@@ -58,14 +56,8 @@ def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicSta
     return NewChange(interview, type_, previous)
 
 
-async def record_changes(session: AsyncSession, changes: Sequence[NewChange], *, now: datetime) -> None:
-    """Tell all who listen of the changes. Each interview has one of them at most."""
-    await session.flush()  # a change refers to its interview, which may be new
-    await write_changes(await driver_connection(session), changes, now=now)
-
-
-async def write_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
-    """Tell all who listen of changes of interviews that are stored. Each has one of them at most."""
+async def record_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
+    """Publish changes of stored interviews to the stream and to webhooks; at most one change of each interview."""
     if changes:
         await connection.execute(_RECORD, *zip(*(_row(change, now) for change in changes), strict=True))
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.idempotency_keys import rewrite_answers
 from app.core import metrics
+from app.core.database import driver_connection
 from app.core.errors import InterviewNotFound, InterviewNotOver
 from app.core.timestamps import rfc3339
 from app.interviews.changes import count_change, record_changes
@@ -89,7 +90,7 @@ async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: 
     interview.personal_data_erased_at = interview.updated_at = now
     session.add(TimelineEntry.about(interview, kind=why, name="personal_data_erased", detail={}))
     change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, PublicStatus(interview.status))
-    await record_changes(session, [change], now=now)
+    await record_changes(await driver_connection(session), [change], now=now)
     metrics.PERSONAL_DATA_ERASED.labels(why="asked" if why is Why.ASKED else "retention").inc()
 
 

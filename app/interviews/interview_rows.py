@@ -67,9 +67,10 @@ _COLUMNS = ", ".join(
     for field in fields(InterviewRow)
 )
 _READ = f"SELECT {_COLUMNS} FROM interviews WHERE id = ANY($1::uuid[])"  # noqa: S608 - our own columns
-_LOCK_ONE = f"{_READ} FOR NO KEY UPDATE"
-# Whoever locks many must not wait for one: that could deadlock, and would hold up the others.
-_LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+# Not FOR UPDATE: it deadlocks with inserts of rows that refer to the interview.
+_LOCK_ONE = f"{_READ} AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY UPDATE"
+# A batch that waits for one row could deadlock, and would hold up the others.
+_LOCK_BATCH = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 _EXISTING = "SELECT id FROM interviews WHERE id = ANY($1::uuid[])"
 _STORE = """
     UPDATE interviews i SET
@@ -83,24 +84,25 @@ _STORE = """
         decided_cause = row.decided_cause,
         decided_status = row.decided_status,
         decided_end_reason = row.decided_end_reason,
+        asked_at = row.asked_at,
         next_deadline_at = row.next_deadline_at,
         settled_at = row.settled_at,
         updated_at = greatest(i.updated_at, row.updated_at)
     FROM unnest(
         $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::interval[],
         $8::timestamptz[], $9::text[], $10::text[], $11::text[],
-        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[]
+        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[]
     ) AS row (
         id, sequence, status, end_reason, started_at, ended_at, talk_time,
         talking_since, decided_cause, decided_status, decided_end_reason,
-        next_deadline_at, settled_at, updated_at
+        asked_at, next_deadline_at, settled_at, updated_at
     )
     WHERE i.id = row.id
 """
 _stored = attrgetter(
     *("id", "sequence", "status", "end_reason", "started_at", "ended_at", "talk_time"),
     *("talking_since", "decided_cause", "decided_status", "decided_end_reason"),
-    *("next_deadline_at", "settled_at", "updated_at"),
+    *("asked_at", "next_deadline_at", "settled_at", "updated_at"),
 )
 
 
@@ -110,15 +112,20 @@ async def read_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> I
     return InterviewRow(*row) if row else None
 
 
-async def lock_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
-    """Lock the interview's row until the transaction ends, before any of its facts is written. Waits for the lock."""
-    row = await connection.fetchrow(_LOCK_ONE, [interview_id])
+async def lock_row(
+    connection: asyncpg.Connection, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
+) -> InterviewRow | None:
+    """Wait for the interview's row and lock it until the transaction ends; None if there is no such interview.
+
+    Lock before writing any of its facts. With an organization, another's interview is neither waited for nor locked.
+    """
+    row = await connection.fetchrow(_LOCK_ONE, [interview_id], organization_id)
     return InterviewRow(*row) if row else None
 
 
-async def lock_free_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
-    """Lock those of the rows that nobody else has locked, waiting for none."""
-    return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK, ids)}
+async def lock_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
+    """Lock a batch of rows as lock_row() does, by id, except those that are locked already."""
+    return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK_BATCH, ids)}
 
 
 async def existing(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
@@ -127,5 +134,6 @@ async def existing(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> 
 
 
 async def store(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
-    """Write what settling has set on the locked rows."""
-    await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))
+    """Write what a status update or a room snapshot has set on the locked rows."""
+    if rows:
+        await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))

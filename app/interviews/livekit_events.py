@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.core.batching import Batcher, Deferred
 from app.core.database import is_per_item, raw_connection, transaction
 from app.interviews.erasure import identity_kept, redact
-from app.interviews.interview_rows import InterviewRow, existing, lock_free_rows, lock_row
+from app.interviews.interview_rows import InterviewRow, existing, lock_row, lock_rows
 from app.interviews.participant_events import OUTCOME, EventRecord, ParticipantEvent, outcome_of, record_events, role_of
 from app.interviews.status_update import update_statuses
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Timeouts
@@ -142,7 +142,7 @@ async def record_many(
     The number of statements does not depend on the number of events.
     """
     ids = [each.room.interview_id for each in events]
-    rows = await lock_free_rows(connection, ids)
+    rows = await lock_rows(connection, ids)
     locked = await existing(connection, [each for each in ids if each not in rows])
     found = [(each, rows[each.room.interview_id]) for each in events if each.room.interview_id in rows]
     recorded = iter(await _record(connection, found, timeouts=timeouts))

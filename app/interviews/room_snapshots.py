@@ -7,14 +7,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.interviews.erasure import identity_kept
+from app.interviews.interview_rows import InterviewRow
 from app.interviews.participant_events import role_of
 from app.livekit.client import LiveRoom, RoomSnapshot
 from app.livekit.webhooks import Participant
-from app.models import Connection, Interview, Room, TimelineEntry
+from app.models import Connection, Room, TimelineEntry
 
 
 async def record_room_snapshot(
-    session: AsyncSession, *, interview: Interview, room_snapshot: RoomSnapshot, now: datetime
+    session: AsyncSession, *, interview: InterviewRow, room_snapshot: RoomSnapshot, now: datetime
 ) -> None:
     """Record who was in the room of the locked interview's current attempt. What it changed is on the timeline.
 
@@ -38,7 +39,7 @@ async def record_room_snapshot(
 
 async def _append(
     session: AsyncSession,
-    interview: Interview,
+    interview: InterviewRow,
     room_snapshot: RoomSnapshot,
     *,
     joined: Sequence[Participant],
@@ -52,13 +53,15 @@ async def _append(
         "gone": [each.identity for each in gone],
         "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
-    entry = TimelineEntry.about(interview, kind="livekit", name="asked", detail=found)
+    entry = TimelineEntry(
+        interview_id=interview.id, attempt=interview.attempt, kind="livekit", name="asked", detail=found
+    )
     session.add(entry)
     await session.flush()
     return entry.id
 
 
-async def _rooms(session: AsyncSession, interview: Interview) -> Sequence[Room]:
+async def _rooms(session: AsyncSession, interview: InterviewRow) -> Sequence[Room]:
     found = await session.scalars(
         select(Room)
         .where(Room.interview_id == interview.id, Room.attempt == interview.attempt)
@@ -67,7 +70,7 @@ async def _rooms(session: AsyncSession, interview: Interview) -> Sequence[Room]:
     return found.all()
 
 
-async def _connections(session: AsyncSession, interview: Interview) -> Sequence[Connection]:
+async def _connections(session: AsyncSession, interview: InterviewRow) -> Sequence[Connection]:
     found = await session.scalars(
         select(Connection)
         .where(Connection.interview_id == interview.id, Connection.attempt == interview.attempt)
@@ -96,7 +99,7 @@ def _miss(row: Room | Connection, asked_at: datetime) -> bool:
 
 
 def _compare_rooms(
-    session: AsyncSession, interview: Interview, known: Sequence[Room], room_snapshot: RoomSnapshot, now: datetime
+    session: AsyncSession, interview: InterviewRow, known: Sequence[Room], room_snapshot: RoomSnapshot, now: datetime
 ) -> bool:
     """Add the room that is there if it is new, note those that are not there; tell whether that is news."""
     there = room_snapshot.room
@@ -111,7 +114,7 @@ def _compare_rooms(
     return any(news)
 
 
-def _new_room(interview: Interview, there: LiveRoom, now: datetime) -> Room:
+def _new_room(interview: InterviewRow, there: LiveRoom, now: datetime) -> Room:
     return Room(
         interview_id=interview.id,
         sid=there.sid,
@@ -121,7 +124,9 @@ def _new_room(interview: Interview, there: LiveRoom, now: datetime) -> Room:
     )
 
 
-def _new_connection(interview: Interview, who: Participant, there: LiveRoom, order: int, now: datetime) -> Connection:
+def _new_connection(
+    interview: InterviewRow, who: Participant, there: LiveRoom, order: int, now: datetime
+) -> Connection:
     return Connection(
         interview_id=interview.id,
         sid=who.sid,

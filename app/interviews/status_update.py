@@ -1,6 +1,11 @@
-"""Settling: lock the interview, derive from its facts, store what changed and say on the timeline by which rule.
+"""Status updates: derive locked interviews' statuses from their stored facts, store them, record what changed.
 
-Everything that may move a status ends here: webhooks, calls, deadlines, what LiveKit answered when asked.
+Webhooks, API calls, deadlines and room snapshots all end here. There is one lock (lock_row, and lock_rows for a batch),
+one update (update_statuses), one reading of facts (load_facts) and one writing of changes (record_changes). Each works
+on an asyncpg connection and on InterviewRow, because a webhook can't afford the ORM.
+
+API calls change columns that only the ORM's Interview has. They lock it with lock_interview(), and pass
+driver_connection(session) as the connection. What is set on such an object is stored by its session.
 """
 
 import uuid
@@ -16,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import metrics
 from app.core.database import driver_connection
-from app.interviews.changes import NewChange, count_change, write_changes
-from app.interviews.interview_rows import AnyInterview, InterviewRow, store
-from app.interviews.stored_facts import load_facts, read_facts
+from app.interviews.changes import NewChange, count_change, record_changes
+from app.interviews.interview_rows import AnyInterview, InterviewRow, lock_row, store
+from app.interviews.stored_facts import load_facts
 from app.lifecycle import Derived, PublicStatus, Timeouts, derive, public_status
 from app.models import ChangeType, Interview
 
@@ -49,15 +54,9 @@ class StatusUpdate:
 async def lock_interview(
     session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
 ) -> Interview | None:
-    """Lock the interview's row until the transaction ends, before any of its facts is written.
-
-    With an organization only if it is its own: another's row is neither waited for nor held.
-    FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
-    """
-    query = select(Interview).where(Interview.id == interview_id)
-    if organization_id:
-        query = query.where(Interview.organization_id == organization_id)
-    return await session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
+    """Lock the interview's row as lock_row() does, and return it as the ORM's object."""
+    row = await lock_row(await driver_connection(session), interview_id, organization_id=organization_id)
+    return await session.get(Interview, interview_id, populate_existing=True) if row else None
 
 
 async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
@@ -65,45 +64,29 @@ async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
     await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
 
 
-async def update_status(
-    session: AsyncSession,
+async def update_statuses(
+    connection: asyncpg.Connection,
+    interviews: Sequence[AnyInterview],
     *,
-    interview: Interview,
     now: datetime,
     timeouts: Timeouts,
     edited_from: PublicStatus | None = None,
-) -> Derived:
-    """Derive the locked interview's status from its stored facts as of `now`, and store it.
-
-    `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
-    """
-    facts = await load_facts(session, [interview])
-    derived = derive(facts[interview.id], now, timeouts)
-    update = StatusUpdate()
-    _apply(interview, derived, now, edited_from, update)
-    await session.flush()
-    await _write_update(await driver_connection(session), update, now)
-    return derived
-
-
-async def update_statuses(
-    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, timeouts: Timeouts
 ) -> dict[uuid.UUID, Derived]:
-    """Settle several locked interviews, in the same way, by as many statements as one takes."""
-    facts = await read_facts(connection, rows)
-    derived = {each.id: derive(facts[each.id], now, timeouts) for each in rows}
+    """Derive the status of each locked interview from its stored facts as of `now`, and store it.
+
+    Return what was derived by interview id. The number of statements does not depend on the number of interviews.
+    `edited_from` is the public status before an edit, which is recorded as a change even if the status stays.
+    """
+    facts = await load_facts(connection, interviews)
+    derived = {each.id: derive(facts[each.id], now, timeouts) for each in interviews}
     update = StatusUpdate()
-    for each in rows:
-        _apply(each, derived[each.id], now, None, update)
-    await store(connection, rows)
-    await _write_update(connection, update, now)
-    return derived
-
-
-async def _write_update(connection: asyncpg.Connection, update: StatusUpdate, now: datetime) -> None:
+    for each in interviews:
+        _apply(each, derived[each.id], now, edited_from, update)
+    await store(connection, [each for each in interviews if isinstance(each, InterviewRow)])
     if update.transitions:
         await connection.execute(_WRITE, *zip(*update.transitions, strict=True))
-    await write_changes(connection, update.changes, now=now)
+    await record_changes(connection, update.changes, now=now)
+    return derived
 
 
 def _apply(

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import lifecycle
-from app.core.database import driver_connection
 from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import Outcome, Role
 
@@ -47,13 +45,7 @@ FACTS = f"""
 Found = dict[tuple[str, uuid.UUID], list[asyncpg.Record]]
 
 
-async def load_facts(session: AsyncSession, interviews: Sequence[AnyInterview]) -> dict[uuid.UUID, lifecycle.Facts]:
-    """Return the facts of each interview's attempt, by interview id, as the session sees them."""
-    await session.flush()  # what it still holds is not stored yet
-    return await read_facts(await driver_connection(session), interviews)
-
-
-async def read_facts(
+async def load_facts(
     connection: asyncpg.Connection, interviews: Sequence[AnyInterview]
 ) -> dict[uuid.UUID, lifecycle.Facts]:
     """Return the facts of each interview's attempt, by interview id."""
