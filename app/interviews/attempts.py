@@ -1,4 +1,4 @@
-"""Attempts: an interview that is over is opened again as a new attempt, in a new room; the one before is frozen."""
+"""Attempts: reopening an interview that is over starts a new attempt in a new room, and freezes the one before."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from app.models import ChangeType, Interview, TimelineEntry
 
 
 async def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
-    """Open the next attempt of a locked interview. What the one before was stays on the timeline."""
+    """Open the next attempt of a locked interview. The timeline keeps how the one before ended."""
     previous = interview.status
     before = {"status": previous, "endReason": interview.end_reason}
     interview.attempt += 1
@@ -38,5 +38,5 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
-    shown, type_ = PublicStatus(previous), ChangeType.STATUS_CHANGED
-    await record_changes(await driver_connection(session), [count_change(interview, type_, shown)], now=now)
+    change = count_change(interview, ChangeType.STATUS_CHANGED, PublicStatus(previous))
+    await record_changes(await driver_connection(session), [change], now=now)

@@ -1,7 +1,7 @@
-"""Rows of many interviews at once, without the ORM: locked by one statement and stored by one.
+"""Rows of interviews without the ORM: locked by one statement and stored by one, however many they are.
 
-To SQLAlchemy's ORM each of an interview's fifty columns is something to watch; settling reads half of them.
-The statements are run by asyncpg itself: SQLAlchemy takes longer over one than Postgres does over these.
+The ORM tracks all fifty columns of an interview, a status update needs half of them. asyncpg runs the statements,
+because SQLAlchemy spends more time on each than Postgres does.
 """
 
 import uuid
@@ -19,7 +19,7 @@ from app.models import Interview
 
 @dataclass(slots=True)
 class InterviewRow:
-    """What settling needs of an interview's locked row. What is set on it, store() writes."""
+    """What a status update needs of an interview's row. store_rows() writes what was set on it."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
@@ -107,7 +107,7 @@ _stored = attrgetter(
 
 
 async def read_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
-    """Return the interview's row as it is, whoever has it locked."""
+    """Return the interview's row without locking it."""
     row = await connection.fetchrow(_READ, [interview_id])
     return InterviewRow(*row) if row else None
 
@@ -124,16 +124,16 @@ async def lock_row(
 
 
 async def lock_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
-    """Lock a batch of rows as lock_row() does, by id, except those that are locked already."""
+    """Lock a batch of rows as lock_row() does, but skip those that are locked elsewhere. Return them by id."""
     return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK_BATCH, ids)}
 
 
-async def existing(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Return which of the interviews there are, locked by somebody or not."""
+async def existing_ids(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return which of the interviews exist, locked or not."""
     return {row[0] for row in await connection.fetch(_EXISTING, ids)} if ids else set()
 
 
-async def store(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
+async def store_rows(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
     """Write what a status update or a room snapshot has set on the locked rows."""
     if rows:
         await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))

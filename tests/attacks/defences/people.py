@@ -68,7 +68,7 @@ PERSONAL_DATA = (
     Defence(
         "an erasure takes what the timeline says of people",
         "app/interviews/erasure.py",
-        "entry.detail = bare(entry.detail, roles)",
+        "entry.detail = redact(entry.detail, roles)",
         "pass",
         (GONE, f"{ERASED}::test_a_new_kind_of_detail_does_not_outlive_the_erasure"),
     ),
@@ -116,7 +116,7 @@ PERSONAL_DATA = (
     ),
     Defence(
         "what comes late brings nothing back",
-        "app/interviews/redaction.py",
+        "app/interviews/erasure.py",
         "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
         "return who.identity",
         (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
@@ -124,14 +124,14 @@ PERSONAL_DATA = (
     Defence(
         "nor do late webhooks on the timeline",
         "app/interviews/livekit_events.py",
-        "return bare(said, roles) if row.personal_data_erased_at else said",
-        "return said",
+        "return redact(detail, roles) if row.personal_data_erased_at else detail",
+        "return detail",
         (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
     ),
     Defence(
         "no join gets in beside an erasure",
         "app/interviews/erasure.py",
-        "    await keep_joins_out(session, interview)  # each of them would store an address\n",
+        "    await keep_joins_out(session, interview)  # a join stores an address\n",
         "",
         (f"{RACES}::test_a_join_during_it_waits_and_stores_no_address",),
     ),
