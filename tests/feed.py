@@ -1,4 +1,4 @@
-"""Interviews and their changes as rows, for tests that want many of them, or their transactions in hand."""
+"""Interviews and their changes as rows, for tests that need many of them or control the transactions."""
 
 import uuid
 from datetime import UTC, datetime
@@ -24,10 +24,10 @@ async def organization_of(sessions: Sessions) -> uuid.UUID:
 
 async def another_organization(sessions: Sessions) -> uuid.UUID:
     async with sessions.begin() as session:
-        made = Organization(name="another", company_name="c", instructions_template="i", max_duration=60)
-        session.add(made)
+        organization = Organization(name="another", company_name="c", instructions_template="i", max_duration=60)
+        session.add(organization)
         await session.flush()
-        return made.id
+        return organization.id
 
 
 async def add_key(sessions: Sessions, organization_id: uuid.UUID, key: str, scope: Scope = Scope.READ) -> None:
@@ -36,7 +36,7 @@ async def add_key(sessions: Sessions, organization_id: uuid.UUID, key: str, scop
 
 
 async def new_interview(sessions: Sessions, organization_id: uuid.UUID) -> uuid.UUID:
-    """Add an interview that no change tells of."""
+    """Add an interview without any change."""
     async with sessions.begin() as session:
         interview = Interview(
             organization_id=organization_id,

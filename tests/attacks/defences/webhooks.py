@@ -67,7 +67,7 @@ WEBHOOKS = (
         "app/interviews/participant_events.py",
         'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
         'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
-        ("tests/interviews/test_livekit_events.py::test_others_are_recorded_and_change_nothing",),
+        ("tests/interviews/test_livekit_events.py::test_other_participants_are_recorded_and_change_nothing",),
     ),
 )
 
