@@ -16,25 +16,14 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     before = {"status": previous, "endReason": interview.end_reason}
     interview.attempt += 1
     interview.status = Status.READY_TO_JOIN
-    interview.end_reason = None
-    interview.started_at = None
-    interview.ended_at = None
+    interview.end_reason = interview.started_at = interview.ended_at = interview.talking_since = None
     interview.talk_time = timedelta()
-    interview.talking_since = None
-    interview.decided_cause = None
-    interview.decided_status = None
-    interview.decided_end_reason = None
-    interview.cancelled_at = None
-    interview.asked_at = None
-    interview.room_gone_at = None
-    interview.dispatches = 0
-    interview.dispatched_at = None
-    interview.told = None
+    interview.decided_cause = interview.decided_status = interview.decided_end_reason = None
+    interview.cancelled_at = interview.asked_at = interview.room_gone_at = None
+    interview.dispatched_at = interview.told = interview.leased_until = None
+    interview.dispatches = interview.failures = 0
     interview.next_deadline_at = interview.closes_at
-    interview.leased_until = None
-    interview.failures = 0
-    interview.settled_at = now
-    interview.updated_at = now
+    interview.settled_at = interview.updated_at = now
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
     session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))

@@ -72,38 +72,32 @@ _LOCK_ONE = f"{_READ} AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY 
 # A batch that waits for one row could deadlock, and would hold up the others.
 _LOCK_BATCH = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 _EXISTING = "SELECT id FROM interviews WHERE id = ANY($1::uuid[])"
-_STORE = """
+_STORED = {
+    "id": "uuid",
+    "sequence": "bigint",
+    "status": "text",
+    "end_reason": "text",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "talk_time": "interval",
+    "talking_since": "timestamptz",
+    "decided_cause": "text",
+    "decided_status": "text",
+    "decided_end_reason": "text",
+    "asked_at": "timestamptz",
+    "next_deadline_at": "timestamptz",
+    "settled_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+_STORE = f"""
     UPDATE interviews i SET
-        sequence = row.sequence,
-        status = row.status,
-        end_reason = row.end_reason,
-        started_at = row.started_at,
-        ended_at = row.ended_at,
-        talk_time = row.talk_time,
-        talking_since = row.talking_since,
-        decided_cause = row.decided_cause,
-        decided_status = row.decided_status,
-        decided_end_reason = row.decided_end_reason,
-        asked_at = row.asked_at,
-        next_deadline_at = row.next_deadline_at,
-        settled_at = row.settled_at,
+        {", ".join(f"{name} = row.{name}" for name in _STORED if name not in ("id", "updated_at"))},
         updated_at = greatest(i.updated_at, row.updated_at)
-    FROM unnest(
-        $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::interval[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::text[],
-        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[]
-    ) AS row (
-        id, sequence, status, end_reason, started_at, ended_at, talk_time,
-        talking_since, decided_cause, decided_status, decided_end_reason,
-        asked_at, next_deadline_at, settled_at, updated_at
-    )
+    FROM unnest({", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_STORED.values(), 1))})
+        AS row ({", ".join(_STORED)})
     WHERE i.id = row.id
-"""
-_stored = attrgetter(
-    *("id", "sequence", "status", "end_reason", "started_at", "ended_at", "talk_time"),
-    *("talking_since", "decided_cause", "decided_status", "decided_end_reason"),
-    *("asked_at", "next_deadline_at", "settled_at", "updated_at"),
-)
+"""  # noqa: S608 - our own columns
+_stored = attrgetter(*_STORED)
 
 
 async def read_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:

@@ -22,7 +22,8 @@ async def record_room_snapshot(
 ) -> None:
     """Record who was in the room of the locked interview's current attempt, and on the timeline what that changed.
 
-    A snapshot marks as missing only what was recorded before it was taken. A later snapshot may undo that.
+    A snapshot marks as missing only what was recorded before it was taken. A later snapshot may undo that. The status
+    update that follows stores what is set on the interview.
     """
     connections = await _facts(session, Connection, interview)
     known = {connection.sid for connection in connections}
@@ -34,7 +35,7 @@ async def record_room_snapshot(
     room_changed = await _compare_rooms(session, interview, room_snapshot, now)
     interview.asked_at = max(room_snapshot.asked_at, interview.asked_at or room_snapshot.asked_at)
     if joined or back or gone or room_changed:
-        order = await _add_timeline_entry(session, interview, room_snapshot, joined=joined, gone=gone)
+        order = await _add_timeline_entry(session, interview, room_snapshot, joined, gone)
         if room_snapshot.room:
             session.add_all(_new_connection(interview, who, room_snapshot.room, order, now) for who in joined)
     await session.flush()
@@ -44,11 +45,10 @@ async def _add_timeline_entry(
     session: AsyncSession,
     interview: InterviewRow,
     room_snapshot: RoomSnapshot,
-    *,
     joined: Sequence[Participant],
     gone: Sequence[Connection],
 ) -> int:
-    """Return the id of the new timeline entry."""
+    """Add the snapshot to the timeline; return the entry's id."""
     detail = {
         "askedAt": room_snapshot.asked_at.isoformat(),
         "present": [identity_kept(who, interview) for who in room_snapshot.participants],
@@ -100,19 +100,16 @@ async def _compare_rooms(
         if room.ended_at is None
     ]
     if there and there.sid not in {room.sid for room in known}:
-        session.add(_new_room(interview, there, now))
+        room = Room(
+            interview_id=interview.id,
+            attempt=interview.attempt,
+            sid=there.sid,
+            created_at=there.created_at,
+            recorded_at=now,
+        )
+        session.add(room)
         return True
     return any(changed)
-
-
-def _new_room(interview: InterviewRow, there: LiveRoom, now: datetime) -> Room:
-    return Room(
-        interview_id=interview.id,
-        sid=there.sid,
-        attempt=interview.attempt,
-        created_at=there.created_at,
-        recorded_at=now,
-    )
 
 
 def _new_connection(
