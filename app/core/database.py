@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -210,9 +210,13 @@ async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
 
 
 async def driver_connection(session: AsyncSession) -> asyncpg.Connection:
-    """Return asyncpg's own connection: what it runs is part of the session's transaction, once that has begun."""
-    raw = await (await session.connection()).get_raw_connection()
-    return raw.driver_connection
+    """Return asyncpg's connection, with the session flushed: what it runs is part of the session's transaction."""
+    await session.flush()
+    connection = await session.connection()
+    raw: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+    if not raw.is_in_transaction():  # SQLAlchemy sends BEGIN only with its own first statement
+        await connection.execute(text("SELECT"))
+    return raw
 
 
 def is_transient(error: DBAPIError | asyncpg.PostgresError) -> bool:

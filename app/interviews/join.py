@@ -40,7 +40,7 @@ from app.interviews.join_queries import (
     record_joins,
     tries_lock,
 )
-from app.interviews.status_update import lock_interview, update_status
+from app.interviews.status_update import lock_interview, update_statuses
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.interviews.token import claims_of
 from app.interviews.token_options import TokenOptions, check_token_options
@@ -187,7 +187,7 @@ async def _open_attempt_after_failure(
     session: AsyncSession, interview: Interview, now: datetime, timeouts: Timeouts
 ) -> None:
     """Settle the locked interview, and open its next attempt if the last one FAILED and it was not tried enough."""
-    await update_status(session, interview=interview, now=now, timeouts=timeouts)
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
     too_late = interview.closes_at is not None and now > interview.closes_at + REJOIN_AFTER_CLOSING
     if interview.status is Status.FAILED and interview.opened_by_join + 1 < ATTEMPTS and not too_late:
         interview.opened_by_join += 1

@@ -47,7 +47,7 @@ async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: Asyn
     interview_id = await refuse_100_000(own_engine)
 
     async with AsyncSession(own_engine) as session:
-        facts = await load_facts(session, [await session.get_one(Interview, interview_id)])
+        facts = await load_facts(await driver_connection(session), [await session.get_one(Interview, interview_id)])
     assert facts[interview_id].last_token_at == NOW - timedelta(seconds=50_000)
     guess = JoinRecord(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", counts_as_try=True, is_held_back=False)
     limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)

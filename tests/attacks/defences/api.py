@@ -91,9 +91,9 @@ TENANTS = (
     ),
     Defence(
         "an interview is changed by its organization, and locked by nobody else",
-        "app/interviews/status_update.py",
-        "query = query.where(Interview.organization_id == organization_id)",
-        "pass",
+        "app/interviews/interview_rows.py",
+        "AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY UPDATE",
+        "AND ($2::uuid IS NULL OR true) FOR NO KEY UPDATE",
         (
             *(f"{FOREIGN}[{each}]" for each in ("cancelInterview", "editInterview", "inviteCandidate")),
             f"{FOREIGN}[erasePersonalData]",

@@ -3,7 +3,7 @@
 from tests.attacks.defences.defence import Defence
 
 JOINS = "tests/interviews/test_join_batches.py"
-GATHERED = "tests/interviews/test_livekit_event_batches.py"
+LIVEKIT_EVENTS = "tests/interviews/test_livekit_event_batches.py"
 
 MAX_BATCH = (
     Defence(
@@ -65,14 +65,14 @@ MAX_BATCH = (
         "app/interviews/interview_rows.py",
         "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         "ORDER BY id FOR NO KEY UPDATE",
-        (f"{GATHERED}::test_a_locked_row_holds_up_its_own_events_only",),
+        (f"{LIVEKIT_EVENTS}::test_a_locked_row_delays_only_its_own_events",),
     ),
     Defence(
         "an event that can't be stored harms no other",
         "app/interviews/livekit_events.py",
         "if len(events) == 1 or not is_per_item(error):",
         "if events:",
-        (f"{GATHERED}::test_one_bad_event_harms_no_other",),
+        (f"{LIVEKIT_EVENTS}::test_one_bad_event_does_not_fail_the_batch",),
     ),
     Defence(
         "when a key was used last is never waited for",

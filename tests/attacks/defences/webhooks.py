@@ -58,16 +58,16 @@ WEBHOOKS = (
     Defence(
         "of an event only ids, instants and reasons are stored",
         "app/interviews/livekit_events.py",
-        'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}',
+        'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:MAX_OUTCOME_LENGTH]}',
         "detail |= who.attributes",
         ("tests/api/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
     ),
     Defence(
         "who is hidden is no candidate",
-        "app/interviews/participants.py",
+        "app/interviews/participant_events.py",
         'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
         'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
-        ("tests/interviews/test_livekit_events.py::test_others_are_recorded_and_change_nothing",),
+        ("tests/interviews/test_livekit_events.py::test_other_participants_are_recorded_and_change_nothing",),
     ),
 )
 
