@@ -22,7 +22,7 @@ from app.core.errors import (
     AppError,
     DatabaseUnavailable,
     InterviewErased,
-    InterviewNotFound,
+    InterviewNotFoundByCandidate,
     InterviewOver,
     TokenFieldNotAllowed,
     TooEarly,
@@ -233,7 +233,7 @@ def _try_decide(
 ) -> JoinDecision | Exception:
     """Return the case; or what is said, and recorded nowhere, where there is nothing to judge by."""
     if snapshot is None:
-        return InterviewNotFound()
+        return InterviewNotFoundByCandidate()
     if snapshot.is_erased:
         return InterviewErased()
     try:

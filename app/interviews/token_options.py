@@ -1,7 +1,7 @@
-"""What a client wishes its token to hold, by LiveKit's standard token endpoint: ours is given, or none."""
+"""The token options of LiveKit's standard token endpoint: a client may only ask for what its token holds anyway."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.errors import TokenFieldNotAllowed
@@ -9,7 +9,7 @@ from app.core.errors import TokenFieldNotAllowed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOptions:
-    """The fields of LiveKit's TokenSourceRequest, as JSON; what is None or empty is no wish."""
+    """The fields of LiveKit's TokenSourceRequest, as JSON; None and empty values ask for nothing."""
 
     room_name: Any = None
     participant_name: Any = None
@@ -17,10 +17,12 @@ class TokenOptions:
     participant_metadata: Any = None
     participant_attributes: Any = None
     room_config: Any = None
+    sent_as: Mapping[str, str] = field(default_factory=dict)
+    """The client's names of the fields, where they differ."""
 
 
 def check_token_options(token_options: TokenOptions, claims: Mapping[str, Any]) -> TokenFieldNotAllowed | None:
-    """Return the refusal, which names them, if there are wishes that the token's claims do not fulfil."""
+    """Return a refusal that names the fields which the token's claims do not match; None if all match."""
     ours = {
         "room_name": claims["video"]["room"],
         "participant_name": claims["name"],
@@ -29,22 +31,19 @@ def check_token_options(token_options: TokenOptions, claims: Mapping[str, Any]) 
         "participant_attributes": {},
         "room_config": claims["roomConfig"],
     }
-    refused = [
-        each.name
-        for each in fields(token_options)
-        if not _is_ours(_said(getattr(token_options, each.name)), ours[each.name])
-    ]
-    message = "must be left out, or be what the interview has"
-    return TokenFieldNotAllowed(errors=[{"field": name, "message": message} for name in refused]) if refused else None
+    refused = [name for name, value in ours.items() if not _matches(_normalize(getattr(token_options, name)), value)]
+    message = "must be left out or equal the interview's value"
+    errors = [{"field": token_options.sent_as.get(name, name), "message": message} for name in refused]
+    return TokenFieldNotAllowed(errors=errors) if errors else None
 
 
-def _said(value: Any) -> Any:
-    """Return the value without what is empty, its keys as protojson writes them: clients send both spellings."""
+def _normalize(value: Any) -> Any:
+    """Return the value without empty parts, its keys in protojson's camelCase: clients send both spellings."""
     if isinstance(value, dict):
-        said = {_camel(key): _said(inner) for key, inner in value.items()}
-        return {key: inner for key, inner in said.items() if inner}
+        normalized = {_camel(key): _normalize(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in normalized.items() if inner}
     if isinstance(value, list):
-        return [inner for inner in map(_said, value) if inner]
+        return [inner for inner in map(_normalize, value) if inner]
     return value
 
 
@@ -53,12 +52,12 @@ def _camel(key: str) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
-def _is_ours(said: Any, ours: Any) -> bool:
-    """Whether each thing said is so in ours; what is not said may be anything there."""
-    if not said:
+def _matches(sent: Any, ours: Any) -> bool:
+    """Return whether ours holds all that was sent; ours may hold more."""
+    if not sent:
         return True
-    if isinstance(said, dict) and isinstance(ours, dict):
-        return all(_is_ours(value, ours.get(key)) for key, value in said.items())
-    if isinstance(said, list) and isinstance(ours, list):
-        return len(said) == len(ours) and all(map(_is_ours, said, ours))
-    return bool(said == ours)
+    if isinstance(sent, dict) and isinstance(ours, dict):
+        return all(_matches(value, ours.get(key)) for key, value in sent.items())
+    if isinstance(sent, list) and isinstance(ours, list):
+        return len(sent) == len(ours) and all(map(_matches, sent, ours))
+    return bool(sent == ours)

@@ -193,8 +193,8 @@ SEAT = (
     Defence(
         "a client wishes for no other token",
         "app/interviews/token_options.py",
-        "for name in refused]) if refused else None",
-        "for name in refused]) if refused is None else None",
+        "return TokenFieldNotAllowed(errors=errors) if errors else None",
+        "return None",
         ("tests/api/test_token.py::test_what_a_client_may_not_say",),
     ),
 )
