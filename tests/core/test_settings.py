@@ -103,7 +103,7 @@ def test_a_join_policy_that_was_said_holds(monkeypatch: pytest.MonkeyPatch, poli
 def test_without_a_word_joins_are_open_on_a_laptop_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch).deployment_policy == "open"
     refused = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != "JOIN_POLICY"})
-    assert "JOIN_POLICY: set 'invite' or 'phone', or say 'open'" in refused
+    assert "JOIN_POLICY: set 'invite' or 'phone', or 'open' if anyone with an interview's id may join it" in refused
 
 
 def test_links_of_invitations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,9 @@ def test_links_of_invitations(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_link_whose_secret_would_be_logged_is_refused(monkeypatch: pytest.MonkeyPatch, template: str) -> None:
-    assert "INVITE_URL: write it as https://" in refusal(monkeypatch, INVITE_URL=template)
+    assert "INVITE_URL: must have {interviewId} before the # and {secret} only after it, as in https://" in refusal(
+        monkeypatch, INVITE_URL=template
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_previous_keys(monkeypatch: pytest.MonkeyPatch, given: str, parsed: dict
 
 @pytest.mark.parametrize("given", ["a", "a:", ":b", "a:b,c"])
 def test_previous_keys_that_are_no_pairs(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    assert "write key:secret pairs, separated by commas" in refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
+    assert "must be key:secret pairs, separated by commas" in refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
 
 
 def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +169,7 @@ def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
     message = refusal(monkeypatch, ALLOWED_ORIGINS=f"https://b.example,{origin}")
-    assert "ALLOWED_ORIGINS: number 2 is no origin" in message
+    assert "ALLOWED_ORIGINS: number 2 is not an origin" in message
 
 
 def test_origins_of_all_forms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,7 +203,7 @@ START = (
     Defence(
         "outside a laptop it does not start with what everybody knows",
         "app/core/settings.py",
-        "*([] if self.is_local else self._unsafe_outside_a_laptop()),",
+        "*([] if self.is_local else self._unsafe_defaults()),",
         "",
         (
             "tests/core/test_settings.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
