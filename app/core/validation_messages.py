@@ -68,4 +68,6 @@ def message_of(error: Mapping[str, Any]) -> str:
         return PATTERN_MESSAGES.get(context["pattern"], "is not valid")
     if context.get("min_length") == 1:
         return NOT_EMPTY
+    if kind == "too_long" and context["field_type"] == "Value":  # a string that a validator of ours has returned
+        kind = "string_too_long"
     return MESSAGES.get(kind, "is not valid").format_map(context)
