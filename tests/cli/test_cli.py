@@ -55,7 +55,7 @@ class Service(Process):
 
 @contextmanager
 def services(folder: Path) -> Iterator[Callable[..., Service]]:
-    """Give what makes services, each in an empty folder; all of them are gone at the end."""
+    """Yield a function that makes services, each in an empty folder; stop all of them at the end."""
     made: list[Service] = []
 
     def make(*arguments: str, **environment: str) -> Service:
@@ -87,18 +87,18 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def assert_refused(ended: subprocess.CompletedProcess[str], *told: str, hidden: tuple[str, ...] = ()) -> None:
-    """It ended with 1, told what to do on standard error, and kept its secrets and its stack to itself."""
+def assert_refused(ended: subprocess.CompletedProcess[str], *shown: str, hidden: tuple[str, ...] = ()) -> None:
+    """It exited with 1 and a message on standard error, without secrets, a traceback or links."""
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
-    for each in told:
-        assert each in ended.stderr
-    for each in ("Traceback", *hidden):
-        assert each not in ended.stderr
+    for text in shown:
+        assert text in ended.stderr
+    for text in ("Traceback", "sqlalche.me", *hidden):
+        assert text not in ended.stderr
 
 
 def execute(url: str, statement: str) -> Any:
-    """Return the first value of what the statement gives."""
+    """Return the first value of the statement's result."""
 
     async def work() -> Any:
         connection = await asyncpg.connect(url)
@@ -110,13 +110,13 @@ def execute(url: str, statement: str) -> Any:
     return run_now(work())
 
 
-def test_the_first_start_tells_a_newcomer_all(service: Callable[..., Service]) -> None:
-    """Without any database it brings its own, and takes it along; after a crash it simply starts again."""
+def test_the_first_start_shows_what_a_newcomer_needs(service: Callable[..., Service]) -> None:
+    """Without DATABASE_URL it starts an embedded Postgres and stops it at the end; after a crash it starts again."""
     ours = service(LIVEKIT_URL="ws://127.0.0.1:7999")
     ours.start_and_wait()
     postmaster = ours.cwd / ".data" / "postgres" / "postmaster.pid"
     assert postmaster.exists()
-    for told in (
+    for shown in (
         ours.url,
         str(DEMO_ID),
         "ik_local",
@@ -125,9 +125,9 @@ def test_the_first_start_tells_a_newcomer_all(service: Callable[..., Service]) -
         f"curl -X POST {ours.url}/interviews/{DEMO_ID}/join",
         ".data/postgres",
     ):
-        assert told in ours.output
-    ticket = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
-    assert ticket["serverUrl"] == "ws://127.0.0.1:7999"
+        assert shown in ours.output
+    joined = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
+    assert joined["serverUrl"] == "ws://127.0.0.1:7999"
 
     ours.kill()
     ours.start_and_wait()
@@ -194,7 +194,9 @@ def test_two_start_on_an_empty_database_at_once(service: Callable[..., Service],
     assert execute(own_database, "SELECT count(*) FROM interviews") == 1
 
 
-def test_a_running_service_tells_that_its_schema_is_behind(service: Callable[..., Service], own_database: str) -> None:
+def test_a_running_service_reports_that_its_schema_is_behind(
+    service: Callable[..., Service], own_database: str
+) -> None:
     ours = service(DATABASE_URL=own_database)
     ours.start_and_wait()
     first = "SELECT version_num FROM alembic_version"
@@ -221,20 +223,68 @@ def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     url = f"postgresql://user:hush@127.0.0.1:{free_port()}/interviews?password=hush"
     ended = run(tmp_path, "serve", DATABASE_URL=url)
     assert_refused(ended, url.replace("hush", "***"), "correct DATABASE_URL", hidden=("hush",))
-    assert not (tmp_path / ".data").exists()  # never anything else than the configured database
+    assert not (tmp_path / ".data").exists()  # it never falls back to the embedded one
 
 
-def test_a_database_url_that_is_none(tmp_path: Path) -> None:
-    """A slash in a password has to be escaped; what stands before it is then taken for a port."""
+def test_a_database_url_that_is_not_valid(tmp_path: Path) -> None:
+    """A slash in a password must be percent-encoded; otherwise the part before it is read as a port."""
     ended = run(tmp_path, "migrate", DATABASE_URL="postgresql://user:hu/sh@127.0.0.1/d")
     assert_refused(ended, "postgresql://user:***@127.0.0.1/d", "is not a valid URL", hidden=("hu/", "'hu'", "/sh"))
+
+
+@pytest.mark.parametrize("password", ["hu@sh", "12/hush", "hu#sh", "hu?sh", "hu@s/h@"])
+def test_a_password_that_is_not_percent_encoded(tmp_path: Path, password: str) -> None:
+    ended = run(tmp_path, "keys", "list", DATABASE_URL=f"postgresql://user:{password}@127.0.0.1:{free_port()}/d")
+    shown = ("postgresql://user:***@127.0.0.1", "is not a valid URL: percent-encode", "%40 for @", "%2F for /")
+    assert_refused(ended, *shown, hidden=("Name or service", "hu", "sh@", "12"))
+
+
+def test_a_database_error_is_the_drivers_own(tmp_path: Path, own_database: str) -> None:
+    execute(own_database, "DROP TABLE api_keys CASCADE")
+    ended = run(tmp_path, "keys", "list", DATABASE_URL=own_database)
+    assert_refused(ended, 'relation "api_keys" does not exist', hidden=("[SQL", "SELECT", "<class", "Background"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("list", "--status", "x"), "'SCHEDULED', 'READY_TO_JOIN'"),
+        (("list", "--sort", "x"), "'createdAt', '-createdAt'"),
+        (("list", "--limit", "0"), "must be an integer of 1 or more"),
+        (("list", "--updated-since", "yesterday"), "must be an instant, such as 2026-11-22T09:00:00Z"),
+        (("keys", "create", "a", "--scope", "x"), "'interviews:read', 'interviews:write'"),
+        (("serve", "--workers", "none"), "must be an integer of 1 or more"),
+    ],
+    ids=str,
+)
+def test_an_argument_that_is_not_valid(tmp_path: Path, arguments: tuple[str, ...], shown: str) -> None:
+    ended = run(tmp_path, *arguments)
+    assert ended.returncode == 2
+    assert shown in ended.stderr
+    assert "<" not in ended.stderr  # <Status.X: 'X'>
+    assert " value:" not in ended.stderr  # invalid _count value: '0'
+
+
+def test_a_filter_that_is_not_valid(tmp_path: Path) -> None:
+    url = f"postgresql://user@127.0.0.1:{free_port()}/d"
+    ended = run(tmp_path, "list", "--job-post-id", "a b", "--updated-since", "1950-01-01", DATABASE_URL=url)
+    assert_refused(
+        ended, "jobPostId must be 1 to 128 printable ASCII", "updatedSince must be a year", hidden=("Input",)
+    )
 
 
 def test_unsafe_settings(tmp_path: Path) -> None:
     given = {"HOST": "0.0.0.0", "LIVEKIT_API_SECRET": "shortsecret", "BOOTSTRAP_API_KEY": "ik_short", "PORT": "port"}  # noqa: S104 - refused
     ended = run(tmp_path, "serve", **given)
-    told = ("LIVEKIT_API_KEY: ", "LIVEKIT_API_SECRET: ", "BOOTSTRAP_API_KEY: ", "JOIN_POLICY: ", "HOST=0.0.0.0")
-    assert_refused(ended, *told, "ALLOWED_ORIGINS: ", "DATABASE_URL: ", "PORT: ", hidden=("shortsecret", "ik_short"))
+    shown = (
+        "The settings are not valid",
+        "LIVEKIT_API_KEY: ",
+        "LIVEKIT_API_SECRET: ",
+        "BOOTSTRAP_API_KEY: ",
+        "JOIN_POLICY: ",
+        "HOST=0.0.0.0",
+    )
+    assert_refused(ended, *shown, "ALLOWED_ORIGINS: ", "DATABASE_URL: ", "PORT: ", hidden=("shortsecret", "ik_short"))
     assert not (tmp_path / ".data").exists()
 
 

@@ -206,7 +206,7 @@ START = (
         "*([] if self.is_local else self._unsafe_defaults()),",
         "",
         (
-            "tests/core/test_settings.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
+            "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
             "tests/core/test_settings.py::test_each_rule_stands_alone",
         ),
     ),
