@@ -11,10 +11,15 @@ from typing import Any, Self
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app import __version__
+from app.cli.commands import parser
+from app.cli.interviews import list_some
+from app.cli.runtime import with_sessions
 from app.interviews.demo import DEMO_ID
-from tests.conftest import run_now
+from tests.conftest import make_settings, run_now
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
 COMMAND = [sys.executable, "-m", "app.cli"]
@@ -91,10 +96,10 @@ def assert_refused(ended: subprocess.CompletedProcess[str], *shown: str, hidden:
     """It exited with 1 and a message on standard error, without secrets, a traceback or links."""
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
-    for text in shown:
-        assert text in ended.stderr
-    for text in ("Traceback", "sqlalche.me", *hidden):
-        assert text not in ended.stderr
+    for each in shown:
+        assert each in ended.stderr
+    for each in ("Traceback", "sqlalche.me", *hidden):
+        assert each not in ended.stderr
 
 
 def execute(url: str, statement: str) -> Any:
@@ -233,16 +238,37 @@ def test_a_database_url_that_is_not_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("password", ["hu@sh", "12/hush", "hu#sh", "hu?sh", "hu@s/h@"])
-def test_a_password_that_is_not_percent_encoded(tmp_path: Path, password: str) -> None:
-    ended = run(tmp_path, "keys", "list", DATABASE_URL=f"postgresql://user:{password}@127.0.0.1:{free_port()}/d")
-    shown = ("postgresql://user:***@127.0.0.1", "is not a valid URL: percent-encode", "%40 for @", "%2F for /")
-    assert_refused(ended, *shown, hidden=("Name or service", "hu", "sh@", "12"))
+def test_a_password_that_is_not_percent_encoded(capsys: pytest.CaptureFixture[str], password: str) -> None:
+    with pytest.raises(SystemExit):
+        with_sessions(f"postgresql://user:{password}@127.0.0.1:{free_port()}/d", never)
+    message = capsys.readouterr().err
+    for shown in ("postgresql://user:***@127.0.0.1", "is not a valid URL: percent-encode", "%40 for @", "%2F for /"):
+        assert shown in message
+    for hidden in ("Name or service", "hu", "sh@", "12/"):
+        assert hidden not in message
 
 
-def test_a_database_error_is_the_drivers_own(tmp_path: Path, own_database: str) -> None:
-    execute(own_database, "DROP TABLE api_keys CASCADE")
-    ended = run(tmp_path, "keys", "list", DATABASE_URL=own_database)
-    assert_refused(ended, 'relation "api_keys" does not exist', hidden=("[SQL", "SELECT", "<class", "Background"))
+def test_an_encoded_password_and_an_at_sign_in_an_option_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        with_sessions(f"postgresql://user:hu%40sh@127.0.0.1:{free_port()}/d?user=a@b", never)
+    assert "percent-encode" not in capsys.readouterr().err
+
+
+def test_a_database_error_is_the_drivers_own(capsys: pytest.CaptureFixture[str], own_database: str) -> None:
+    async def query(sessions: async_sessionmaker[AsyncSession]) -> None:
+        async with sessions() as session:
+            await session.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(SystemExit):
+        with_sessions(own_database, query)
+    message = capsys.readouterr().err
+    assert 'can\'t be used: relation "nowhere" does not exist\n' in message
+    for hidden in ("sqlalche.me", "[SQL", "SELECT", "<class"):
+        assert hidden not in message
+
+
+async def never(_: async_sessionmaker[AsyncSession]) -> None:
+    raise AssertionError("it is connected")
 
 
 @pytest.mark.parametrize(
@@ -257,20 +283,24 @@ def test_a_database_error_is_the_drivers_own(tmp_path: Path, own_database: str) 
     ],
     ids=str,
 )
-def test_an_argument_that_is_not_valid(tmp_path: Path, arguments: tuple[str, ...], shown: str) -> None:
-    ended = run(tmp_path, *arguments)
-    assert ended.returncode == 2
-    assert shown in ended.stderr
-    assert "<" not in ended.stderr  # <Status.X: 'X'>
-    assert " value:" not in ended.stderr  # invalid _count value: '0'
+def test_an_argument_that_is_not_valid(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], shown: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parser(arguments).parse_args(arguments)
+    message = capsys.readouterr().err
+    assert shown in message
+    assert "<" not in message  # <Status.X: 'X'>
+    assert " value:" not in message  # invalid _count value: '0'
 
 
-def test_a_filter_that_is_not_valid(tmp_path: Path) -> None:
-    url = f"postgresql://user@127.0.0.1:{free_port()}/d"
-    ended = run(tmp_path, "list", "--job-post-id", "a b", "--updated-since", "1950-01-01", DATABASE_URL=url)
-    assert_refused(
-        ended, "jobPostId must be 1 to 128 printable ASCII", "updatedSince must be a year", hidden=("Input",)
-    )
+def test_a_filter_that_is_not_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("list", "--job-post-id", "a b", "--updated-since", "1950-01-01")
+    with pytest.raises(SystemExit):
+        list_some(make_settings(), "", parser(arguments).parse_args(arguments))
+    message = capsys.readouterr().err
+    assert "jobPostId must be 1 to 128 printable ASCII" in message
+    assert "updatedSince must be a year" in message
 
 
 def test_unsafe_settings(tmp_path: Path) -> None:
