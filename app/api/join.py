@@ -15,7 +15,7 @@ from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     InterviewErased,
-    InterviewNotFound,
+    InterviewNotFoundByCandidate,
     InterviewOver,
     InviteInvalid,
     InviteRequired,
@@ -36,7 +36,7 @@ router = APIRouter(tags=["candidate"], route_class=FastRoute)
 read_request = json_body(JoinRequest, required=False)
 
 ERRORS = (
-    InterviewNotFound,
+    InterviewNotFoundByCandidate,
     InterviewErased,
     TooEarly,
     InterviewOver,

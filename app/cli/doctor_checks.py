@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import BOOTSTRAP_KEY_NAME, hash_key
-from app.core.database import transaction
+from app.core.database import reason_of, transaction
 from app.core.errors import DatabaseUnavailable, SchemaBehind
 from app.core.limit_notation import is_shared
 from app.core.rate_limits import ANSWER_WITHIN, FAILURES, SharedCounters
@@ -130,10 +130,7 @@ async def _or_unanswered(what: str, finding: Awaitable[Finding]) -> Finding:
 
 
 def _unanswered(what: str, error: Exception) -> Finding:
-    cause = error.__cause__ or error
-    return Finding(
-        what, State.FAULT, f"{type(cause).__name__}: {cause}", "Start the database, or correct DATABASE_URL."
-    )
+    return Finding(what, State.FAULT, reason_of(error), "Start the database, or correct DATABASE_URL.")
 
 
 def _version(version: str) -> Finding:

@@ -17,9 +17,10 @@ from app.api import schemas
 from app.api.lists import InterviewQuery
 from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, print_table
-from app.cli.runtime import Commands, fail, instant, with_sessions
+from app.cli.runtime import Commands, fail, instant, positive_count, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
+from app.core.validation_messages import message_of
 from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Page, Sort, find_interviews
@@ -39,15 +40,22 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("list", help="list interviews, with the filters of GET /interviews")
     command.add_argument("q", nargs="*", metavar="WORD", help="part of a name, job title or phone number")
     command.add_argument(
-        "--status", action="append", choices=[*PublicStatus], help="may be repeated: any of them matches"
+        "--status",
+        action="append",
+        choices=[status.value for status in PublicStatus],
+        help="may be repeated: any of them matches",
     )
     for name in FILTERS[1:]:
         command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")
     for name in INSTANTS:
         description = InterviewQuery.model_fields[name].description
         command.add_argument(f"--{name.replace('_', '-')}", type=instant, metavar="INSTANT", help=description)
-    command.add_argument("--sort", choices=[*Sort], default=Sort.NEWEST, help="default %(default)s")
-    command.add_argument("--limit", type=_count, default=50, help="maximum number of interviews (default %(default)s)")
+    command.add_argument(
+        "--sort", choices=[sort.value for sort in Sort], default=Sort.NEWEST.value, help="default %(default)s"
+    )
+    command.add_argument(
+        "--limit", type=positive_count, default=50, help="maximum number of interviews (default %(default)s)"
+    )
     command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
     command.add_argument("--json", action="store_true", help="one line of JSON per interview, as in the API")
     command.set_defaults(run=list_some, makes_database=False)
@@ -55,12 +63,6 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("id", metavar="ID")
     command.add_argument("--json", action="store_true", help="one JSON document, as in the API, with the timeline")
     command.set_defaults(run=show, makes_database=False)
-
-
-def _count(given: str) -> int:
-    if (number := int(given)) < 1:
-        raise ValueError
-    return number
 
 
 def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
@@ -114,7 +116,7 @@ def _query(arguments: argparse.Namespace) -> InterviewQuery:
         return InterviewQuery.model_validate({"q": " ".join(arguments.q), "sort": arguments.sort} | given)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
-        fail("\n".join(f"{each['loc'][0]}: {each['msg'].removeprefix('Value error, ')}" for each in faults))
+        fail("\n".join(f"{fault['loc'][0]} {message_of(fault)}" for fault in faults))
 
 
 def _print_list(interviews: Sequence[schemas.Interview]) -> None:

@@ -28,7 +28,11 @@ def add_commands(commands: Commands) -> None:
     create_ = group.add_parser("create", help="create a key; it is shown only once")
     create_.add_argument("name", help="a name for the key, unique over all organizations")
     create_.add_argument(
-        "--scope", action="append", required=True, choices=[*Scope], help="what it may do; may be repeated"
+        "--scope",
+        action="append",
+        required=True,
+        choices=[scope.value for scope in Scope],
+        help="what it may do; may be repeated",
     )
     expiry = create_.add_mutually_exclusive_group()
     expiry.add_argument("--expires-in", type=duration, metavar="90d", help="minutes, hours, days or weeks: m, h, d, w")

@@ -8,20 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from app.cli.fast_imports import importing
-from app.cli.runtime import Commands, direct_url, fail
+from app.cli.runtime import Commands, direct_url, fail, positive_count
 from app.core.settings import Settings
 
 
 def add_commands(commands: Commands) -> None:
     command = commands.add_parser("serve", help="migrate, then serve the API and run the worker")
-    command.add_argument("--workers", type=_count, metavar="N", help="number of processes (default: WORKERS, 1)")
+    command.add_argument(
+        "--workers", type=positive_count, metavar="N", help="number of processes (default: WORKERS, 1)"
+    )
     command.set_defaults(run=serve, makes_database=True)
-
-
-def _count(given: str) -> int:
-    if (number := int(given)) < 1:
-        raise ValueError
-    return number
 
 
 def serve(settings: Settings, url: str, arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -28,6 +28,10 @@ SERVER_SETTINGS = {
 }
 # The same behind a transaction pooler, where settings last for one transaction.
 POOLER_LIMITS = "".join(f"; SET LOCAL {name} = {value}" for name, value in SERVER_SETTINGS.items() if value.isdecimal())
+NOT_ENCODED = (
+    "it is not a valid URL: percent-encode the special characters of the password: %40 for @, %3A for :, %2F for /, "
+    "%3F for ?, %23 for #, %25 for %"
+)
 POOL_SIZE = 5  # connections per process
 PING_AFTER_IDLE = 1.0  # seconds; a connection idle for longer is pinged before use
 
@@ -35,9 +39,13 @@ PING_AFTER_IDLE = 1.0  # seconds; a connection idle for longer is pinged before 
 TRANSIENT_SQLSTATES = ("55P03", "57014", "40P01", "40001", "57P01", "57P02", "57P03", "53300", "25006")
 PER_ITEM_SQLSTATES = ("55P03", "57014", "40P01", "40001")  # the ones that a single item may cause
 
-# Up to the last @: in a password that is not escaped may be anything.
+# Up to the last @: a password that is not percent-encoded may contain any character.
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+# A second @ in the authority, or an @ behind it that is not in an option's value.
+_NOT_ENCODED = re.compile(r"://(?:[^/?#@]*@[^/?#@]*@|[^/?#]*[/?#][^=]*@)")
+
+
 # Prisma's option, which hosting companies put into their URLs; libpq does not know it
 _POOLER = re.compile(r"(?<=[?&])pgbouncer=(?:(true)|false)(?:&|$)")
 
@@ -65,8 +73,12 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     async def connect() -> asyncpg.Connection:
         try:
             return await (_connect_to_pooler(plain) if pooled else _connect(plain))
-        except ValueError as error:  # its text may hold a piece of the password
-            raise asyncpg.InterfaceError("it is not a valid URL: postgresql://user:password@host:5432/name") from error
+        except (ValueError, OSError) as error:  # its text may contain a piece of the password
+            if _NOT_ENCODED.search(plain):  # what follows the first such character was taken for the host
+                raise asyncpg.InterfaceError(NOT_ENCODED) from None
+            if isinstance(error, OSError):
+                raise
+            raise asyncpg.InterfaceError("it is not a valid URL: postgresql://user:password@host:5432/name") from None
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -230,6 +242,16 @@ def is_per_item(error: Exception) -> bool:
         return True
     cause = error.__cause__  # SQLAlchemy's or asyncpg's
     return getattr(getattr(cause, "orig", cause), "sqlstate", None) in PER_ITEM_SQLSTATES
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the driver's text of a database error, without SQLAlchemy's statement and link."""
+    cause = (error.__cause__ or error) if isinstance(error, DatabaseUnavailable) else error
+    if isinstance(cause, DBAPIError) and cause.orig:
+        cause = cause.orig.__cause__ or cause.orig
+    elif isinstance(cause, SQLAlchemyError):
+        return str(cause.args[0])
+    return str(cause) or type(cause).__name__
 
 
 def masked(url: str) -> str:

@@ -24,7 +24,7 @@ from app.core.errors import (
     AppError,
     DatabaseUnavailable,
     InterviewErased,
-    InterviewNotFound,
+    InterviewNotFoundByCandidate,
     InterviewOver,
     TokenFieldNotAllowed,
     TooEarly,
@@ -230,7 +230,7 @@ def _try_decide(
 ) -> JoinDecision | Exception:
     """Return the decision, or the error of a join that is not recorded."""
     if snapshot is None:
-        return InterviewNotFound()
+        return InterviewNotFoundByCandidate()
     if snapshot.is_erased:
         return InterviewErased()
     try:

@@ -1,7 +1,7 @@
 """A candidate's access token: the room, the identity, and the eleven metadata fields of the seed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,8 @@ class TokenOptions:
     participant_metadata: Any = None
     participant_attributes: Any = None
     room_config: Any = None
+    sent_as: Mapping[str, str] = field(default_factory=dict)
+    """The client's names of the fields, where they differ."""
 
 
 def check_token_options(token_options: TokenOptions, claims: Mapping[str, Any]) -> TokenFieldNotAllowed | None:
@@ -70,10 +72,12 @@ def check_token_options(token_options: TokenOptions, claims: Mapping[str, Any]) 
         "participant_attributes": {},
         "room_config": claims["roomConfig"],
     }
-    options = {each.name: _normalized(getattr(token_options, each.name)) for each in fields(token_options)}
-    refused = [name for name, option in options.items() if not _matches(option, allowed[name])]
-    message = "must be left out, or be what the interview has"
-    return TokenFieldNotAllowed(errors=[{"field": name, "message": message} for name in refused]) if refused else None
+    refused = [
+        name for name, value in allowed.items() if not _matches(_normalized(getattr(token_options, name)), value)
+    ]
+    message = "must be left out or equal the interview's value"
+    errors = [{"field": token_options.sent_as.get(name, name), "message": message} for name in refused]
+    return TokenFieldNotAllowed(errors=errors) if errors else None
 
 
 def _normalized(value: Any) -> Any:

@@ -193,8 +193,8 @@ SEAT = (
     Defence(
         "a client can't choose what its token allows",
         "app/interviews/token.py",
-        "for name in refused]) if refused else None",
-        "for name in refused]) if refused is None else None",
+        "return TokenFieldNotAllowed(errors=errors) if errors else None",
+        "return None",
         ("tests/api/test_token.py::test_what_a_client_may_not_say",),
     ),
 )
@@ -203,10 +203,10 @@ START = (
     Defence(
         "outside a laptop it does not start with what everybody knows",
         "app/core/settings.py",
-        "*([] if self.is_local else self._unsafe_outside_a_laptop()),",
+        "*([] if self.is_local else self._unsafe_defaults()),",
         "",
         (
-            "tests/core/test_settings.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
+            "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
             "tests/core/test_settings.py::test_each_rule_stands_alone",
         ),
     ),
