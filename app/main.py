@@ -30,9 +30,9 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
-from app.api.fast_route import FastRoute, FastRoutes
 from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
+from app.api.routes import FastRoute, FastRoutes
 from app.auth.last_use import LastUsed
 from app.core.batching import Batcher
 from app.core.rate_limits import RateLimits, rate_limits_of

@@ -2,40 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
-from app.api.dependencies import (
-    AgentCaller,
-    CurrentWaits,
-    InterviewId,
-    Now,
-    Session,
-    Writer,
-    body_documentation,
-    json_body,
-)
-from app.api.etags import with_etag, with_etag_header
+from app.api.dependencies import AgentCaller, CurrentWaits, InterviewId, JsonBody, Now, Session, Writer
+from app.api.etags import ETAG, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
 from app.api.schemas import CompletionReport, Interview, ReopenRequest
-from app.core.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewNotOver,
-    InterviewOver,
-    MissingScope,
-    NotStarted,
-    PayloadInvalid,
-    Unauthorized,
-    WrongRoom,
-)
+from app.core.errors import InterviewErased, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
 from app.interviews.actions import cancel, complete, lock_owned, reopen
 
 router = APIRouter(route_class=IdempotentRoute)
 
-LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the rest
+MAX_REPORT_SIZE = 320 * 1024  # bytes: 256 KB of result, the summary, and the rest
 
 
 @router.post(
@@ -43,11 +22,7 @@ LARGEST_REPORT = 320 * 1024  # bytes: 256 KB of result, the summary, and the res
     tags=["recruiter"],
     operation_id="cancelInterview",
     summary="Cancel an interview; whoever is in the room is put out",
-    responses=with_etag(
-        error_responses(
-            Unauthorized, MissingScope, InterviewNotFound, InterviewErased, InterviewOver, DatabaseUnavailable
-        )
-    ),
+    responses={200: ETAG, **error_responses(InterviewErased, InterviewOver)},
 )
 async def cancel_interview(
     interview_id: InterviewId, caller: Writer, response: Response, session: Session, now: Now, timeouts: CurrentWaits
@@ -63,19 +38,7 @@ async def cancel_interview(
     tags=["recruiter"],
     operation_id="reopenInterview",
     summary="Open an interview that is over as a new attempt",
-    responses=with_etag(
-        error_responses(
-            Unauthorized,
-            MissingScope,
-            InterviewNotFound,
-            InterviewErased,
-            InterviewNotOver,
-            PayloadInvalid,
-            BodyTooLarge,
-            DatabaseUnavailable,
-        )
-    ),
-    openapi_extra=body_documentation(ReopenRequest, required=False),
+    responses={200: ETAG, **error_responses(InterviewErased, InterviewNotOver)},
 )
 async def reopen_interview(
     interview_id: InterviewId,
@@ -84,7 +47,7 @@ async def reopen_interview(
     session: Session,
     now: Now,
     timeouts: CurrentWaits,
-    body: Annotated[ReopenRequest, Depends(json_body(ReopenRequest, required=False))],
+    body: Annotated[ReopenRequest, JsonBody(required=False)],
 ) -> Interview:
     """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
@@ -97,21 +60,7 @@ async def reopen_interview(
     tags=["agent"],
     operation_id="completeInterview",
     summary="Report how the conversation went",
-    responses=with_etag(
-        error_responses(
-            Unauthorized,
-            MissingScope,
-            InterviewNotFound,
-            InterviewErased,
-            WrongRoom,
-            NotStarted,
-            InterviewOver,
-            PayloadInvalid,
-            BodyTooLarge,
-            DatabaseUnavailable,
-        )
-    ),
-    openapi_extra=body_documentation(CompletionReport),
+    responses={200: ETAG, **error_responses(InterviewErased, WrongRoom, NotStarted, InterviewOver)},
 )
 async def complete_interview(
     interview_id: InterviewId,
@@ -120,7 +69,7 @@ async def complete_interview(
     session: Session,
     now: Now,
     timeouts: CurrentWaits,
-    body: Annotated[CompletionReport, Depends(json_body(CompletionReport, largest=LARGEST_REPORT))],
+    body: Annotated[CompletionReport, JsonBody(max_size=MAX_REPORT_SIZE)],
 ) -> Interview:
     """The same report again is fine. For 15 minutes after the end, `completed` beats FAILED and ABANDONED."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)

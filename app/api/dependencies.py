@@ -3,11 +3,11 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
@@ -27,8 +27,8 @@ from app.livekit.access_tokens import Signer
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
-LARGEST_BODY = 64 * 1024  # bytes, of most calls
-MOST_FAULTS = 20_000
+MAX_BODY_SIZE = 64 * 1024  # bytes, of most calls
+MAX_FAULTS = 20_000
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -80,13 +80,13 @@ async def get_waits(request: Request) -> Timeouts:
     return timeouts
 
 
-async def read_body(request: Request, *, largest: int) -> bytes:
-    """Return the body, without reading more of it than `largest` bytes. Raises BodyTooLarge.
+async def read_body(request: Request, *, max_size: int) -> bytes:
+    """Return the body, without reading more of it than `max_size` bytes. Raises BodyTooLarge.
 
     How long it may take is the protocol's to say (app.server.protocol).
     """
     announced = header_of(request.scope, b"content-length") or b""
-    if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):
+    if announced.isdigit() and (len(announced) > 18 or int(announced) > max_size):
         raise BodyTooLarge
     chunks, size, more = [], 0, True
     while more:  # not by request.stream(): a generator is slow for the one message that most bodies come in
@@ -95,7 +95,7 @@ async def read_body(request: Request, *, largest: int) -> bytes:
             raise ClientDisconnect
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-        if size > largest:
+        if size > max_size:
             raise BodyTooLarge
         more = message.get("more_body", False)
     return b"".join(chunks)
@@ -108,7 +108,7 @@ def parse_body(shape: type[Shape], body: bytes) -> Shape:
         # by alias alone: shapes can be built by their Python names, but what is documented is what callers may send
         return shape.model_validate(json.loads(body), by_alias=True, by_name=False)
     except ValidationError as error:
-        if error.error_count() > MOST_FAULTS:  # each would take a hundred times the bytes that it took to send
+        if error.error_count() > MAX_FAULTS:  # each would take a hundred times the bytes that it took to send
             raise _not_valid(f"has {error.error_count()} faults: too many to name them") from error
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     except (ValueError, RecursionError) as error:
@@ -120,31 +120,38 @@ def _not_valid(message: str) -> RequestValidationError:
 
 
 @dataclass(frozen=True)
-class JsonBody(Generic[Shape]):
-    """A dependency: the request's JSON body, of whatever content type, as fetch() says text/plain.
-
-    `largest` is in bytes: no more is read. One that is not required may be missing, as if it were {}.
-    """
+class BodyReader(Generic[Shape]):
+    """A dependency that returns the JSON body, whatever its content type. See JsonBody."""
 
     shape: type[Shape]
-    largest: int
-    required: bool
+    max_size: int = MAX_BODY_SIZE
+    required: bool = True
 
     async def __call__(self, request: Request) -> Shape:
-        body = await read_body(request, largest=self.largest)
+        body = await read_body(request, max_size=self.max_size)
         return parse_body(self.shape, body if self.required else body.strip() or b"{}")
 
+    def documentation(self) -> dict[str, Any]:
+        """Return the OpenAPI request body, which FastAPI does not know of; app.api.openapi gives the model a name."""
+        schema = self.shape.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        return {"required": self.required, "content": {"application/json": {"schema": schema}}}
 
-def json_body(shape: type[Shape], *, largest: int = LARGEST_BODY, required: bool = True) -> JsonBody[Shape]:
-    """Return a dependency that gives the JSON body. Declare it after the caller: without a key nothing is read."""
-    return JsonBody(shape, largest, required)
 
+@dataclass(frozen=True)
+class JsonBody(params.Depends):
+    """Marks a parameter as the JSON body: `body: Annotated[Model, JsonBody()]`.
 
-def body_documentation(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """Return what the document says of a body that FastAPI does not read itself; app.api.openapi gives it a name."""
-    schema = shape.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-    content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": required, "content": content}}
+    `max_size` is in bytes. A body that is not required may be missing, as if it were {}.
+    Declare it after the caller, so that the body of a request without a key is not read.
+    """
+
+    max_size: int = field(default=MAX_BODY_SIZE, kw_only=True)
+    required: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.dependency, type):  # FastAPI sets the annotated type as the dependency
+            object.__setattr__(self, "dependency", BodyReader(self.dependency, self.max_size, self.required))
 
 
 async def authenticated(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:

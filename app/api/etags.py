@@ -17,18 +17,15 @@ TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
 OURS = re.compile(r'(?<!W/)"([0-9]{1,18})"')
 
-
-Responses = dict[int | str, dict[str, Any]]
-
 ETAG: dict[str, Any] = {
-    "description": "The state of the interview, for If-Match",
-    "schema": {"type": "string", "examples": ['"7"']},
+    "headers": {
+        "ETag": {
+            "description": "The state of the interview, for If-Match",
+            "schema": {"type": "string", "examples": ['"7"']},
+        }
+    }
 }
-
-
-def with_etag(errors: Responses, *, status: int = 200) -> Responses:
-    """Return FastAPI's `responses` for a call that gives these errors, or an interview with its ETag."""
-    return {status: {"headers": {"ETag": ETAG}}, **errors}
+"""A response with the header, for FastAPI's `responses`."""
 
 
 def etag_of(interview: models.Interview) -> str:

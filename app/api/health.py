@@ -6,15 +6,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.dependencies import Session
 from app.api.problems import error_responses
+from app.api.routes import ApiRoute
 from app.api.schemas import Health
-from app.core.errors import DatabaseUnavailable, SchemaBehind
+from app.core.errors import SchemaBehind
 from app.core.metrics import exposition
 from app.core.schema import check_schema
 
-router = APIRouter(tags=["operator"])
+router = APIRouter(route_class=ApiRoute, tags=["operator"])
 
 
-@router.get("/health/live", operation_id="isLive", summary="The process answers", responses=error_responses())
+@router.get("/health/live", operation_id="isLive", summary="The process answers")
 async def live() -> Health:
     return Health()
 
@@ -23,7 +24,7 @@ async def live() -> Health:
     "/health/ready",
     operation_id="isReady",
     summary="The database answers, and its schema is not behind the code",
-    responses=error_responses(DatabaseUnavailable, SchemaBehind),
+    responses=error_responses(SchemaBehind),
 )
 async def ready(session: Session) -> Health:
     await check_schema(session)
@@ -35,7 +36,6 @@ async def ready(session: Session) -> Health:
     operation_id="getMetrics",
     summary="What the service's processes here have counted, for Prometheus",
     response_class=PlainTextResponse,
-    responses=error_responses(),
 )
 async def metrics() -> Response:
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)

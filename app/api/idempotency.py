@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
-from app.api.dependencies import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
+from app.api.dependencies import MAX_BODY_SIZE, BodyReader, CallerWith, authenticated, bearer, now_of, read_body
 from app.api.problems import add_error_responses
+from app.api.routes import ApiRoute
 from app.auth.api_keys import Scope
 from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 from app.core.database import transaction
@@ -45,18 +45,19 @@ async def documented_key(
     """Put the header on the OpenAPI page."""
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(ApiRoute):
     """A route that answers a POST as it did before, if it comes again under the same Idempotency-Key.
 
-    The handler must ask for the caller (`caller_with`), and for its body by `json_body`. Its session is the one whose
+    The handler must ask for the caller (`caller_with`), and for its body with `JsonBody`. Its session is the one whose
     transaction stores the answer too: both are committed, or neither.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if "POST" in options["methods"]:
             options["dependencies"] = [*(options["dependencies"] or []), Depends(documented_key)]
-            add_error_responses(options["responses"], IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
         super().__init__(path, endpoint, **options)
+        if "POST" in options["methods"]:
+            add_error_responses(self.responses, IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
@@ -64,23 +65,23 @@ class IdempotentRoute(APIRoute):
             return handle
         asked = [each.call for each in self.dependant.dependencies]
         (scope,) = [call.scope for call in asked if isinstance(call, CallerWith)]
-        largest = max((call.largest for call in asked if isinstance(call, JsonBody)), default=LARGEST_BODY)
+        max_size = max((call.max_size for call in asked if isinstance(call, BodyReader)), default=MAX_BODY_SIZE)
 
         async def handle_once(request: Request) -> Response:
             if NAME not in request.headers:
                 return await handle(request)
-            return await _once(request, handle, scope=scope, largest=largest)
+            return await _once(request, handle, scope=scope, max_size=max_size)
 
         return handle_once
 
 
 async def _once(
-    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, largest: int
+    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, max_size: int
 ) -> Response:
     caller = await authenticated(request, await bearer(request))
     caller.require(scope)  # to be told an answer again takes the same right
     key = _key_of(request)
-    body = await read_body(request, largest=largest)
+    body = await read_body(request, max_size=max_size)
     fingerprint = fingerprint_of(method=request.method, path=request.url.path, body=body)
     call = Call(caller.organization_id, key, fingerprint)
     for _ in range(round(LONGEST_WAIT / LOOK_AGAIN)):

@@ -4,27 +4,19 @@ import uuid
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from app.api.dependencies import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
+from app.api.dependencies import CurrentSettings, InterviewId, JsonBody, Now, Session, Writer
 from app.api.problems import error_responses
+from app.api.routes import ApiRoute
 from app.api.types import GivenInstant, Instant, Shape, in_the_future
-from app.core.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    MissingScope,
-    PayloadInvalid,
-    Unauthorized,
-)
+from app.core.errors import InterviewErased, InterviewOver
 from app.interviews.actions import lock_owned
 from app.interviews.invites import invite, revoke_invite
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
 class NewInvite(Shape):
@@ -61,17 +53,7 @@ class Invite(Shape):
     status_code=201,
     operation_id="inviteCandidate",
     summary="Make the invitation link; the one before is revoked",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        InterviewNotFound,
-        InterviewErased,
-        InterviewOver,
-        PayloadInvalid,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
-    openapi_extra=body_documentation(NewInvite, required=False),
+    responses=error_responses(InterviewErased, InterviewOver),
 )
 async def invite_candidate(
     interview_id: InterviewId,
@@ -80,7 +62,7 @@ async def invite_candidate(
     session: Session,
     now: Now,
     settings: CurrentSettings,
-    body: Annotated[NewInvite, Depends(json_body(NewInvite, required=False))],
+    body: Annotated[NewInvite, JsonBody(required=False)],
 ) -> Invite:
     """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
     response.headers["Cache-Control"] = "no-store"
@@ -95,7 +77,7 @@ async def invite_candidate(
     status_code=204,
     operation_id="revokeInvite",
     summary="Revoke the invitation link",
-    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, DatabaseUnavailable),
+    responses=error_responses(InterviewErased),
 )
 async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
     """Who is in the room stays there. Revoking again changes nothing."""

@@ -5,21 +5,18 @@ from typing import Protocol, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import body_documentation, documented_interview, interview_id_of, json_body, now_of
-from app.api.fast_route import FastRoute
+from app.api.dependencies import BodyReader, documented_interview, interview_id_of, now_of
 from app.api.headers import header_of
 from app.api.problems import error_responses
 from app.api.rate_limits import address_of
+from app.api.routes import FastRoute
 from app.api.schemas import JoinRequest, JoinResponse
 from app.core.errors import (
-    BodyTooLarge,
     DatabaseUnavailable,
     InterviewErased,
-    InterviewNotFound,
     InterviewOver,
     InviteInvalid,
     InviteRequired,
-    PayloadInvalid,
     PhoneNumberRequired,
     PhoneNumberUnusable,
     TooEarly,
@@ -33,10 +30,9 @@ from app.interviews.token_options import TokenOptions
 
 router = APIRouter(tags=["candidate"], route_class=FastRoute)
 
-read_request = json_body(JoinRequest, required=False)
+read_request = BodyReader(JoinRequest, required=False)
 
 ERRORS = (
-    InterviewNotFound,
     InterviewErased,
     TooEarly,
     InterviewOver,
@@ -46,8 +42,6 @@ ERRORS = (
     PhoneNumberUnusable,
     InviteInvalid,
     TooManyTries,
-    PayloadInvalid,
-    BodyTooLarge,
     DatabaseUnavailable,
 )
 
@@ -94,8 +88,7 @@ def _invite_of(request: Request) -> str | None:
     summary="Get a seat in the interview's room",
     response_model=JoinResponse,
     responses=error_responses(*ERRORS),
-    dependencies=[Depends(documented_interview)],
-    openapi_extra=body_documentation(JoinRequest, required=False),
+    dependencies=[Depends(documented_interview), Depends(read_request)],
 )
 async def join_interview(request: Request) -> Response:
     """Return all that the frontend needs to connect to LiveKit. Call it again whenever the connection is lost for good.

@@ -7,15 +7,14 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app.api.dependencies import Now, Reader, Session
-from app.api.problems import error_responses
+from app.api.routes import ApiRoute
 from app.api.schemas import Interview, InterviewPage
 from app.api.types import AnyInstant, OpaqueId, Shape, Text
-from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.interviews.counts import Asked, Counts, JobPostPage, summarize, summarize_job_posts
 from app.interviews.search import Filters, Sort, find_interviews
 from app.lifecycle import PublicStatus
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 CURSOR = "nextCursor of the page before, with the same filters and sort"
 
@@ -105,7 +104,6 @@ class Summary(Shape):
     "/interviews",
     operation_id="listInterviews",
     summary="Find interviews",
-    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
 )
 async def list_page(
     caller: Reader, session: Session, now: Now, query: Annotated[InterviewQuery, Query()]
@@ -129,7 +127,6 @@ async def list_page(
     "/interviews/summary",
     operation_id="summarizeInterviews",
     summary="Count interviews by status, and by job post",
-    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
     asked = Asked(organization_id=caller.organization_id, filters=query.filters(), now=now)

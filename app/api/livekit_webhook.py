@@ -4,8 +4,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 
 from app.api.dependencies import now_of, read_body
-from app.api.fast_route import FastRoute
 from app.api.problems import error_responses
+from app.api.routes import FastRoute
 from app.api.schemas import WebhookAnswer
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
 from app.interviews.livekit_events import record_webhook
@@ -31,7 +31,7 @@ signed = APIKeyHeader(
     description="A JWT without 'Bearer', signed with the secret of LIVEKIT_API_KEY: `iss` is the key, `sha256` the "
     "base64 of the raw body's digest.",
 )
-LARGEST_WEBHOOK = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
+MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
 
 
 @router.post(
@@ -54,7 +54,7 @@ async def receive_webhook(request: Request) -> Response:
     if len(signatures) > 1:  # a proxy before us may have judged the other one
         raise WebhookNotSigned
     state = request.app.state
-    body = await read_body(request, largest=LARGEST_WEBHOOK)
+    body = await read_body(request, max_size=MAX_WEBHOOK_SIZE)
     verify_webhook(body, signatures[0] if signatures else None, state.settings.livekit_keys)
     became = await record_webhook(state.sessions, state.record, event=parse_event(body), now=now_of(request))
     return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")

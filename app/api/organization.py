@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app import models
-from app.api.dependencies import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
-from app.api.problems import error_responses
+from app.api.dependencies import AdminCaller, CurrentPolicy, JsonBody, Session
+from app.api.routes import ApiRoute
 from app.api.types import Shape
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.core.policy import JoinPolicy, stricter
 
-router = APIRouter(tags=["operator"])
+router = APIRouter(route_class=ApiRoute, tags=["operator"])
 
 
 class Organization(Shape):
@@ -41,7 +40,6 @@ class OrganizationUpdate(Shape):
     "/organization",
     operation_id="getOrganization",
     summary="Read the API key's organization",
-    responses=error_responses(Unauthorized, MissingScope, DatabaseUnavailable),
 )
 async def get_organization(caller: AdminCaller, session: Session, policy: CurrentPolicy) -> Organization:
     return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
@@ -51,14 +49,12 @@ async def get_organization(caller: AdminCaller, session: Session, policy: Curren
     "/organization",
     operation_id="changeOrganization",
     summary="Set the organization's join policy",
-    responses=error_responses(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
-    openapi_extra=body_documentation(OrganizationUpdate),
 )
 async def change_organization(
     caller: AdminCaller,
     session: Session,
     policy: CurrentPolicy,
-    body: Annotated[OrganizationUpdate, Depends(json_body(OrganizationUpdate))],
+    body: Annotated[OrganizationUpdate, JsonBody()],
 ) -> Organization:
     """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)

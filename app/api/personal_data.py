@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from app.api.dependencies import AdminCaller, InterviewId, Now, Session
 from app.api.problems import error_responses
-from app.core.errors import DatabaseUnavailable, InterviewNotFound, InterviewNotOver, MissingScope, Unauthorized
+from app.api.routes import ApiRoute
+from app.core.errors import InterviewNotOver
 from app.interviews.erasure import erase_owned
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
 @router.delete(
@@ -15,7 +16,7 @@ router = APIRouter(tags=["recruiter"])
     status_code=204,
     operation_id="erasePersonalData",
     summary="Erase an interview's personal data for good; ids, times and how it ended stay",
-    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, InterviewNotOver, DatabaseUnavailable),
+    responses=error_responses(InterviewNotOver),
 )
 async def erase_personal_data(interview_id: InterviewId, caller: AdminCaller, session: Session, now: Now) -> None:
     """It can't be undone, so it takes the scope `admin`. Erasing again changes nothing."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
@@ -12,30 +12,17 @@ from app.api.dependencies import (
     CurrentSigner,
     CurrentWaits,
     InterviewId,
+    JsonBody,
     Now,
     Session,
     Writer,
-    body_documentation,
-    json_body,
 )
-from app.api.etags import Expected, with_etag, with_etag_header
+from app.api.etags import ETAG, Expected, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
-from app.api.schemas import LARGEST_CONTEXT, Context, Interview, NewInterview
+from app.api.schemas import MAX_CONTEXT_SIZE, Context, Interview, NewInterview
 from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
-from app.core.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    MissingScope,
-    PayloadInvalid,
-    PreconditionFailed,
-    TokenIssued,
-    TokenTooLarge,
-    Unauthorized,
-)
+from app.core.errors import InterviewErased, InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge
 from app.interviews.actions import lock_owned
 from app.interviews.edit import edit
 from app.interviews.queries import read_context, views_of
@@ -43,10 +30,10 @@ from app.interviews.schedule import InterviewSpec, schedule
 
 router = APIRouter(route_class=IdempotentRoute)
 
-LARGEST_INTERVIEW = 4 * LARGEST_CONTEXT  # bytes: a context, each of its letters escaped, and the rest
-LARGEST_BATCH = 16 * 1024 * 1024  # bytes
+MAX_INTERVIEW_SIZE = 4 * MAX_CONTEXT_SIZE  # bytes: a context, each of its letters escaped, and the rest
+MAX_BATCH_SIZE = 16 * 1024 * 1024  # bytes
 
-MOST_AT_ONCE = 1000  # interviews
+MAX_INTERVIEWS = 1000  # interviews
 
 
 class NewInterviews(Shape):
@@ -54,7 +41,7 @@ class NewInterviews(Shape):
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
-    interviews: list[NewInterview] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    interviews: list[NewInterview] = Field(min_length=1, max_length=MAX_INTERVIEWS)
 
     def specs(self) -> list[InterviewSpec]:
         return [each.spec(field=f"interviews.{place}.instructions") for place, each in enumerate(self.interviews)]
@@ -108,15 +95,11 @@ class InterviewContext(Shape):
     tags=["recruiter"],
     operation_id="scheduleInterview",
     summary="Schedule an interview",
-    responses=with_etag(
-        error_responses(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
-        status=201,
-    ),
-    openapi_extra=body_documentation(NewInterview),
+    responses={201: ETAG, **error_responses(TokenTooLarge)},
 )
 async def schedule_interview(
     caller: Writer,
-    body: Annotated[NewInterview, Depends(json_body(NewInterview, largest=LARGEST_INTERVIEW))],
+    body: Annotated[NewInterview, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
     response: Response,
     session: Session,
     now: Now,
@@ -137,14 +120,11 @@ async def schedule_interview(
     tags=["recruiter"],
     operation_id="scheduleInterviews",
     summary="Schedule up to 1,000 interviews, all of them or none",
-    responses=error_responses(
-        Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable
-    ),
-    openapi_extra=body_documentation(NewInterviews),
+    responses=error_responses(TokenTooLarge),
 )
 async def schedule_interviews(
     caller: Writer,
-    body: Annotated[NewInterviews, Depends(json_body(NewInterviews, largest=LARGEST_BATCH))],
+    body: Annotated[NewInterviews, JsonBody(max_size=MAX_BATCH_SIZE)],
     session: Session,
     now: Now,
     signer: CurrentSigner,
@@ -164,28 +144,16 @@ async def schedule_interviews(
     tags=["recruiter"],
     operation_id="editInterview",
     summary="Change the details of an interview that is not over",
-    responses=with_etag(
-        error_responses(
-            Unauthorized,
-            MissingScope,
-            InterviewNotFound,
-            InterviewErased,
-            InterviewOver,
-            TokenIssued,
-            PreconditionFailed,
-            PayloadInvalid,
-            TokenTooLarge,
-            BodyTooLarge,
-            DatabaseUnavailable,
-        )
-    ),
-    openapi_extra=body_documentation(InterviewUpdate),
+    responses={
+        200: ETAG,
+        **error_responses(InterviewErased, InterviewOver, TokenIssued, PreconditionFailed, TokenTooLarge),
+    },
 )
 async def edit_interview(
     interview_id: InterviewId,
     caller: Writer,
     expected: Expected,
-    body: Annotated[InterviewUpdate, Depends(json_body(InterviewUpdate, largest=LARGEST_INTERVIEW))],
+    body: Annotated[InterviewUpdate, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
     response: Response,
     session: Session,
     now: Now,
@@ -214,7 +182,6 @@ async def edit_interview(
     tags=["agent"],
     operation_id="getContext",
     summary="Read what the agent alone may know of an interview",
-    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
 )
 async def context(
     interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session

@@ -30,8 +30,8 @@ from app.interviews.timeline import Entry
 from app.lifecycle import EndReason, Outcome, PublicStatus, Role
 from app.models import Report
 
-LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
-LARGEST_CONTEXT = 64 * 1024  # bytes of UTF-8
+MAX_RESULT_SIZE = 256 * 1024  # bytes of UTF-8
+MAX_CONTEXT_SIZE = 64 * 1024  # bytes of UTF-8
 
 
 class JoinRequest(Shape):
@@ -97,7 +97,7 @@ class JoinResponse(Shape):
         )
 
 
-Context = Annotated[JsonValue, json_within(LARGEST_CONTEXT)]
+Context = Annotated[JsonValue, json_within(MAX_CONTEXT_SIZE)]
 
 
 class NewInterview(Shape):
@@ -251,7 +251,7 @@ class CompletionReport(Shape):
     room_name: str = Field(max_length=256, examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
     outcome: Literal["completed", "failed"]
     summary: Text | None = Field(default=None, max_length=20_000)
-    result: Annotated[JsonValue, json_within(LARGEST_RESULT)] = Field(
+    result: Annotated[JsonValue, json_within(MAX_RESULT_SIZE)] = Field(
         default=None, description="Any JSON, 256 KB at most"
     )
 

@@ -14,13 +14,14 @@ from starlette.types import Send
 
 from app.api.dependencies import Reader, Session, bearer
 from app.api.problems import error_responses
-from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
+from app.api.routes import ApiRoute
+from app.core.errors import CursorInvalid, DatabaseUnavailable
 from app.stream.feed import Position, starting_point
 from app.stream.hub import Hub
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 RETRY = 2000  # milliseconds that an EventSource waits before it comes back
 FAREWELL = 1.0  # seconds that a client which reads nothing gets to take the end
@@ -98,7 +99,7 @@ def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depe
     operation_id="streamChanges",
     summary="Watch every change, as it happens",
     response_class=EventStream,
-    responses=EVENTS | error_responses(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
+    responses=EVENTS | error_responses(CursorInvalid),
 )
 async def stream_changes(
     _: Annotated[None, Depends(get_turn, scope="function")],

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, JsonValue
 
-from app.api.dependencies import body_documentation, documented_interview, json_body
-from app.api.fast_route import FastRoute
+from app.api.dependencies import BodyReader, documented_interview
 from app.api.join import ERRORS, join
 from app.api.problems import error_responses
+from app.api.routes import FastRoute
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed
 from app.interviews.token_options import TokenOptions
@@ -82,7 +82,7 @@ class TokenResponse(BaseModel):
     participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
 
 
-read_request = json_body(TokenRequest, required=False)
+read_request = BodyReader(TokenRequest, required=False)
 
 
 @router.post(
@@ -92,8 +92,7 @@ read_request = json_body(TokenRequest, required=False)
     summary="Get an access token in the form of LiveKit's standard token endpoint",
     responses=error_responses(*ERRORS, TokenFieldNotAllowed),
     response_model=TokenResponse,
-    dependencies=[Depends(documented_interview)],
-    openapi_extra=body_documentation(TokenRequest, required=False),
+    dependencies=[Depends(documented_interview), Depends(read_request)],
 )
 async def create_token(request: Request) -> Response:
     """Join, for `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Asking moves nothing: clients fetch ahead.
