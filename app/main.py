@@ -22,7 +22,6 @@ from app.api import (
     openapi,
     organization,
     pages,
-    personal_data,
     problems,
     schedule,
     stream,
@@ -33,6 +32,7 @@ from app.api import (
 from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
 from app.api.routes import FastRoute, FastRoutes
+from app.api.services import Services
 from app.auth.last_use import LastUsed
 from app.core.batching import Batcher
 from app.core.rate_limits import RateLimits, rate_limits_of
@@ -61,7 +61,6 @@ ROUTERS = (
     interviews.router,
     actions.router,
     invites.router,
-    personal_data.router,
     organization.router,
     webhook_endpoints.router,
     health.router,
@@ -84,8 +83,7 @@ def create_app(
 
     Streams are served by the hub; one that nobody runs polls, and hears no notifications.
     """
-    joins = join_batcher(sessions, join_config(settings))
-    events = event_batcher(sessions, timeouts=settings.timeouts)
+    services = build_services(settings, sessions, hub=hub or Hub(sessions))
     app = FastAPI(
         title="Interviews",
         version=__version__,
@@ -96,25 +94,16 @@ def create_app(
         webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
-        lifespan=_running(lifespan or nullcontext, joins, events),
+        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
     )
-    app.state.settings = settings
-    app.state.sessions = sessions
-    app.state.clock = partial(datetime.now, UTC)
-    app.state.signer = signer_of(settings)
-    app.state.timeouts = settings.timeouts
-    app.state.join = joins
-    app.state.record = events
-    app.state.hub = hub or Hub(sessions)
-    app.state.last_used = LastUsed(sessions)
-    app.state.rate_limits = limits_of(settings)
+    app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
-    app.middleware_stack = _around(app.build_middleware_stack(), settings, app.state.rate_limits)
+    app.middleware_stack = _around(app.build_middleware_stack(), settings, services.rate_limits)
     return app
 
 
@@ -140,20 +129,29 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     )
 
 
-def join_config(settings: Settings) -> JoinConfig:
-    return JoinConfig(
+def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession], *, hub: Hub) -> Services:
+    signer, timeouts = signer_of(settings), settings.timeouts
+    config = JoinConfig(
         policy=settings.deployment_policy,
-        signer=signer_of(settings),
-        timeouts=settings.timeouts,
+        signer=signer,
+        timeouts=timeouts,
         address_key=settings.livekit_api_secret.get_secret_value().encode(),
     )
-
-
-def limits_of(settings: Settings) -> RateLimits:
-    return rate_limits_of(
-        per_address=settings.rate_limit_per_address,
-        per_key=settings.rate_limit_per_key,
-        storage_url=settings.rate_limit_storage_url.get_secret_value(),
+    return Services(
+        settings=settings,
+        sessions=sessions,
+        signer=signer,
+        timeouts=timeouts,
+        joins=join_batcher(sessions, config),
+        livekit_events=event_batcher(sessions, timeouts=timeouts),
+        hub=hub,
+        last_used=LastUsed(sessions),
+        rate_limits=rate_limits_of(
+            per_address=settings.rate_limit_per_address,
+            per_key=settings.rate_limit_per_key,
+            storage_url=settings.rate_limit_storage_url.get_secret_value(),
+        ),
+        clock=partial(datetime.now, UTC),
     )
 
 

@@ -17,13 +17,10 @@ from starlette.requests import ClientDisconnect
 
 from app.api.headers import header_of
 from app.api.rate_limits import count_key
+from app.api.services import Services, services_of
 from app.auth.api_keys import Caller, Scope, authenticate
 from app.core.database import transaction
 from app.core.errors import BodyTooLarge, InterviewNotFound, Unauthorized
-from app.core.policy import JoinPolicy
-from app.core.settings import Settings
-from app.lifecycle import Timeouts
-from app.livekit.access_tokens import Signer
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -47,7 +44,7 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
     if opened := getattr(request.state, "session", None):
         yield opened
         return
-    async with transaction(request.app.state.sessions) as session:
+    async with transaction(services_of(request).sessions) as session:
         yield session
 
 
@@ -56,28 +53,16 @@ Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
 def now_of(request: Request) -> datetime:
-    now: datetime = request.app.state.clock()
-    return now
+    return services_of(request).clock()
 
 
-# async, though they wait for nothing: FastAPI runs others in a thread each.
+# async although they await nothing: FastAPI runs sync dependencies in a thread each.
 async def get_now(request: Request) -> datetime:
     return now_of(request)
 
 
-async def get_settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-async def get_signer(request: Request) -> Signer:
-    signer: Signer = request.app.state.signer
-    return signer
-
-
-async def get_waits(request: Request) -> Timeouts:
-    timeouts: Timeouts = request.app.state.timeouts
-    return timeouts
+async def get_services(request: Request) -> Services:
+    return services_of(request)
 
 
 async def read_body(request: Request, *, max_size: int) -> bytes:
@@ -161,9 +146,9 @@ async def authenticated(request: Request, credentials: HTTPAuthorizationCredenti
     """
     if credentials is None:
         raise Unauthorized
-    async with transaction(request.app.state.sessions) as session:
+    async with transaction(services_of(request).sessions) as session:
         caller = await authenticate(session, key=credentials.credentials)
-    request.app.state.last_used.note(caller.key_id)
+    services_of(request).last_used.note(caller.key_id)
     await count_key(request, caller.key_id)
     return caller
 
@@ -188,17 +173,8 @@ def caller_with(scope: Scope) -> CallerWith:
     return CallerWith(scope)
 
 
-async def get_policy(request: Request) -> JoinPolicy:
-    """Return the deployment's join policy: an organization's may be stricter."""
-    settings: Settings = request.app.state.settings
-    return settings.deployment_policy
-
-
 Now = Annotated[datetime, Depends(get_now)]
-CurrentSettings = Annotated[Settings, Depends(get_settings)]
-CurrentSigner = Annotated[Signer, Depends(get_signer)]
-CurrentPolicy = Annotated[JoinPolicy, Depends(get_policy)]
-CurrentWaits = Annotated[Timeouts, Depends(get_waits)]
+CurrentServices = Annotated[Services, Depends(get_services)]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
 AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]

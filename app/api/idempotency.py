@@ -13,6 +13,7 @@ from starlette.types import Message, Receive
 from app.api.dependencies import MAX_BODY_SIZE, BodyReader, CallerWith, authenticated, bearer, now_of, read_body
 from app.api.problems import add_error_responses
 from app.api.routes import ApiRoute
+from app.api.services import services_of
 from app.auth.api_keys import Scope
 from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 from app.core.database import transaction
@@ -85,7 +86,7 @@ async def _once(
     fingerprint = fingerprint_of(method=request.method, path=request.url.path, body=body)
     call = Call(caller.organization_id, key, fingerprint)
     for _ in range(round(LONGEST_WAIT / LOOK_AGAIN)):
-        async with transaction(request.app.state.sessions) as session:
+        async with transaction(services_of(request).sessions) as session:
             request.state.caller, request.state.session = caller, session
             answer = await _answered(session, Request(request.scope, _received(body)), handle, call)
         if answer:

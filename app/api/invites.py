@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from app.api.dependencies import CurrentSettings, InterviewId, JsonBody, Now, Session, Writer
+from app.api.dependencies import CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.problems import error_responses
 from app.api.routes import ApiRoute
 from app.api.types import GivenInstant, Instant, Shape, in_the_future
@@ -61,14 +61,14 @@ async def invite_candidate(
     response: Response,
     session: Session,
     now: Now,
-    settings: CurrentSettings,
+    services: CurrentServices,
     body: Annotated[NewInvite, JsonBody(required=False)],
 ) -> Invite:
     """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
     response.headers["Cache-Control"] = "no-store"
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     made = invite(session, interview=interview, expires_at=body.expires_at, now=now)
-    url = made.link(interview, template=settings.invite_link)
+    url = made.link(interview, template=services.settings.invite_link)
     return Invite(interview_id=interview.id, invite=made.secret, url=url, expires_at=made.expires_at)
 
 

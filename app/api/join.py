@@ -5,12 +5,13 @@ from typing import Protocol, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import BodyReader, documented_interview, interview_id_of, now_of
+from app.api.dependencies import BodyReader, documented_interview, interview_id_of
 from app.api.headers import header_of
 from app.api.problems import error_responses
 from app.api.rate_limits import address_of
 from app.api.routes import FastRoute
 from app.api.schemas import JoinRequest, JoinResponse
+from app.api.services import services_of
 from app.core.errors import (
     DatabaseUnavailable,
     InterviewErased,
@@ -69,10 +70,8 @@ async def join(
     body = await read(request)
     invite = body.invite or _invite_of(request)
     credentials = JoinCredentials(address_of(request.scope), body.phone_number or None, invite)
-    result: JoinResult = await request.app.state.join(
-        JoinCommand(interview_id, credentials, now_of(request), token_options(body))
-    )
-    return result
+    services = services_of(request)
+    return await services.joins(JoinCommand(interview_id, credentials, services.clock(), token_options(body)))
 
 
 def _invite_of(request: Request) -> str | None:
@@ -98,5 +97,5 @@ async def join_interview(request: Request) -> Response:
     the latter also as `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request)
-    answer = JoinResponse.encode(result, server_url=request.app.state.settings.livekit_url)
+    answer = JoinResponse.encode(result, server_url=services_of(request).settings.livekit_url)
     return Response(answer, media_type="application/json")

@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 
-from app.api.dependencies import now_of, read_body
+from app.api.dependencies import read_body
 from app.api.problems import error_responses
 from app.api.routes import FastRoute
 from app.api.schemas import WebhookAnswer
+from app.api.services import services_of
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, WebhookInvalid, WebhookNotSigned
 from app.interviews.livekit_events import record_webhook
 from app.livekit.webhooks import parse_event, verify_webhook
@@ -53,8 +54,10 @@ async def receive_webhook(request: Request) -> Response:
     signatures = request.headers.getlist("Authorization")
     if len(signatures) > 1:  # a proxy before us may have judged the other one
         raise WebhookNotSigned
-    state = request.app.state
+    services = services_of(request)
     body = await read_body(request, max_size=MAX_WEBHOOK_SIZE)
-    verify_webhook(body, signatures[0] if signatures else None, state.settings.livekit_keys)
-    became = await record_webhook(state.sessions, state.record, event=parse_event(body), now=now_of(request))
+    verify_webhook(body, signatures[0] if signatures else None, services.settings.livekit_keys)
+    became = await record_webhook(
+        services.sessions, services.livekit_events, event=parse_event(body), now=services.clock()
+    )
     return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from app import models
-from app.api.dependencies import AdminCaller, CurrentPolicy, JsonBody, Session
+from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Session
 from app.api.routes import ApiRoute
 from app.api.types import Shape
 from app.core.policy import JoinPolicy, stricter
@@ -41,8 +41,11 @@ class OrganizationUpdate(Shape):
     operation_id="getOrganization",
     summary="Read the API key's organization",
 )
-async def get_organization(caller: AdminCaller, session: Session, policy: CurrentPolicy) -> Organization:
-    return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
+async def get_organization(caller: AdminCaller, session: Session, services: CurrentServices) -> Organization:
+    return Organization.of(
+        await session.get_one(models.Organization, caller.organization_id),
+        deployment=services.settings.deployment_policy,
+    )
 
 
 @router.patch(
@@ -53,11 +56,11 @@ async def get_organization(caller: AdminCaller, session: Session, policy: Curren
 async def change_organization(
     caller: AdminCaller,
     session: Session,
-    policy: CurrentPolicy,
+    services: CurrentServices,
     body: Annotated[OrganizationUpdate, JsonBody()],
 ) -> Organization:
     """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)
     if "join_policy" in body.model_fields_set:
         organization.join_policy = body.join_policy
-    return Organization.of(organization, deployment=policy)
+    return Organization.of(organization, deployment=services.settings.deployment_policy)

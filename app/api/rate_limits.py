@@ -9,6 +9,7 @@ import uuid
 from fastapi import Request
 from starlette.types import Scope
 
+from app.api.services import services_of
 from app.core.errors import RateLimited
 from app.core.rate_limits import RateLimit, Standing
 from app.interviews.join_policy import network_of
@@ -32,7 +33,7 @@ async def count_address(scope: Scope, limit: RateLimit | None) -> None:
 
 async def count_key(request: Request, key_id: uuid.UUID) -> None:
     """Count a call with the key. Raises RateLimited."""
-    await _count(request.scope, request.app.state.rate_limits.key, key_id.hex)
+    await _count(request.scope, services_of(request).rate_limits.key, key_id.hex)
 
 
 async def _count(scope: Scope, limit: RateLimit | None, who: str) -> None:

@@ -1,16 +1,18 @@
 """What a hiring platform calls to schedule interviews and to edit them, and what an agent reads of theirs."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from app import models
+from app.api.actions import Action
 from app.api.dependencies import (
     AgentCaller,
-    CurrentPolicy,
-    CurrentSigner,
-    CurrentWaits,
+    CurrentServices,
     InterviewId,
     JsonBody,
     Now,
@@ -22,8 +24,8 @@ from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
 from app.api.schemas import MAX_CONTEXT_SIZE, Context, Interview, NewInterview
 from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
+from app.auth.api_keys import Caller
 from app.core.errors import InterviewErased, InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge
-from app.interviews.actions import lock_owned
 from app.interviews.edit import edit
 from app.interviews.queries import read_context, views_of
 from app.interviews.schedule import InterviewSpec, schedule
@@ -89,6 +91,25 @@ class InterviewContext(Shape):
     context: JsonValue = Field(description="The JSON that came with the interview; null: none did")
 
 
+@dataclass(frozen=True)
+class Scheduler:
+    """What the calls that schedule interviews have in common."""
+
+    session: Session
+    now: Now
+    services: CurrentServices
+
+    async def run(self, caller: Caller, specs: list[InterviewSpec]) -> list[models.Interview]:
+        return await schedule(
+            self.session,
+            organization_id=caller.organization_id,
+            specs=specs,
+            now=self.now,
+            signer=self.services.signer,
+            policy=self.services.settings.deployment_policy,
+        )
+
+
 @router.post(
     "/interviews",
     status_code=201,
@@ -101,17 +122,11 @@ async def schedule_interview(
     caller: Writer,
     body: Annotated[NewInterview, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
     response: Response,
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    scheduler: Annotated[Scheduler, Depends()],
 ) -> Interview:
-    organization_id, specs = caller.organization_id, [body.spec()]
-    (interview,) = await schedule(
-        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
-    )
+    (interview,) = await scheduler.run(caller, [body.spec()])
     response.headers["Location"] = f"/interviews/{interview.id}"
-    return await with_etag_header(response, session, interview=interview, now=now)
+    return await with_etag_header(response, scheduler.session, interview=interview, now=scheduler.now)
 
 
 @router.post(
@@ -125,17 +140,11 @@ async def schedule_interview(
 async def schedule_interviews(
     caller: Writer,
     body: Annotated[NewInterviews, JsonBody(max_size=MAX_BATCH_SIZE)],
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    scheduler: Annotated[Scheduler, Depends()],
 ) -> ScheduledInterviews:
     """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
-    organization_id, specs = caller.organization_id, body.specs()
-    interviews = await schedule(
-        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
-    )
-    views = await views_of(session, interviews=interviews, now=now)
+    interviews = await scheduler.run(caller, body.specs())
+    views = await views_of(scheduler.session, interviews=interviews, now=scheduler.now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
 
 
@@ -154,27 +163,13 @@ async def edit_interview(
     caller: Writer,
     expected: Expected,
     body: Annotated[InterviewUpdate, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
-    response: Response,
-    session: Session,
-    now: Now,
-    timeouts: CurrentWaits,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    action: Action,
+    services: CurrentServices,
 ) -> Interview:
     """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
-    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    changes = body.changes()
-    await edit(
-        session,
-        interview=interview,
-        given=changes,
-        expected=expected,
-        now=now,
-        timeouts=timeouts,
-        signer=signer,
-        policy=policy,
-    )
-    return await with_etag_header(response, session, interview=interview, now=now)
+    policy = services.settings.deployment_policy
+    change = partial(edit, given=body.changes(), expected=expected, signer=services.signer, policy=policy)
+    return await action.run(caller, interview_id, change)
 
 
 @router.get(

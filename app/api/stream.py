@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials
 from starlette.types import Send
 
-from app.api.dependencies import Reader, Session, bearer
+from app.api.dependencies import CurrentServices, Reader, Session, bearer
 from app.api.problems import error_responses
 from app.api.routes import ApiRoute
 from app.core.errors import CursorInvalid, DatabaseUnavailable
@@ -77,14 +77,9 @@ class EventStream(StreamingResponse):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def get_hub(request: Request) -> Hub:
-    hub: Hub = request.app.state.hub
-    return hub
-
-
-async def get_turn(hub: Annotated[Hub, Depends(get_hub)]) -> AsyncIterator[None]:
-    """Hold a turn while the stream begins: after a restart all listeners come back at once."""
-    async with hub.turns:
+async def get_turn(services: CurrentServices) -> AsyncIterator[None]:
+    """Hold a turn while the stream starts: after a restart all clients reconnect at once."""
+    async with services.hub.turns:
         yield
 
 
@@ -106,7 +101,7 @@ async def stream_changes(
     caller: Reader,
     key: Annotated[str, Depends(get_key)],
     session: Session,
-    hub: Annotated[Hub, Depends(get_hub)],
+    services: CurrentServices,
     last_event_id: Annotated[str | None, Header(description="The id of the last event: go on after it")] = None,
     first_after: Annotated[
         str | None,
@@ -122,4 +117,4 @@ async def stream_changes(
     client built on `fetch`.
     """
     after = await starting_point(session, last_event_id=last_event_id or first_after)
-    return EventStream(hub, organization_id=caller.organization_id, key=key, after=after)
+    return EventStream(services.hub, organization_id=caller.organization_id, key=key, after=after)

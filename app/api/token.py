@@ -12,6 +12,7 @@ from app.api.dependencies import BodyReader, documented_interview
 from app.api.join import ERRORS, join
 from app.api.problems import error_responses
 from app.api.routes import FastRoute
+from app.api.services import services_of
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed
 from app.interviews.token_options import TokenOptions
@@ -100,5 +101,5 @@ async def create_token(request: Request) -> Response:
     They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request, TokenRequest.token_options)
-    answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=result.token)
+    answer = TokenResponse(server_url=services_of(request).settings.livekit_url, participant_token=result.token)
     return Response(answer.model_dump_json(), 201, media_type="application/json")

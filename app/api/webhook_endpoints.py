@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from app.api.dependencies import AdminCaller, CurrentSettings, JsonBody, Now, Reader, Session
+from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Now, Reader, Session
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
 from app.api.webhook_schemas import (
@@ -59,10 +59,10 @@ async def create(
     response: Response,
     session: Session,
     now: Now,
-    settings: CurrentSettings,
+    services: CurrentServices,
 ) -> WebhookEndpointWithSecret:
     """The secret is in this answer, and in its repetitions under the same Idempotency-Key alone. Send a test then."""
-    await check_url(str(body.url), allow_private=settings.webhooks_to_private)
+    await check_url(str(body.url), allow_private=services.settings.webhooks_to_private)
     endpoint = await create_endpoint(
         session,
         organization_id=caller.organization_id,
@@ -111,12 +111,12 @@ async def update(
     body: Annotated[WebhookEndpointUpdate, JsonBody()],
     session: Session,
     now: Now,
-    settings: CurrentSettings,
+    services: CurrentServices,
 ) -> WebhookEndpoint:
     """What happens while it is disabled is not enqueued: replay that span afterwards."""
     to = body.changes()
     if "url" in to:
-        await check_url(to["url"], allow_private=settings.webhooks_to_private)
+        await check_url(to["url"], allow_private=services.settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await change_endpoint(session, endpoint=endpoint, to=to, now=now)
     return WebhookEndpoint.of(endpoint)

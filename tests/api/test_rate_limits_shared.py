@@ -46,7 +46,7 @@ async def replicas(sessions: Sessions, redis: Redis) -> AsyncIterator[Replicas]:
 async def replica(running: AsyncExitStack, sessions: Sessions, url: str) -> httpx.AsyncClient:
     limits = {"rate_limit_per_address": "5/year", "rate_limit_per_key": "3/year"}
     app = create_app(make_settings(rate_limit_storage_url=url, **limits), sessions)
-    running.push_async_callback(app.state.rate_limits.close)
+    running.push_async_callback(app.state.services.rate_limits.close)
     return await running.enter_async_context(client_from(app, "192.0.2.1"))
 
 

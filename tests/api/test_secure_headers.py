@@ -55,7 +55,7 @@ async def test_in_production_browsers_are_told_to_come_by_tls(app: FastAPI) -> N
         "database_url": "postgresql:",
     }
     settings = make_settings(environment="production", **given)
-    async with client_of(create_app(settings, app.state.sessions)) as client:
+    async with client_of(create_app(settings, app.state.services.sessions)) as client:
         preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
         for answer in (await client.get("/nowhere"), await client.options("/interviews", headers=preflight)):
             assert_secure(answer)

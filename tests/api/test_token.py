@@ -118,7 +118,7 @@ async def test_what_a_client_may_not_say(
 
 async def test_what_equals_ours_may_be_said(app: FastAPI) -> None:
     settings = make_settings(agent_name="interviewer")
-    async with client_of(own := create_app(settings, app.state.sessions)) as client:
+    async with client_of(own := create_app(settings, app.state.services.sessions)) as client:
         driver = InterviewDriver(own, client)
         made = await driver.new()
         ours = claims(await driver.call(made, "token"))

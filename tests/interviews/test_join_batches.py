@@ -22,7 +22,7 @@ WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_da
 def asking(driver: InterviewDriver, interview: dict[str, Any], number: str | None = None) -> asyncio.Task[JoinResult]:
     """Ask for a seat as a join does; those who ask in one turn of the loop go together."""
     ask = JoinCommand(UUID(interview["interviewId"]), JoinCredentials(HOME, phone_number=number), driver.now)
-    return asyncio.create_task(driver.app.state.join(ask))
+    return asyncio.create_task(driver.app.state.services.joins(ask))
 
 
 async def waiting(engine: AsyncEngine) -> int:

@@ -359,7 +359,9 @@ async def test_a_stop_waits_for_what_is_being_recorded(own_engine: AsyncEngine, 
 
     async def live() -> None:
         async with app.router.lifespan_context(app):
-            heard.append(asyncio.create_task(Replica(sessions, app.state.record).hear_one(comes(held))))
+            heard.append(
+                asyncio.create_task(Replica(sessions, app.state.services.livekit_events).hear_one(comes(held)))
+            )
             await somebody_waits(sessions)
             stopping.set()
 
