@@ -43,12 +43,12 @@ from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
-Candidates, AI interviewers and recruiters in one LiveKit room, and a status that is true.
+Brings candidates, AI interviewers and recruiters into one LiveKit room, and reports each interview's status.
 
-Errors are problem documents (RFC 9457) with a stable `code`, a sentence that tells what to do, and the `requestId`
-under which the logs tell more. At an address that is none every call answers 404 `not_found`, with another method 405
-`method_not_allowed` and `Allow`. Bodies are JSON, whatever their content type. What is no HTTP/1.1 request is answered
-400 `request_invalid`, an address and headers of more than 32 KiB 431 `headers_too_large`, and the connection closed.
+Errors are problem documents (RFC 9457) with a stable `code`, a `detail` that says what to do, and the `requestId` to
+search for in the logs. Unknown paths return 404 `not_found`; wrong methods return 405 `method_not_allowed` with an
+`Allow` header. Bodies are parsed as JSON, whatever their content type. A malformed HTTP request returns 400
+`request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the connection.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ROUTERS = (

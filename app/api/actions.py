@@ -69,11 +69,11 @@ Action = Annotated[InterviewAction, Depends()]
     "/interviews/{interview_id}/cancel",
     tags=["recruiter"],
     operation_id="cancelInterview",
-    summary="Cancel an interview; whoever is in the room is put out",
+    summary="Cancel an interview and remove its participants",
     responses={200: ETAG, **error_responses(InterviewErased, InterviewOver)},
 )
 async def cancel_interview(interview_id: InterviewId, caller: Writer, action: Action) -> Interview:
-    """Cancelling again changes nothing. What ended before, also by a deadline that nobody acted on yet, stays so."""
+    """Idempotent. An interview that has already ended, or whose deadline has passed, keeps its outcome."""
     return await action.run(caller, interview_id, cancel)
 
 
@@ -81,7 +81,7 @@ async def cancel_interview(interview_id: InterviewId, caller: Writer, action: Ac
     "/interviews/{interview_id}/reopen",
     tags=["recruiter"],
     operation_id="reopenInterview",
-    summary="Open an interview that is over as a new attempt",
+    summary="Reopen an ended interview as a new attempt",
     responses={200: ETAG, **error_responses(InterviewErased, InterviewNotOver)},
 )
 async def reopen_interview(
@@ -90,7 +90,7 @@ async def reopen_interview(
     body: Annotated[ReopenRequest, JsonBody(required=False)],
     action: Action,
 ) -> Interview:
-    """The new attempt has a new room; the one before is frozen, and stays on the timeline."""
+    """The new attempt has a new room. The previous attempt stays on the timeline."""
     return await action.run(caller, interview_id, partial(reopen, closes_at=body.closes_at))
 
 
@@ -98,7 +98,7 @@ async def reopen_interview(
     "/interviews/{interview_id}/complete",
     tags=["agent"],
     operation_id="completeInterview",
-    summary="Report how the conversation went",
+    summary="Report the outcome of the conversation",
     responses={200: ETAG, **error_responses(InterviewErased, WrongRoom, NotStarted, InterviewOver)},
 )
 async def complete_interview(
@@ -107,7 +107,7 @@ async def complete_interview(
     body: Annotated[CompletionReport, JsonBody(max_size=MAX_REPORT_SIZE)],
     action: Action,
 ) -> Interview:
-    """The same report again is fine. For 15 minutes after the end, `completed` beats FAILED and ABANDONED."""
+    """Idempotent. Until 15 minutes after the end, `completed` overrides FAILED and ABANDONED."""
     return await action.run(caller, interview_id, partial(complete, said=body.completion()))
 
 
@@ -116,9 +116,9 @@ async def complete_interview(
     status_code=204,
     tags=["recruiter"],
     operation_id="erasePersonalData",
-    summary="Erase an interview's personal data for good; ids, times and how it ended stay",
+    summary="Erase an interview's personal data; ids, times and outcome stay",
     responses=error_responses(InterviewNotOver),
 )
 async def erase_personal_data(interview_id: InterviewId, caller: AdminCaller, session: Session, now: Now) -> None:
-    """It can't be undone, so it takes the scope `admin`. Erasing again changes nothing."""
+    """Irreversible, so it requires the scope `admin`. Idempotent."""
     await erase_owned(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)

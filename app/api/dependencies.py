@@ -31,8 +31,8 @@ bearer = HTTPBearer(
     auto_error=False,
     scheme_name="apiKey",
     bearerFormat="ik_...",
-    description="An API key. It belongs to an organization, and carries scopes: `interviews:read`, `interviews:write`, "
-    "`agent`, `admin`. `interviews keys create` makes one; a local start has `ik_local`.",
+    description="An API key of an organization, with scopes: `interviews:read`, `interviews:write`, `agent`, `admin`. "
+    "Create one with `interviews keys create`. A local start has `ik_local`.",
 )
 
 

@@ -20,7 +20,7 @@ OURS = re.compile(r'(?<!W/)"([0-9]{1,18})"')
 ETAG: dict[str, Any] = {
     "headers": {
         "ETag": {
-            "description": "The state of the interview, for If-Match",
+            "description": "The interview's version, for If-Match",
             "schema": {"type": "string", "examples": ['"7"']},
         }
     }
@@ -47,7 +47,7 @@ async def expected_sequences(
         str | None,
         Header(
             alias="If-Match",
-            description="The ETag that the interview was read with, several, or *. Another one by now: 412",
+            description="The ETag of your last read (or several, or *). If the interview has changed since: 412",
             examples=['"7"'],
         ),
     ] = None,

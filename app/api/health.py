@@ -15,7 +15,7 @@ from app.core.schema import check_schema
 router = APIRouter(route_class=ApiRoute, tags=["operator"])
 
 
-@router.get("/health/live", operation_id="isLive", summary="The process answers")
+@router.get("/health/live", operation_id="isLive", summary="Check that the process is alive")
 async def live() -> Health:
     return Health()
 
@@ -23,7 +23,7 @@ async def live() -> Health:
 @router.get(
     "/health/ready",
     operation_id="isReady",
-    summary="The database answers, and its schema is not behind the code",
+    summary="Check that the database responds and its schema is up to date",
     responses=error_responses(SchemaBehind),
 )
 async def ready(session: Session) -> Health:
@@ -34,7 +34,7 @@ async def ready(session: Session) -> Health:
 @router.get(
     "/metrics",
     operation_id="getMetrics",
-    summary="What the service's processes here have counted, for Prometheus",
+    summary="Get Prometheus metrics",
     response_class=PlainTextResponse,
 )
 async def metrics() -> Response:

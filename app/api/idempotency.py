@@ -36,8 +36,8 @@ async def documented_key(
             max_length=255,
             pattern=r"^[\x20-\x7e]+$",
             description=(
-                "Any text of your own, such as a UUID. For 24 hours the same call under the same key does nothing, "
-                "and is answered as it was the first time, with `Idempotent-Replayed: true`. Errors are not kept."
+                "A unique value, such as a UUID. For 24 hours, repeating the request with the same key returns the "
+                "first response with `Idempotent-Replayed: true` and changes nothing. Errors are not stored."
             ),
             examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
         ),

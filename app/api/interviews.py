@@ -17,7 +17,7 @@ router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 @router.get(
     "/interviews/{interview_id:interview}",
     operation_id="getInterview",
-    summary="Read an interview and its status",
+    summary="Get an interview",
     responses={200: ETAG},
 )
 async def read_interview(
@@ -31,13 +31,13 @@ async def read_interview(
 @router.get(
     "/interviews/{interview_id}/timeline",
     operation_id="getTimeline",
-    summary="Read all that happened to an interview, oldest first",
+    summary="List an interview's timeline, oldest first",
 )
 async def timeline(
     interview_id: InterviewId,
     caller: Reader,
     session: Session,
-    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")] = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the previous page")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> TimelinePage:
     await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)

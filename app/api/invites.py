@@ -20,12 +20,12 @@ router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
 class NewInvite(Shape):
-    """How long the invitation is to hold."""
+    """How long the invitation is valid."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     expires_at: GivenInstant | None = Field(
-        default=None, description="By default half an hour after closesAt; without closesAt in 30 days"
+        default=None, description="Default: 30 minutes after closesAt; without closesAt, in 30 days"
     )
 
     @field_validator("expires_at")
@@ -35,14 +35,14 @@ class NewInvite(Shape):
 
 
 class Invite(Shape):
-    """An invitation. Its secret is told here and never again: only a hash is stored."""
+    """An invitation. Its secret is shown only once: only a hash is stored."""
 
     interview_id: uuid.UUID
     invite: str = Field(
-        description="The secret: what join takes as `invite`", examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"]
+        description="The secret: send it to join as `invite`", examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"]
     )
     url: str | None = Field(
-        description="The link to send to the candidate, made by INVITE_URL; null where the operator has not set it",
+        description="The link for the candidate, built from INVITE_URL; null if INVITE_URL is not set",
         examples=["https://jobs.example/interview/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9#invite=inv_0f9c..."],
     )
     expires_at: Instant
@@ -52,7 +52,7 @@ class Invite(Shape):
     "/interviews/{interview_id}/invite",
     status_code=201,
     operation_id="inviteCandidate",
-    summary="Make the invitation link; the one before is revoked",
+    summary="Create an invitation link and revoke the previous one",
     responses=error_responses(InterviewErased, InterviewOver),
 )
 async def invite_candidate(
@@ -64,7 +64,7 @@ async def invite_candidate(
     services: CurrentServices,
     body: Annotated[NewInvite, JsonBody(required=False)],
 ) -> Invite:
-    """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
+    """The candidate can use it any number of times until it expires, under every join policy."""
     response.headers["Cache-Control"] = "no-store"
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     made = invite(session, interview=interview, expires_at=body.expires_at, now=now)
@@ -80,6 +80,6 @@ async def invite_candidate(
     responses=error_responses(InterviewErased),
 )
 async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
-    """Who is in the room stays there. Revoking again changes nothing."""
+    """Participants who are in the room stay. Idempotent."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     revoke_invite(session, interview=interview)

@@ -84,17 +84,17 @@ def _invite_of(request: Request) -> str | None:
 @router.post(
     "/interviews/{interview_id}/join",  # noqa: FAST003 - a plain route reads it itself
     operation_id="joinInterview",
-    summary="Get a seat in the interview's room",
+    summary="Join an interview",
     response_model=JoinResponse,
     responses=error_responses(*ERRORS),
     dependencies=[Depends(documented_interview), Depends(read_request)],
 )
 async def join_interview(request: Request) -> Response:
-    """Return all that the frontend needs to connect to LiveKit. Call it again whenever the connection is lost for good.
+    """Return what a frontend needs to connect to LiveKit. Call it again when the connection is lost for good.
 
-    The token is for one room and one identity, and lives for ten minutes; the conversation may last longer. What to
-    send is JOIN_POLICY's to say: nothing, the phone number, or the invitation's secret,
-    the latter also as `Authorization: Bearer inv_...`.
+    The token is valid for one room and one identity. It expires after ten minutes; the conversation may last longer.
+    JOIN_POLICY decides what to send: nothing, the phone number, or the invitation's secret, which may also be sent as
+    `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request)
     answer = JoinResponse.encode(result, server_url=services_of(request).settings.livekit_url)

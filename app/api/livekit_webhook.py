@@ -17,12 +17,12 @@ router = APIRouter(tags=["LiveKit"], route_class=FastRoute)
 # Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
 LIVEKIT_EVENT = {
     "title": "LiveKitEvent",
-    "description": "LiveKit's WebhookEvent as protojson. What it holds beside these is of no concern here.",
+    "description": "LiveKit's WebhookEvent as protojson. Other fields are ignored.",
     "type": "object",
     "properties": {
         "event": {"examples": ["participant_joined"]},
         "id": {"examples": ["EV_bD4Wf8TEkRkd"]},
-        "createdAt": {"description": "seconds since 1970", "examples": ["1795338000"]},
+        "createdAt": {"description": "Unix time in seconds", "examples": ["1795338000"]},
     },
 }
 signed = APIKeyHeader(
@@ -30,7 +30,7 @@ signed = APIKeyHeader(
     scheme_name="liveKitSignature",
     auto_error=False,
     description="A JWT without 'Bearer', signed with the secret of LIVEKIT_API_KEY: `iss` is the key, `sha256` the "
-    "base64 of the raw body's digest.",
+    "base64 digest of the raw body.",
 )
 MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 KiB each, escaped
 
@@ -38,7 +38,7 @@ MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 
 @router.post(
     "/webhooks/livekit",
     operation_id="receiveLiveKitWebhook",
-    summary="Receive an event of LiveKit's",
+    summary="Receive a LiveKit event",
     response_model=WebhookAnswer,
     dependencies=[Depends(signed)],
     responses=error_responses(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
@@ -50,7 +50,7 @@ MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 
     },
 )
 async def receive_webhook(request: Request) -> Response:
-    """Answer 200 once the event is committed: LiveKit never again sends what was answered with any 2xx or 4xx."""
+    """Return 200 once the event is committed. LiveKit does not retry after any 2xx or 4xx."""
     signatures = request.headers.getlist("Authorization")
     if len(signatures) > 1:  # a proxy before us may have judged the other one
         raise WebhookNotSigned

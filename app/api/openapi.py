@@ -19,30 +19,33 @@ from app.core.errors import RateLimited
 Json = dict[str, Any]
 
 COMPONENTS = "#/components/schemas/"
-SERVERS = [{"url": "/", "description": "The service that this document came from"}]
+SERVERS = [{"url": "/", "description": "This service"}]
 TAGS = [
-    {"name": "candidate", "description": "What a candidate's frontend calls. Who may join is JOIN_POLICY's to say."},
-    {"name": "recruiter", "description": "What recruiters and hiring platforms call, with an API key."},
-    {"name": "agent", "description": "What the AI interviewer calls, with an API key of the scope `agent`."},
-    {"name": "LiveKit", "description": "What the LiveKit server calls, signed with its key."},
-    {"name": "operator", "description": "What an operator's machinery calls."},
-    {"name": "webhooks", "description": "What this service sends, by the Standard Webhooks specification."},
+    {"name": "candidate", "description": "Called by a candidate's frontend. JOIN_POLICY decides who may join."},
+    {"name": "recruiter", "description": "Called by recruiters and hiring platforms with an API key."},
+    {"name": "agent", "description": "Called by the AI interviewer with an API key that has the scope `agent`."},
+    {"name": "LiveKit", "description": "Called by the LiveKit server, signed with its key."},
+    {"name": "operator", "description": "Called by an operator's monitoring."},
+    {
+        "name": "webhooks",
+        "description": "Webhook endpoints, and the events sent to them according to Standard Webhooks.",
+    },
 ]
 
 LIMITS: dict[str, Json] = {
     "RateLimit": {
-        "description": "For each limit that the call counted for: calls that may still come, seconds until they are "
-        "as many as at first. Fields of draft-ietf-httpapi-ratelimit-headers",
+        "description": "For each limit: `r` requests left, `t` seconds until the window resets "
+        "(draft-ietf-httpapi-ratelimit-headers)",
         "schema": {"type": "string"},
         "example": '"address";r=59998;t=42, "key";r=29998;t=17',
     },
     "RateLimit-Policy": {
-        "description": "For each limit: calls in a window, the window's seconds",
+        "description": "For each limit: `q` requests per window of `w` seconds",
         "schema": {"type": "string"},
         "example": '"address";q=60000;w=60, "key";q=30000;w=60',
     },
     "Retry-After": {
-        "description": "Seconds until calling again may help",
+        "description": "Seconds to wait before retrying",
         "schema": {"type": "integer", "minimum": 0},
         "example": 42,
     },
@@ -151,6 +154,6 @@ def _in_words(schema: Json) -> Json:
         return schema
     told = {key: value for key, value in schema.items() if key != "default"}
     if schema["default"] is not None:
-        words = f"by default {orjson.dumps(schema['default']).decode()}"
+        words = f"default: {orjson.dumps(schema['default']).decode()}"
         told["description"] = "; ".join(filter(None, [schema.get("description"), words]))
     return told

@@ -19,8 +19,10 @@ class Organization(Shape):
     """The organization of the API key."""
 
     name: str = Field(examples=["default"])
-    join_policy: JoinPolicy | None = Field(description="What it asks for itself; null: nothing beyond the deployment's")
-    effective_join_policy: JoinPolicy = Field(description="What holds: the stricter of its own and the deployment's")
+    join_policy: JoinPolicy | None = Field(description="The organization's own policy; null: the deployment's applies")
+    effective_join_policy: JoinPolicy = Field(
+        description="The policy in force: the stricter of the organization's and the deployment's"
+    )
 
     @classmethod
     def of(cls, organization: models.Organization, *, deployment: JoinPolicy) -> "Organization":
@@ -29,7 +31,7 @@ class Organization(Shape):
 
 
 class OrganizationUpdate(Shape):
-    """What is to be another; what is left out stays."""
+    """Changes to the organization. Omitted fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -39,7 +41,7 @@ class OrganizationUpdate(Shape):
 @router.get(
     "/organization",
     operation_id="getOrganization",
-    summary="Read the API key's organization",
+    summary="Get the API key's organization",
 )
 async def get_organization(caller: AdminCaller, session: Session, services: CurrentServices) -> Organization:
     return Organization.of(
@@ -59,7 +61,7 @@ async def change_organization(
     services: CurrentServices,
     body: Annotated[OrganizationUpdate, JsonBody()],
 ) -> Organization:
-    """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
+    """Applies from the next join on. A policy less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)
     if "join_policy" in body.model_fields_set:
         organization.join_policy = body.join_policy

@@ -39,7 +39,7 @@ MAX_INTERVIEWS = 1000  # interviews
 
 
 class NewInterviews(Shape):
-    """Interviews to schedule, all of them or none."""
+    """Interviews to schedule: all of them or none."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -50,13 +50,13 @@ class NewInterviews(Shape):
 
 
 class ScheduledInterviews(Shape):
-    """The interviews that were scheduled, in the order given."""
+    """The scheduled interviews, in the order of the request."""
 
     data: list[Interview]
 
 
 class InterviewUpdate(Shape):
-    """What is to change of an interview (a JSON merge patch, RFC 7396): what is left out stays as it is."""
+    """Changes to an interview (JSON merge patch, RFC 7396). Omitted fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -73,12 +73,12 @@ class InterviewUpdate(Shape):
     instructions: Text = Field(
         default_factory=str,
         min_length=1,
-        description="Those that came from the organization's template follow the other texts by themselves",
+        description="Instructions rendered from the organization's template are updated with the other fields",
     )
     max_duration: MaxDuration = Field(default_factory=int)
-    opens_at: GivenInstant | None = Field(default=None, description="null: it is open")
-    closes_at: GivenInstant | None = Field(default=None, description="null: it stays open")
-    context: Context = Field(default=None, description="Any JSON, 64 KB at most; null takes it away")
+    opens_at: GivenInstant | None = Field(default=None, description="null: open at once")
+    closes_at: GivenInstant | None = Field(default=None, description="null: never closes")
+    context: Context = Field(default=None, description="Any JSON, 64 KB at most; null removes it")
 
     def changes(self) -> dict[str, Any]:
         """Return what was sent, by the names of the interview's columns."""
@@ -86,9 +86,9 @@ class InterviewUpdate(Shape):
 
 
 class InterviewContext(Shape):
-    """What the agent alone may know of an interview."""
+    """Data about an interview that only the agent can read."""
 
-    context: JsonValue = Field(description="The JSON that came with the interview; null: none did")
+    context: JsonValue = Field(description="The context that the interview was scheduled with, or null")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ async def schedule_interviews(
     body: Annotated[NewInterviews, JsonBody(max_size=MAX_BATCH_SIZE)],
     scheduler: Annotated[Scheduler, Depends()],
 ) -> ScheduledInterviews:
-    """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
+    """Errors name fields by index: `interviews.3.maxDuration`. The response keeps the order."""
     interviews = await scheduler.run(caller, body.specs())
     views = await views_of(scheduler.session, interviews=interviews, now=scheduler.now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
@@ -152,7 +152,7 @@ async def schedule_interviews(
     "/interviews/{interview_id:interview}",
     tags=["recruiter"],
     operation_id="editInterview",
-    summary="Change the details of an interview that is not over",
+    summary="Update an interview that has not ended",
     responses={
         200: ETAG,
         **error_responses(InterviewErased, InterviewOver, TokenIssued, PreconditionFailed, TokenTooLarge),
@@ -166,7 +166,7 @@ async def edit_interview(
     action: Action,
     services: CurrentServices,
 ) -> Interview:
-    """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
+    """Send only what changes. Send If-Match with the ETag of your last read to avoid overwriting other changes."""
     policy = services.settings.deployment_policy
     change = partial(edit, given=body.changes(), expected=expected, signer=services.signer, policy=policy)
     return await action.run(caller, interview_id, change)
@@ -176,7 +176,7 @@ async def edit_interview(
     "/interviews/{interview_id}/context",
     tags=["agent"],
     operation_id="getContext",
-    summary="Read what the agent alone may know of an interview",
+    summary="Get an interview's context",
 )
 async def context(
     interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session

@@ -35,24 +35,24 @@ MAX_CONTEXT_SIZE = 64 * 1024  # bytes of UTF-8
 
 
 class JoinRequest(Shape):
-    """What a candidate's frontend sends; all of it may be missing, and what else it sends is not looked at."""
+    """A candidate's credentials. Every field is optional; unknown fields are ignored."""
 
     phone_number: str | None = Field(
         default=None,
         coerce_numbers_to_str=True,
-        description="The candidate's, in any spelling: asked for by the join policy 'phone'. A number is its digits.",
+        description="The candidate's, in any format: required by the join policy 'phone'. May be a JSON number.",
         json_schema_extra=TEXT_OR_NUMBER,
         examples=["+966 50 987 6543"],
     )
     invite: str | None = Field(
         default=None,
-        description="The secret of the invitation link: asked for by the join policy 'invite', and taken by 'phone'",
+        description="The secret of the invitation link: required by the join policy 'invite', accepted by 'phone'",
         examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"],
     )
 
 
 class JoinResponse(Shape):
-    """All that a frontend needs to connect. The agent finds the same and the phone number in participant.metadata."""
+    """What a frontend needs to connect. participant.metadata has the same for the agent, plus the phone number."""
 
     server_url: str = Field(examples=["ws://127.0.0.1:7880"])
     participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
@@ -101,7 +101,7 @@ Context = Annotated[JsonValue, json_within(MAX_CONTEXT_SIZE)]
 
 
 class NewInterview(Shape):
-    """An interview to schedule. What is left out comes from the organization."""
+    """An interview to schedule. Omitted fields get the organization's defaults."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -115,14 +115,16 @@ class NewInterview(Shape):
     )
     company_name: Text | None = Field(default=None, min_length=1, max_length=500, examples=["MENA Bank"])
     instructions: Text | None = Field(
-        default=None, min_length=1, description="For the agent; rendered from the organization's template by default"
+        default=None, min_length=1, description="For the agent; default: rendered from the organization's template"
     )
     max_duration: MaxDuration | None = Field(default=None, description="seconds")
-    opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
-    closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
+    opens_at: GivenInstant | None = Field(default=None, description="No one can join before")
+    closes_at: GivenInstant | None = Field(
+        default=None, description="A candidate who has not joined by then is a no-show"
+    )
     context: Context = Field(
         default=None,
-        description="Any JSON, 64 KB at most, for the agent alone: rubric, questions, CV. No token ever carries it.",
+        description="Any JSON for the agent only, 64 KB at most: rubric, questions, CV. Never part of a token.",
     )
 
     @field_validator("closes_at")
@@ -139,7 +141,7 @@ class NewInterview(Shape):
 
 
 class ConnectedParticipant(Shape):
-    """Somebody who is in the interview's room now."""
+    """A participant who is in the interview's room now."""
 
     identity: str
     role: Role
@@ -147,7 +149,7 @@ class ConnectedParticipant(Shape):
 
 
 class Interview(Shape):
-    """An interview as a recruiter sees it. startedAt, endedAt and talkTime belong to the current attempt."""
+    """An interview. startedAt, endedAt and talkTime are those of the current attempt."""
 
     interview_id: uuid.UUID
     candidate_id: str
@@ -162,19 +164,19 @@ class Interview(Shape):
     opens_at: Instant | None
     closes_at: Instant | None
     status: PublicStatus
-    end_reason: EndReason | None = Field(description="Why the attempt ended, where the status alone does not tell")
-    started_at: Instant | None = Field(description="When candidate and agent were first both connected")
+    end_reason: EndReason | None = Field(description="Why the attempt ended; null if the status alone explains it")
+    started_at: Instant | None = Field(description="When candidate and agent were first connected at the same time")
     ended_at: Instant | None
-    talk_time: int = Field(description="seconds that candidate and agent were both connected")
-    sequence: int = Field(description="Counts the changes: what a webhook or the stream told with a lower one is older")
-    attempt: int = Field(description="1, or more after the interview was opened again")
+    talk_time: int = Field(description="Seconds with both candidate and agent connected")
+    sequence: int = Field(description="Counts the changes; events with a lower one are older")
+    attempt: int = Field(description="1, or higher after the interview was reopened")
     room_name: str
-    join_attempts: int = Field(description="How often join was called, refused calls included, over all attempts")
-    connected: list[ConnectedParticipant] = Field(description="Who is in the room now")
+    join_attempts: int = Field(description="Join calls of all attempts, including refused ones")
+    connected: list[ConnectedParticipant] = Field(description="Participants in the room now")
     created_at: Instant
     updated_at: Instant
     personal_data_erased_at: Instant | None = Field(
-        description="Since then texts, phone number, summary and result are empty, and identities are roles"
+        description="Set once texts, phone number, summary and result are erased, and identities replaced by roles"
     )
 
     @classmethod
@@ -215,10 +217,10 @@ class Interview(Shape):
 
 
 class InterviewDetail(Interview):
-    """One interview, with what its agent reported."""
+    """An interview with its agent's report."""
 
-    summary: str | None = Field(description="What the agent said of the current attempt last")
-    result: Any | None = Field(description="The JSON that came with it")
+    summary: str | None = Field(description="The agent's last summary of the current attempt")
+    result: Any | None = Field(description="The agent's last result of the current attempt")
 
     @classmethod
     def with_report(cls, view: View, report: Report | None) -> "InterviewDetail":
@@ -231,7 +233,7 @@ class InterviewDetail(Interview):
 
 
 class ReopenRequest(Shape):
-    """How an interview is opened again; without closesAt it stays open."""
+    """How to reopen an interview. Without closesAt it never closes."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -244,7 +246,7 @@ class ReopenRequest(Shape):
 
 
 class CompletionReport(Shape):
-    """What an agent reports of the conversation in the room that it names."""
+    """An agent's report on the conversation in a room."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -260,12 +262,12 @@ class CompletionReport(Shape):
 
 
 class TimelineEntry(Shape):
-    """Something that happened. `text` says it for people; `name` and `detail` for programs."""
+    """An event on the timeline. `text` is for people; `name` and `detail` are for programs."""
 
     at: Instant
     attempt: int
     kind: Literal["livekit", "call", "service", "status"] = Field(
-        description="LiveKit told it, somebody called, this service did it, or the status changed (name: the rule)"
+        description="The source: a LiveKit event, an API call, this service, or a status change (then name is the rule)"
     )
     name: str
     text: str
@@ -286,21 +288,21 @@ class TimelineEntry(Shape):
 
 
 class TimelinePage(Shape):
-    """A page of the timeline, oldest first. nextCursor asks for the next one; null: there is none."""
+    """A page of the timeline, oldest first. nextCursor is null on the last page."""
 
     data: list[TimelineEntry]
     next_cursor: str | None
 
 
 class InterviewPage(Shape):
-    """A page of interviews, in the order asked for. nextCursor asks for the next one; null: there is none."""
+    """A page of interviews in the requested order. nextCursor is null on the last page."""
 
     data: list[Interview]
     next_cursor: str | None
 
 
 class WebhookAnswer(Shape):
-    """What became of a webhook: recorded, a duplicate, or of no concern here."""
+    """Whether the event was recorded, was a duplicate, or was ignored."""
 
     result: Literal["recorded", "duplicate", "ignored"]
 

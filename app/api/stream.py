@@ -43,7 +43,7 @@ data: {"type":"interview.status_changed","timestamp":"2026-11-22T09:00:00.000Z",
 """
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-sent events, until either side ends the stream",
+        "description": "Server-sent events until either side closes the stream",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
     }
 }
@@ -92,7 +92,7 @@ def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depe
     "/interviews/stream",
     status_code=200,  # of a response class with an __init__ of its own FastAPI can't tell
     operation_id="streamChanges",
-    summary="Watch every change, as it happens",
+    summary="Stream changes as server-sent events",
     response_class=EventStream,
     responses=EVENTS | error_responses(CursorInvalid),
 )
@@ -102,19 +102,20 @@ async def stream_changes(
     key: Annotated[str, Depends(get_key)],
     session: Session,
     services: CurrentServices,
-    last_event_id: Annotated[str | None, Header(description="The id of the last event: go on after it")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="The id of the last event received: the stream continues after it")
+    ] = None,
     first_after: Annotated[
         str | None,
-        Query(alias="lastEventId", description="The same, where no header can be set; the header goes before"),
+        Query(alias="lastEventId", description="The same as a parameter; the header takes precedence"),
     ] = None,
 ) -> EventStream:
-    """Server-sent events: `id` is where to go on, `event` the type, `data` what a webhook tells of the change too.
+    """`event` is the type, `data` the payload of the webhook, `id` the position in the stream.
 
-    The first event, `ready`, has the id of the beginning. Send the last id that you have had as `Last-Event-ID`, and
-    nothing is missed or repeated. An interview's changes come in the order of their `sequence`. Every 15 seconds
-    without a change there is a comment. The stream ends when the service stops, when the key is revoked or expires,
-    and when you read too slowly: come back with the last id. A browser's own EventSource can't send the key: use a
-    client built on `fetch`.
+    The first event is `ready`. Reconnect with the last `id` as `Last-Event-ID`, and no event is missed or repeated.
+    An interview's changes arrive in the order of their `sequence`. A comment is sent every 15 seconds without a change.
+    The stream ends when the service stops, when the key is revoked or expires, or when the client reads too slowly.
+    A browser's EventSource can't send the API key: use a client built on `fetch`.
     """
     after = await starting_point(session, last_event_id=last_event_id or first_after)
     return EventStream(services.hub, organization_id=caller.organization_id, key=key, after=after)

@@ -42,9 +42,9 @@ def _either(name: str, spelling: str) -> AliasChoices:
 
 
 class TokenRequest(BaseModel):
-    """LiveKit's TokenSourceRequest. The interview decides all of it: what is sent must be empty or equal to ours.
+    """LiveKit's TokenSourceRequest. The interview decides every field: leave it out, or send the interview's value.
 
-    `phone_number` and `invite` are this service's own, for the join policies.
+    `phone_number` and `invite` are additions of this service, for the join policies.
     """
 
     room_name: str | None = Field(None, validation_alias=_either("room_name", "roomName"))
@@ -61,7 +61,7 @@ class TokenRequest(BaseModel):
     room_config: Annotated[dict[str, JsonValue], AfterValidator(_not_deep)] | None = Field(
         None,
         validation_alias=_either("room_config", "roomConfig"),
-        description="LiveKit's RoomConfiguration: `agents` may name the agent that this service dispatches anyway",
+        description="LiveKit's RoomConfiguration. `agents` may name the agent that this service dispatches",
     )
 
     phone_number: str | None = Field(
@@ -90,15 +90,15 @@ read_request = BodyReader(TokenRequest, required=False)
     "/interviews/{interview_id}/token",  # noqa: FAST003 - a plain route reads it itself
     status_code=201,
     operation_id="createToken",
-    summary="Get an access token in the form of LiveKit's standard token endpoint",
+    summary="Create an access token (LiveKit's standard token endpoint)",
     responses=error_responses(*ERRORS, TokenFieldNotAllowed),
     response_model=TokenResponse,
     dependencies=[Depends(documented_interview), Depends(read_request)],
 )
 async def create_token(request: Request) -> Response:
-    """Join, for `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Asking moves nothing: clients fetch ahead.
+    """Join through `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Fetching a token changes no status.
 
-    They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
+    These clients can't add to the body: send an invitation's secret as `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request, TokenRequest.token_options)
     answer = TokenResponse(server_url=services_of(request).settings.livekit_url, participant_token=result.token)

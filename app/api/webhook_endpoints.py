@@ -43,14 +43,14 @@ REPLAY = {
     "operationId": "replayDelivery",
     "parameters": {"endpoint_id": "$request.path.endpoint_id", "delivery_id": "$response.body#/deliveryId"},
 }
-Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")]
+Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the previous page")]
 
 
 @router.post(
     "",
     status_code=201,
     operation_id="createWebhookEndpoint",
-    summary="Be told of changes at an address",
+    summary="Create a webhook endpoint",
     responses=error_responses(WebhookTargetRefused, TooManyWebhookEndpoints),
 )
 async def create(
@@ -61,7 +61,7 @@ async def create(
     now: Now,
     services: CurrentServices,
 ) -> WebhookEndpointWithSecret:
-    """The secret is in this answer, and in its repetitions under the same Idempotency-Key alone. Send a test then."""
+    """The secret is returned only here, and when repeated with the same Idempotency-Key. Send a test next."""
     await check_url(str(body.url), allow_private=services.settings.webhooks_to_private)
     endpoint = await create_endpoint(
         session,
@@ -91,7 +91,7 @@ async def list_page(
 @router.get(
     "/{endpoint_id}",
     operation_id="getWebhookEndpoint",
-    summary="Read a webhook endpoint",
+    summary="Get a webhook endpoint",
 )
 async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> WebhookEndpoint:
     return WebhookEndpoint.of(
@@ -102,7 +102,7 @@ async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> Web
 @router.patch(
     "/{endpoint_id}",
     operation_id="updateWebhookEndpoint",
-    summary="Change a webhook endpoint, disable it, or enable it again",
+    summary="Update, disable or enable a webhook endpoint",
     responses=error_responses(WebhookTargetRefused),
 )
 async def update(
@@ -113,7 +113,7 @@ async def update(
     now: Now,
     services: CurrentServices,
 ) -> WebhookEndpoint:
-    """What happens while it is disabled is not enqueued: replay that span afterwards."""
+    """Changes are not enqueued while it is disabled: replay that time span afterwards."""
     to = body.changes()
     if "url" in to:
         await check_url(to["url"], allow_private=services.settings.webhooks_to_private)
@@ -129,7 +129,7 @@ async def update(
     summary="Delete a webhook endpoint",
 )
 async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
-    """What is pending is not sent any more; its log is gone with it."""
+    """Pending deliveries are not sent. Its delivery log is deleted too."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await delete_endpoint(session, endpoint=endpoint, now=now)
 
@@ -137,12 +137,12 @@ async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session,
 @router.post(
     "/{endpoint_id}/rotate-secret",
     operation_id="rotateWebhookSecret",
-    summary="Give a webhook endpoint a new secret",
+    summary="Rotate a webhook endpoint's secret",
 )
 async def rotate(
     endpoint_id: EndpointId, caller: AdminCaller, response: Response, session: Session, now: Now
 ) -> WebhookEndpointWithSecret:
-    """For 24 hours each message carries both signatures: of the new secret, and of the one before."""
+    """For 24 hours each message is signed with both the new and the previous secret."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await rotate_secret(session, endpoint=endpoint, now=now)
     response.headers["Cache-Control"] = "no-store"
@@ -160,7 +160,7 @@ async def rotate(
     },
 )
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
-    """Its type is `webhook.test`. It goes the way of all others: look for it in the endpoint's deliveries."""
+    """Its type is `webhook.test`. It is sent like any event: see the endpoint's deliveries for the result."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     return Delivery.of(await send_test(session, endpoint=endpoint, now=now))
 
@@ -168,13 +168,15 @@ async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, n
 @router.get(
     "/{endpoint_id}/deliveries",
     operation_id="listDeliveries",
-    summary="Read what was sent to a webhook endpoint, newest first",
+    summary="List a webhook endpoint's deliveries, newest first",
 )
 async def deliveries(
     endpoint_id: EndpointId,
     caller: Reader,
     session: Session,
-    state: Annotated[list[DeliveryState] | None, Query(description="Several mean any of them")] = None,
+    state: Annotated[
+        list[DeliveryState] | None, Query(description="Repeat the parameter to match any of several")
+    ] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
@@ -188,13 +190,13 @@ async def deliveries(
     "/{endpoint_id}/deliveries/{delivery_id}/replay",
     status_code=202,
     operation_id="replayDelivery",
-    summary="Send a delivery again",
+    summary="Resend a delivery",
     responses=error_responses(WebhookEndpointDisabled),
 )
 async def replay_one(
     endpoint_id: EndpointId, delivery_id: DeliveryId, caller: AdminCaller, session: Session, now: Now
 ) -> Delivery:
-    """The same message under the same webhook-id: a receiver that had it knows it. A pending one is sent at once."""
+    """Sends the same message with the same webhook-id. A pending delivery is sent at once."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     return Delivery.of(await replay_delivery(session, endpoint=endpoint, delivery_id=delivery_id, now=now))
 
@@ -203,7 +205,7 @@ async def replay_one(
     "/{endpoint_id}/replay",
     status_code=202,
     operation_id="replaySpan",
-    summary="Send everything of a span of time again",
+    summary="Resend all changes of a time span",
     responses=error_responses(WebhookEndpointDisabled, ReplayTooLarge),
 )
 async def replay(
@@ -213,8 +215,8 @@ async def replay(
     now: Now,
     body: Annotated[ReplaySpan, JsonBody()],
 ) -> ReplayResult:
-    """Every change that the endpoint's types match, at most 10,000: also what it was never told of, as it was disabled
-    or not there yet. A change keeps its webhook-id."""
+    """Enqueues the changes that match the endpoint's event types, at most 10,000. Includes changes made while it was
+    disabled or before it was created. Each keeps its webhook-id."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     enqueued = await replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
     return ReplayResult(enqueued=enqueued)
