@@ -79,10 +79,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     hub: Hub | None = None,
 ) -> FastAPI:
-    """Return the service. `sessions` is the database; `lifespan` is what runs beside the server, from start to stop.
-
-    Streams are served by the hub; one that nobody runs polls, and hears no notifications.
-    """
+    """Return the service. `lifespan` runs beside the server. A hub that is not running polls for changes."""
     services = build_services(settings, sessions, hub=hub or Hub(sessions))
     app = FastAPI(
         title="Interviews",
@@ -92,11 +89,11 @@ def create_app(
         openapi_tags=openapi.TAGS,
         servers=openapi.SERVERS,
         webhooks=webhook_events.webhooks(),
-        docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
+        docs_url=None,  # app.api.pages serves it from files: FastAPI's page loads scripts from the internet
         redoc_url=None,
         lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events),
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
-        redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # costs each request
+        redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the path with a slash would be lost
     )
     app.state.services = services
     for router in ROUTERS:
@@ -108,9 +105,9 @@ def create_app(
 
 
 def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
-    """Return the app within our own layers, which are all that the hottest calls run through."""
-    plain = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
-    app = FastRoutes(app, routes=plain)
+    """Return the app in our middleware, outside FastAPI's: the fast routes run through nothing else."""
+    fast_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
+    app = FastRoutes(app, routes=fast_routes)
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     app = RequestMiddleware(
         app,
@@ -118,7 +115,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         by_address=limits.address,
         words=frozenset().union(*map(words_of, ROUTERS)),
     )
-    return Cors(  # around the edge: a page may read an unexpected error's requestId too
+    return Cors(  # outermost: a page may read an unexpected error's requestId too
         app,
         secure=secure,
         allow_origins=settings.allowed_origins,
@@ -155,14 +152,14 @@ def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession
     )
 
 
-def _running(lifespan: Lifespan, *batcher: Batcher[Any, Any]) -> Callable[[FastAPI], _Running]:
-    """Return what FastAPI runs from start to stop: at its end, what is under way for callers is finished."""
+def _running(lifespan: Lifespan, *batchers: Batcher[Any, Any]) -> Callable[[FastAPI], _Running]:
+    """Return FastAPI's lifespan. At its end the batches in progress are finished."""
 
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
         async with lifespan():
             yield
-            for each in batcher:
-                await each.finish()
+            for batcher in batchers:
+                await batcher.finish()
 
     return run

@@ -1,4 +1,4 @@
-"""What recruiters, platforms and agents say about an interview."""
+"""Changes of one interview: cancel, reopen, complete, erase."""
 
 import uuid
 from dataclasses import dataclass
@@ -10,16 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import models
-from app.api.dependencies import (
-    AdminCaller,
-    AgentCaller,
-    CurrentServices,
-    InterviewId,
-    JsonBody,
-    Now,
-    Session,
-    Writer,
-)
+from app.api.dependencies import AdminCaller, AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.etags import ETAG, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
@@ -32,7 +23,7 @@ from app.lifecycle import Timeouts
 
 router = APIRouter(route_class=IdempotentRoute)
 
-MAX_REPORT_SIZE = 320 * 1024  # bytes: 256 KB of result, the summary, and the rest
+MAX_REPORT_SIZE = 320 * 1024  # bytes: 256 KB of result, the summary, the other fields
 
 
 class UseCase(Protocol):

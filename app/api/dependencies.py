@@ -1,4 +1,4 @@
-"""What handlers ask for: a session with its transaction, the time, the settings' parts, and who calls."""
+"""The dependencies of handlers: session, time, services, caller, body, interview id."""
 
 import json
 import uuid
@@ -24,7 +24,7 @@ from app.core.errors import BodyTooLarge, InterviewNotFound, Unauthorized
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
-MAX_BODY_SIZE = 64 * 1024  # bytes, of most calls
+MAX_BODY_SIZE = 64 * 1024  # bytes, unless a call allows more
 MAX_FAULTS = 20_000
 
 bearer = HTTPBearer(
@@ -37,18 +37,18 @@ bearer = HTTPBearer(
 
 
 async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """Yield the request's session. One transaction a request; it is committed before the answer leaves.
+    """Yield the request's session: one transaction a request, committed before the response is sent.
 
-    A call that carries an Idempotency-Key has its session already: whoever opened that commits it, answer and all.
+    A request with an Idempotency-Key has its session already; IdempotentRoute commits it together with the response.
     """
-    if opened := getattr(request.state, "session", None):
-        yield opened
+    if session := getattr(request.state, "session", None):
+        yield session
         return
     async with transaction(services_of(request).sessions) as session:
         yield session
 
 
-# With FastAPI's default scope the answer would leave first, and the commit could fail after it.
+# With FastAPI's default scope the response would be sent first, and the commit could fail after it.
 Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
@@ -66,15 +66,12 @@ async def get_services(request: Request) -> Services:
 
 
 async def read_body(request: Request, *, max_size: int) -> bytes:
-    """Return the body, without reading more of it than `max_size` bytes. Raises BodyTooLarge.
-
-    How long it may take is the protocol's to say (app.server.protocol).
-    """
+    """Return the body, of at most `max_size` bytes. Raises BodyTooLarge. app.server.protocol limits the time."""
     announced = header_of(request.scope, b"content-length") or b""
     if announced.isdigit() and (len(announced) > 18 or int(announced) > max_size):
         raise BodyTooLarge
     chunks, size, more = [], 0, True
-    while more:  # not by request.stream(): a generator is slow for the one message that most bodies come in
+    while more:  # not request.stream(): most bodies are one message, and a generator costs more than that
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
@@ -87,20 +84,20 @@ async def read_body(request: Request, *, max_size: int) -> bytes:
 
 
 def parse_body(shape: type[Shape], body: bytes) -> Shape:
-    """Return the JSON body in its shape. Raises what FastAPI raises for a body that it reads itself."""
+    """Return the body as the model. Raises RequestValidationError, as FastAPI does for a body that it reads itself."""
     try:
-        # json, not pydantic's own parser: that takes half a character for broken JSON, and can't name its field
-        # by alias alone: shapes can be built by their Python names, but what is documented is what callers may send
+        # json, not pydantic's parser: that rejects a lone surrogate as invalid JSON, without naming the field.
+        # By alias only: the Python names of the fields are not documented.
         return shape.model_validate(json.loads(body), by_alias=True, by_name=False)
     except ValidationError as error:
-        if error.error_count() > MAX_FAULTS:  # each would take a hundred times the bytes that it took to send
-            raise _not_valid(f"has {error.error_count()} faults: too many to name them") from error
+        if error.error_count() > MAX_FAULTS:  # each takes a hundred times its size in the request
+            raise _invalid_body(f"has {error.error_count()} faults: too many to name them") from error
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
     except (ValueError, RecursionError) as error:
-        raise _not_valid("must be JSON") from error
+        raise _invalid_body("must be JSON") from error
 
 
-def _not_valid(message: str) -> RequestValidationError:
+def _invalid_body(message: str) -> RequestValidationError:
     return RequestValidationError([{"loc": ("body",), "msg": message, "type": "value_error"}])
 
 
@@ -139,10 +136,10 @@ class JsonBody(params.Depends):
             object.__setattr__(self, "dependency", BodyReader(self.dependency, self.max_size, self.required))
 
 
-async def authenticated(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
-    """Return who calls. Raises Unauthorized, RateLimited.
+async def authenticate_request(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
+    """Return the caller. Raises Unauthorized, RateLimited.
 
-    In a transaction of its own: a body may come slowly, and is read only after this, without a connection held.
+    In a transaction of its own, so that no connection is held while a slow body is read.
     """
     if credentials is None:
         raise Unauthorized
@@ -155,34 +152,29 @@ async def authenticated(request: Request, credentials: HTTPAuthorizationCredenti
 
 @dataclass(frozen=True)
 class CallerWith:
-    """A dependency: the caller, if its API key carries the scope."""
+    """A dependency: the caller, whose API key must have the scope. Raises Unauthorized, MissingScope, RateLimited."""
 
     scope: Scope
 
     async def __call__(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
     ) -> Caller:
-        known: Caller | None = getattr(request.state, "caller", None)
-        caller = known or await authenticated(request, credentials)
+        authenticated: Caller | None = getattr(request.state, "caller", None)
+        caller = authenticated or await authenticate_request(request, credentials)
         caller.require(self.scope)
         return caller
 
 
-def caller_with(scope: Scope) -> CallerWith:
-    """Return a dependency that gives the caller, if its API key carries the scope."""
-    return CallerWith(scope)
-
-
 Now = Annotated[datetime, Depends(get_now)]
 CurrentServices = Annotated[Services, Depends(get_services)]
-Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
-Writer = Annotated[Caller, Depends(caller_with(Scope.WRITE))]
-AgentCaller = Annotated[Caller, Depends(caller_with(Scope.AGENT))]
-AdminCaller = Annotated[Caller, Depends(caller_with(Scope.ADMIN))]
+Reader = Annotated[Caller, Depends(CallerWith(Scope.READ))]
+Writer = Annotated[Caller, Depends(CallerWith(Scope.WRITE))]
+AgentCaller = Annotated[Caller, Depends(CallerWith(Scope.AGENT))]
+AdminCaller = Annotated[Caller, Depends(CallerWith(Scope.ADMIN))]
 
 
 class InterviewSegment(Convertor[str]):
-    """What may be an interview's id in `/interviews/{interview_id:interview}`: the names of calls are none."""
+    """The id in `/interviews/{interview_id:interview}`: any segment that is not the name of a collection call."""
 
     regex = "(?!(?:batch|stream|summary)$)[^/]+"
 
@@ -198,11 +190,11 @@ InterviewId = Annotated[uuid.UUID, Path(examples=["c6aec8f5-592b-4b90-b7fd-a6a64
 
 
 async def documented_interview(interview_id: InterviewId) -> None:
-    """Put the id on the OpenAPI page, for a route that reads it by interview_id_of."""
+    """Document the id of a FastRoute, which reads it with interview_id_of."""
 
 
 def interview_id_of(request: Request) -> uuid.UUID:
-    """Return the interview's id in the path. Raises InterviewNotFound: an id that is none belongs to nothing."""
+    """Return the interview's id in the path. Raises InterviewNotFound, for an invalid id too."""
     try:
         return uuid.UUID(request.path_params["interview_id"])
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What an operator's machinery calls."""
+"""Health checks and metrics."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse

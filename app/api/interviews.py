@@ -1,4 +1,4 @@
-"""What recruiters and their platforms call."""
+"""Reading an interview and its timeline."""
 
 from typing import Annotated
 

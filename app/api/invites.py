@@ -1,12 +1,11 @@
-"""Invites: what a platform sends its candidates."""
+"""Invitation links for candidates."""
 
 import uuid
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import ConfigDict, Field, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator
 
 from app.api.dependencies import CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.problems import error_responses
@@ -19,10 +18,8 @@ from app.interviews.invites import invite, revoke_invite
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
-class NewInvite(Shape):
+class NewInvite(Shape, extra="forbid"):
     """How long the invitation is valid."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     expires_at: GivenInstant | None = Field(
         default=None, description="Default: 30 minutes after closesAt; without closesAt, in 30 days"
@@ -67,9 +64,9 @@ async def invite_candidate(
     """The candidate can use it any number of times until it expires, under every join policy."""
     response.headers["Cache-Control"] = "no-store"
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    made = invite(session, interview=interview, expires_at=body.expires_at, now=now)
-    url = made.link(interview, template=services.settings.invite_link)
-    return Invite(interview_id=interview.id, invite=made.secret, url=url, expires_at=made.expires_at)
+    created = invite(session, interview=interview, expires_at=body.expires_at, now=now)
+    url = created.link(interview, template=services.settings.invite_link)
+    return Invite(interview_id=interview.id, invite=created.secret, url=url, expires_at=created.expires_at)
 
 
 @router.delete(

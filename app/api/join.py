@@ -1,4 +1,4 @@
-"""What a candidate's frontend calls to join. The token endpoint (app.api.token) joins by the same function."""
+"""Joining an interview. The token endpoint (app.api.token) uses the same function."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
@@ -48,7 +48,7 @@ ERRORS = (
 
 
 class JoinBody(Protocol):
-    """A body of those who want to join."""
+    """The credentials in the body of a join."""
 
     phone_number: str | None
     invite: str | None
@@ -62,9 +62,9 @@ async def join(
     read: Callable[[Request], Awaitable[Body]],
     token_options: Callable[[Body], TokenOptions | None] = lambda _: None,
 ) -> JoinResult:
-    """Return what lets the caller in; `token_options` gives what its body wants of the token. Raises what ERRORS has.
+    """Join with the credentials of the body or the header; the body takes precedence. Raises the ERRORS.
 
-    An id that is none is refused before the body is read. An invite in the body comes before that of the header.
+    `token_options` returns the token fields that the body asks for. An invalid id is refused before the body is read.
     """
     interview_id = interview_id_of(request)
     body = await read(request)
@@ -75,14 +75,14 @@ async def join(
 
 
 def _invite_of(request: Request) -> str | None:
-    """Return the header's invite. Another bearer token is none of our concern."""
-    scheme, _, given = (header_of(request.scope, b"authorization") or b"").decode("latin-1").partition(" ")
-    given = given.strip()
-    return given if scheme.lower() == "bearer" and given.startswith(PREFIX) else None
+    """Return the invite of the Authorization header. Other bearer tokens are ignored."""
+    scheme, _, token = (header_of(request.scope, b"authorization") or b"").decode("latin-1").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and token.startswith(PREFIX) else None
 
 
 @router.post(
-    "/interviews/{interview_id}/join",  # noqa: FAST003 - a plain route reads it itself
+    "/interviews/{interview_id}/join",  # noqa: FAST003 - a FastRoute reads it itself
     operation_id="joinInterview",
     summary="Join an interview",
     response_model=JoinResponse,
@@ -97,5 +97,5 @@ async def join_interview(request: Request) -> Response:
     `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request)
-    answer = JoinResponse.encode(result, server_url=services_of(request).settings.livekit_url)
-    return Response(answer, media_type="application/json")
+    content = JoinResponse.encode(result, server_url=services_of(request).settings.livekit_url)
+    return Response(content, media_type="application/json")

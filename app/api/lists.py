@@ -1,10 +1,9 @@
-"""Finding and counting interviews."""
+"""Listing and counting interviews."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app.api.dependencies import Now, Reader, Session
 from app.api.routes import ApiRoute
@@ -19,10 +18,8 @@ router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 CURSOR = "nextCursor of the previous page, with the same filters and sort"
 
 
-class InterviewQuery(Shape):
-    """Which interviews, in which order. A parameter that is none of these is refused, or a typo would find all."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
+    """Filters and order. Unknown parameters are refused: a typo would return everything."""
 
     status: list[PublicStatus] = Field(default=[], description="Repeat the parameter to match any of several")
     job_post_id: OpaqueId | None = None
@@ -54,10 +51,8 @@ class InterviewQuery(Shape):
         return Filters(statuses=frozenset(self.status), **fields)
 
 
-class SummaryQuery(Shape):
+class SummaryQuery(Shape, extra="forbid", populate_by_name=False):
     """Which interviews to count."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
 
     job_post_id: OpaqueId | None = None
     updated_since: AnyInstant | None = Field(default=None, description="Changed at or after this time")
@@ -90,8 +85,8 @@ class Summary(Shape):
     @classmethod
     def of(cls, counts: Counts, page: JobPostPage | None) -> "Summary":
         posts = page and [
-            JobPostSummary(job_post_id=name, total=each.total, by_status=dict(each.by_status))
-            for name, each in page.counts
+            JobPostSummary(job_post_id=name, total=counted.total, by_status=dict(counted.by_status))
+            for name, counted in page.counts
         ]
         return cls(
             total=counts.total,

@@ -1,4 +1,4 @@
-"""What LiveKit calls."""
+"""LiveKit's webhooks."""
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
@@ -14,7 +14,7 @@ from app.livekit.webhooks import parse_event, verify_webhook
 
 router = APIRouter(tags=["LiveKit"], route_class=FastRoute)
 
-# Its members are of any type: what we can't read is recorded as being of no concern, and answered 200.
+# The properties have no type: an event that can't be parsed is ignored, with 200.
 LIVEKIT_EVENT = {
     "title": "LiveKitEvent",
     "description": "LiveKit's WebhookEvent as protojson. Other fields are ignored.",
@@ -52,12 +52,12 @@ MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 
 async def receive_webhook(request: Request) -> Response:
     """Return 200 once the event is committed. LiveKit does not retry after any 2xx or 4xx."""
     signatures = request.headers.getlist("Authorization")
-    if len(signatures) > 1:  # a proxy before us may have judged the other one
+    if len(signatures) > 1:  # a proxy in front may have verified the other one
         raise WebhookNotSigned
     services = services_of(request)
     body = await read_body(request, max_size=MAX_WEBHOOK_SIZE)
     verify_webhook(body, signatures[0] if signatures else None, services.settings.livekit_keys)
-    became = await record_webhook(
+    result = await record_webhook(
         services.sessions, services.livekit_events, event=parse_event(body), now=services.clock()
     )
-    return Response(WebhookAnswer(result=became.value).model_dump_json(), media_type="application/json")
+    return Response(WebhookAnswer(result=result.value).model_dump_json(), media_type="application/json")

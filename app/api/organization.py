@@ -1,10 +1,9 @@
-"""What an organization's admin sees and sets of it."""
+"""The organization of the API key."""
 
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app import models
 from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Session
@@ -30,10 +29,8 @@ class Organization(Shape):
         return cls(name=organization.name, join_policy=own, effective_join_policy=stricter(deployment, own))
 
 
-class OrganizationUpdate(Shape):
+class OrganizationUpdate(Shape, extra="forbid"):
     """Changes to the organization. Omitted fields stay as they are."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     join_policy: JoinPolicy | None = None
 

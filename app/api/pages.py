@@ -1,4 +1,4 @@
-"""The pages for people: an overview under /, and Swagger UI under /docs, which works offline."""
+"""The overview page under /, and Swagger UI under /docs, which works offline."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,7 @@ SAFE_HEADERS = {
 }
 ALLOW_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 INDEX_HEADERS = SAFE_HEADERS | {"Content-Security-Policy": f"{ALLOW_NOTHING}; style-src 'unsafe-inline'"}
-# Swagger UI sets styles on elements, embeds images in its style sheet, and calls this service.
+# Swagger UI uses inline styles and data: images, and calls this service.
 SWAGGER_HEADERS = SAFE_HEADERS | {
     "Content-Security-Policy": f"{ALLOW_NOTHING}; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'"

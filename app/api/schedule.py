@@ -1,24 +1,15 @@
-"""What a hiring platform calls to schedule interviews and to edit them, and what an agent reads of theirs."""
+"""Scheduling and editing interviews, and the context for their agent."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import Field, JsonValue
 
 from app import models
 from app.api.actions import Action
-from app.api.dependencies import (
-    AgentCaller,
-    CurrentServices,
-    InterviewId,
-    JsonBody,
-    Now,
-    Session,
-    Writer,
-)
+from app.api.dependencies import AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.etags import ETAG, Expected, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
@@ -32,21 +23,21 @@ from app.interviews.schedule import InterviewSpec, schedule
 
 router = APIRouter(route_class=IdempotentRoute)
 
-MAX_INTERVIEW_SIZE = 4 * MAX_CONTEXT_SIZE  # bytes: a context, each of its letters escaped, and the rest
+MAX_INTERVIEW_SIZE = 4 * MAX_CONTEXT_SIZE  # bytes: a context with every character escaped, and the other fields
 MAX_BATCH_SIZE = 16 * 1024 * 1024  # bytes
 
 MAX_INTERVIEWS = 1000  # interviews
 
 
-class NewInterviews(Shape):
+class NewInterviews(Shape, extra="forbid"):
     """Interviews to schedule: all of them or none."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     interviews: list[NewInterview] = Field(min_length=1, max_length=MAX_INTERVIEWS)
 
     def specs(self) -> list[InterviewSpec]:
-        return [each.spec(field=f"interviews.{place}.instructions") for place, each in enumerate(self.interviews)]
+        return [
+            interview.spec(field=f"interviews.{index}.instructions") for index, interview in enumerate(self.interviews)
+        ]
 
 
 class ScheduledInterviews(Shape):
@@ -55,12 +46,10 @@ class ScheduledInterviews(Shape):
     data: list[Interview]
 
 
-class InterviewUpdate(Shape):
+class InterviewUpdate(Shape, extra="forbid"):
     """Changes to an interview (JSON merge patch, RFC 7396). Omitted fields stay as they are."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    # The defaults are never looked at: `changes` has only what was sent, and null is no value of most.
+    # The defaults are unused: `changes` has only what was sent. Most fields can't be null.
     candidate_id: OpaqueId = Field(default_factory=str, description="Can't be changed once a token was issued")
     application_id: OpaqueId = Field(default_factory=str)
     job_post_id: OpaqueId = Field(default_factory=str)
@@ -81,7 +70,7 @@ class InterviewUpdate(Shape):
     context: Context = Field(default=None, description="Any JSON, 64 KB at most; null removes it")
 
     def changes(self) -> dict[str, Any]:
-        """Return what was sent, by the names of the interview's columns."""
+        """Return the fields that were sent, by column name."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
@@ -182,5 +171,5 @@ async def context(
     interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session
 ) -> InterviewContext:
     response.headers["Cache-Control"] = "no-store"
-    found = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
-    return InterviewContext(context=found)
+    value = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
+    return InterviewContext(context=value)

@@ -1,12 +1,11 @@
-"""The shapes on the wire: camelCase, instants as RFC 3339 UTC ending in `At`, durations in seconds."""
+"""Models of requests and responses: camelCase, times as RFC 3339 in UTC ending in `At`, durations in seconds."""
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from app.api.types import (
     TEXT_OR_NUMBER,
@@ -75,23 +74,23 @@ class JoinResponse(Shape):
 
     @staticmethod
     def encode(result: JoinResult, *, server_url: str) -> bytes:
-        """Return the answer as JSON. Not by the model: that takes longer than to sign the token."""
-        seat = result.snapshot
+        """Return the response as JSON. Not through the model: that takes longer than signing the token."""
+        interview = result.snapshot
         return orjson.dumps(
             {
                 "serverUrl": server_url,
                 "participantToken": result.token,
-                "candidateId": seat.candidate_id,
-                "participantName": seat.participant_name,
-                "jobTitle": seat.job_title,
-                "interviewId": str(seat.id),
-                "applicationId": seat.application_id,
-                "jobPostId": seat.job_post_id,
-                "companyName": seat.company_name,
-                "instructions": seat.instructions,
-                "maxDuration": seat.max_duration,
-                "status": seat.status,
-                "roomName": seat.room_name,
+                "candidateId": interview.candidate_id,
+                "participantName": interview.participant_name,
+                "jobTitle": interview.job_title,
+                "interviewId": str(interview.id),
+                "applicationId": interview.application_id,
+                "jobPostId": interview.job_post_id,
+                "companyName": interview.company_name,
+                "instructions": interview.instructions,
+                "maxDuration": interview.max_duration,
+                "status": interview.status,
+                "roomName": interview.room_name,
                 "tokenExpiresAt": rfc3339(result.expires_at),
             }
         )
@@ -100,10 +99,8 @@ class JoinResponse(Shape):
 Context = Annotated[JsonValue, json_within(MAX_CONTEXT_SIZE)]
 
 
-class NewInterview(Shape):
+class NewInterview(Shape, extra="forbid"):
     """An interview to schedule. Omitted fields get the organization's defaults."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     candidate_id: OpaqueId = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
     application_id: OpaqueId = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])
@@ -129,14 +126,14 @@ class NewInterview(Shape):
 
     @field_validator("closes_at")
     @classmethod
-    def _closes_after_it_opens(cls, value: datetime | None, given: ValidationInfo) -> datetime | None:
-        opens_at = given.data.get("opens_at")
+    def _closes_after_it_opens(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        opens_at = info.data.get("opens_at")
         if value and opens_at and value <= opens_at:
             raise ValueError("must be after opensAt")
         return in_the_future(value)
 
     def spec(self, *, field: str = "instructions") -> InterviewSpec:
-        """`field` is what an error about the texts is to name."""
+        """`field` is the name of the field for errors about the texts."""
         return InterviewSpec(**self.model_dump(), field=field)
 
 
@@ -180,40 +177,23 @@ class Interview(Shape):
     )
 
     @classmethod
-    def of(cls, view: View) -> "Interview":
-        interview = view.interview
-        return cls(
-            interview_id=interview.id,
-            candidate_id=interview.candidate_id,
-            application_id=interview.application_id,
-            job_post_id=interview.job_post_id,
-            participant_name=interview.participant_name,
-            phone_number=interview.phone_number,
-            job_title=interview.job_title,
-            company_name=interview.company_name,
-            instructions=interview.instructions,
-            max_duration=interview.max_duration,
-            opens_at=interview.opens_at,
-            closes_at=interview.closes_at,
-            status=view.status,
-            end_reason=interview.end_reason,
-            started_at=interview.started_at,
-            ended_at=interview.ended_at,
-            talk_time=round(view.talk_time.total_seconds()),
-            sequence=interview.sequence,
-            attempt=interview.attempt,
-            room_name=interview.room_name,
-            join_attempts=view.join_attempts,
-            connected=[
+    def of(cls, view: View, **more: Any) -> Self:
+        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
+        computed = {
+            "interview_id": view.interview.id,
+            "status": view.status,
+            "talk_time": round(view.talk_time.total_seconds()),
+            "join_attempts": view.join_attempts,
+            "connected": [
                 ConnectedParticipant(
                     identity=visit.connection.identity, role=visit.connection.role, joined_at=visit.joined_at
                 )
                 for visit in view.connected
             ],
-            created_at=interview.created_at,
-            updated_at=interview.updated_at,
-            personal_data_erased_at=interview.personal_data_erased_at,
-        )
+            **more,
+        }
+        columns = {name: getattr(view.interview, name) for name in cls.model_fields.keys() - computed.keys()}
+        return cls(**columns, **computed)
 
 
 class InterviewDetail(Interview):
@@ -223,19 +203,12 @@ class InterviewDetail(Interview):
     result: Any | None = Field(description="The agent's last result of the current attempt")
 
     @classmethod
-    def with_report(cls, view: View, report: Report | None) -> "InterviewDetail":
-        base = Interview.of(view)
-        return cls(
-            **{name: getattr(base, name) for name in Interview.model_fields},
-            summary=report.summary if report else None,
-            result=report.result if report else None,
-        )
+    def with_report(cls, view: View, report: Report | None) -> Self:
+        return cls.of(view, summary=report and report.summary, result=report and report.result)
 
 
-class ReopenRequest(Shape):
+class ReopenRequest(Shape, extra="forbid"):
     """How to reopen an interview. Without closesAt it never closes."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     closes_at: GivenInstant | None = None
 
@@ -245,10 +218,8 @@ class ReopenRequest(Shape):
         return in_the_future(value)
 
 
-class CompletionReport(Shape):
+class CompletionReport(Shape, extra="forbid"):
     """An agent's report on the conversation in a room."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     room_name: str = Field(max_length=256, examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
     outcome: Literal["completed", "failed"]

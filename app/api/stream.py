@@ -1,4 +1,4 @@
-"""GET /interviews/stream: server-sent events of every change, as they happen."""
+"""GET /interviews/stream: changes as server-sent events."""
 
 import asyncio
 import logging
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
-RETRY = 2000  # milliseconds that an EventSource waits before it comes back
-FAREWELL = 1.0  # seconds that a client which reads nothing gets to take the end
+RETRY = 2000  # milliseconds that a client waits before it reconnects
+CLOSE_TIMEOUT = 1.0  # seconds, for a client that does not read
 
 EXAMPLE = """\
 id: 7421-0
@@ -50,12 +50,12 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 
 
 class EventStream(StreamingResponse):
-    """The answer that does not end by itself; a caller that goes away ends it."""
+    """A response that lasts until the client disconnects or the hub ends it."""
 
     media_type = "text/event-stream"
 
     def __init__(self, hub: Hub, *, organization_id: uuid.UUID, key: str, after: Position) -> None:
-        # a proxy that gathers the answer before it passes it on would keep everything
+        # X-Accel-Buffering: a proxy that buffers the response would never forward it
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._hub = hub
         self._organization_id = organization_id
@@ -71,9 +71,9 @@ class EventStream(StreamingResponse):
         try:
             await self._hub.stream(write, organization_id=self._organization_id, key=self._key, after=self._after)
         except DatabaseUnavailable as error:
-            log.warning("a stream ends, and its client is to come back: %r", error.__cause__)
+            log.warning("a stream ends and its client must reconnect: %r", error.__cause__)
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -84,13 +84,13 @@ async def get_turn(services: CurrentServices) -> AsyncIterator[None]:
 
 
 def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
-    """Return the caller's key, which is looked at again while the stream is open."""
+    """Return the caller's key, which the stream checks again while it is open."""
     return credentials.credentials
 
 
 @router.get(
     "/interviews/stream",
-    status_code=200,  # of a response class with an __init__ of its own FastAPI can't tell
+    status_code=200,  # FastAPI can't read it from a response class with its own __init__
     operation_id="streamChanges",
     summary="Stream changes as server-sent events",
     response_class=EventStream,

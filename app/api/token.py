@@ -1,6 +1,6 @@
-"""LiveKit's standard token endpoint: what `TokenSource.endpoint(url)` of its clients calls.
+"""LiveKit's standard token endpoint, for `TokenSource.endpoint(url)` of its clients.
 
-The format is LiveKit's: snake_case, 201, each field of the request optional.
+The format is LiveKit's: snake_case, 201, every request field optional.
 """
 
 from typing import Annotated
@@ -87,7 +87,7 @@ read_request = BodyReader(TokenRequest, required=False)
 
 
 @router.post(
-    "/interviews/{interview_id}/token",  # noqa: FAST003 - a plain route reads it itself
+    "/interviews/{interview_id}/token",  # noqa: FAST003 - a FastRoute reads it itself
     status_code=201,
     operation_id="createToken",
     summary="Create an access token (LiveKit's standard token endpoint)",
@@ -101,5 +101,5 @@ async def create_token(request: Request) -> Response:
     These clients can't add to the body: send an invitation's secret as `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request, TokenRequest.token_options)
-    answer = TokenResponse(server_url=services_of(request).settings.livekit_url, participant_token=result.token)
-    return Response(answer.model_dump_json(), 201, media_type="application/json")
+    content = TokenResponse(server_url=services_of(request).settings.livekit_url, participant_token=result.token)
+    return Response(content.model_dump_json(), 201, media_type="application/json")

@@ -1,7 +1,4 @@
-"""What platforms call to be told of changes: outgoing webhooks, by the Standard Webhooks specification.
-
-What LiveKit sends to us is in app.api.livekit_webhook.
-"""
+"""Endpoints and deliveries of outgoing webhooks. Incoming ones of LiveKit are in app.api.livekit_webhook."""
 
 import uuid
 from typing import Annotated
@@ -73,7 +70,7 @@ async def create(
     )
     response.headers["Location"] = f"/webhook-endpoints/{endpoint.id}"
     response.headers["Cache-Control"] = "no-store"
-    return WebhookEndpointWithSecret.of(endpoint)
+    return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
 
 @router.get(
@@ -114,11 +111,11 @@ async def update(
     services: CurrentServices,
 ) -> WebhookEndpoint:
     """Changes are not enqueued while it is disabled: replay that time span afterwards."""
-    to = body.changes()
-    if "url" in to:
-        await check_url(to["url"], allow_private=services.settings.webhooks_to_private)
+    changes = body.changes()
+    if "url" in changes:
+        await check_url(changes["url"], allow_private=services.settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await change_endpoint(session, endpoint=endpoint, to=to, now=now)
+    await change_endpoint(session, endpoint=endpoint, to=changes, now=now)
     return WebhookEndpoint.of(endpoint)
 
 
@@ -146,7 +143,7 @@ async def rotate(
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await rotate_secret(session, endpoint=endpoint, now=now)
     response.headers["Cache-Control"] = "no-store"
-    return WebhookEndpointWithSecret.of(endpoint)
+    return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""What this service sends to webhook endpoints, for the OpenAPI document: the payload of app.interviews.changes."""
+"""The events sent to webhook endpoints, for the OpenAPI document. app.webhooks.payload builds them."""
 
 import uuid
 from collections.abc import Callable
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app.api.examples import AT
 from app.api.types import Instant, Shape
@@ -19,7 +18,7 @@ from app.webhooks.payload import TEST
 
 @dataclass(frozen=True, slots=True)
 class EventExample:
-    """A type of event: what it says, and an example of its statuses before and after, with the end's reason."""
+    """The summary of an event type, and an example: previous status, status, end reason."""
 
     summary: str
     example: tuple[PublicStatus | None, PublicStatus, EndReason | None]
@@ -46,10 +45,8 @@ TYPES = {
 }
 
 
-class InterviewEventData(Shape):
+class InterviewEventData(Shape, extra="forbid"):
     """An interview's status. Get the interview for its details."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     interview_id: uuid.UUID
     status: PublicStatus
@@ -61,28 +58,22 @@ class InterviewEventData(Shape):
     )
 
 
-class InterviewEvent(Shape):
+class InterviewEvent(Shape, extra="forbid"):
     """A change of an interview."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     type: ChangeType
     timestamp: Instant = Field(description="When the change was made; the same in every retry")
     data: InterviewEventData
 
 
-class TestedEndpoint(Shape):
+class TestedEndpoint(Shape, extra="forbid"):
     """The endpoint under test."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     endpoint_id: uuid.UUID
 
 
-class TestEvent(Shape):
+class TestEvent(Shape, extra="forbid"):
     """The message that `POST /webhook-endpoints/{endpoint_id}/test` sends. It belongs to no interview."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     type: Literal["webhook.test"]
     timestamp: Instant
@@ -102,7 +93,7 @@ Signature = Annotated[
 ]
 
 
-def tell(
+def send_event(
     event: Annotated[InterviewEvent, Body()],
     webhook_id: MessageId,
     webhook_timestamp: SentAt,
@@ -114,7 +105,7 @@ def tell(
     """
 
 
-def tell_of_test(
+def send_test(
     event: Annotated[TestEvent, Body()],
     webhook_id: MessageId,
     webhook_timestamp: SentAt,
@@ -124,11 +115,11 @@ def tell_of_test(
 
 
 def webhooks() -> APIRouter:
-    """Return the document's section of what is sent, one entry a type."""
+    """Return the webhooks section of the document, one entry per event type."""
     router = APIRouter(tags=["webhooks"])
-    for type_, told in TYPES.items():
-        _add(router, type_, tell, told.summary)
-    _add(router, TEST, tell_of_test, "Test message")
+    for type_, event in TYPES.items():
+        _add(router, type_, send_event, event.summary)
+    _add(router, TEST, send_test, "Test message")
     return router
 
 
@@ -147,7 +138,7 @@ def _add(router: APIRouter, type_: str, handler: Callable[..., None], summary: s
 
 
 def example_of_event(type_: str) -> dict[str, object]:
-    """Return an event of the type, about the seed's interview."""
+    """Return an example event about the demo interview."""
     if type_ == TEST:
         return {"type": type_, "timestamp": AT, "data": {"endpointId": "5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"}}
     previous, status, end_reason = TYPES[ChangeType(type_)].example

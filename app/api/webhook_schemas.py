@@ -1,11 +1,10 @@
-"""Outgoing webhooks on the wire."""
+"""Models of webhook endpoints and deliveries."""
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AnyHttpUrl, ConfigDict, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AnyHttpUrl, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
 
 from app.api.types import GivenInstant, Instant, Shape, Text
 from app.models import ChangeType
@@ -15,10 +14,10 @@ from app.webhooks.deliveries import DeliveryLog
 from app.webhooks.payload import TEST, message_id
 from app.webhooks.retry_policy import DeliveryState, DisabledReason
 
-LONGEST_URL = 2000
-LONGEST_SPAN = timedelta(days=31)
+MAX_URL_LENGTH = 2000
+MAX_SPAN = timedelta(days=31)
 
-# Spelled out where it is used: the page of a body that FastAPI does not read itself can refer to nothing.
+# Inline: the schema of a body that FastAPI does not read itself can't refer to components.
 EventType = Annotated[ChangeType, WithJsonSchema({"type": "string", "enum": [each.value for each in ChangeType]})]
 EventTypes = Annotated[
     list[EventType],
@@ -30,7 +29,7 @@ EventTypes = Annotated[
 ]
 Url = Annotated[
     AnyHttpUrl,
-    UrlConstraints(max_length=LONGEST_URL),  # of what is given: it may get a slash, which does not count
+    UrlConstraints(max_length=MAX_URL_LENGTH),  # as sent: pydantic may append a slash
     Field(
         description="An https URL with public addresses; private addresses and http only if the operator allows them",
         examples=["https://hiring.example.com/webhooks/interviews"],
@@ -40,23 +39,19 @@ Description = Annotated[Text, Field(max_length=500, examples=["The applicant tra
 
 
 def _unsent() -> Any:
-    """No default that the page would tell of: a generated client would send it, and change what it was not to."""
+    """Return a default that the document does not show: a generated client would send it, and change the field."""
 
 
-class NewWebhookEndpoint(Shape):
+class NewWebhookEndpoint(Shape, extra="forbid"):
     """A URL to send the organization's changes to."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     url: Url
     description: Description = ""
     event_types: EventTypes = Field(default_factory=list)
 
 
-class WebhookEndpointUpdate(Shape):
+class WebhookEndpointUpdate(Shape, extra="forbid"):
     """Changes to an endpoint. Omitted fields stay. `enabled: true` clears a failure and resumes pending deliveries."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     url: Url = Field(default_factory=_unsent)
     description: Description = Field(default_factory=_unsent)
@@ -88,8 +83,11 @@ class WebhookEndpoint(Shape):
     updated_at: Instant
 
     @classmethod
-    def of(cls, row: EndpointRow) -> "WebhookEndpoint":
-        return cls(**_members(row))
+    def of(cls, row: EndpointRow, **more: Any) -> Self:
+        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
+        computed = {"endpoint_id": row.id, "enabled": row.disabled_at is None, **more}
+        columns = {name: getattr(row, name) for name in cls.model_fields.keys() - computed.keys()}
+        return cls(**columns, **computed)
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
@@ -99,26 +97,6 @@ class WebhookEndpointWithSecret(WebhookEndpoint):
         description="`whsec_` and base64: store it to verify messages",
         examples=["whsec_bm90IGEgc2VjcmV0LCBidXQgdGhpcnR5LXR3byBieXRlcyE="],
     )
-
-    @classmethod
-    def of(cls, row: EndpointRow) -> "WebhookEndpointWithSecret":
-        return cls(**_members(row), secret=row.secret)
-
-
-def _members(row: EndpointRow) -> dict[str, Any]:
-    return {
-        "endpoint_id": row.id,
-        "url": row.url,
-        "description": row.description,
-        "event_types": row.event_types,
-        "enabled": row.disabled_at is None,
-        "disabled_reason": row.disabled_reason,
-        "disabled_at": row.disabled_at,
-        "failing_since": row.failing_since,
-        "previous_secret_until": row.previous_secret_until,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
 
 
 class WebhookEndpointPage(Shape):
@@ -180,22 +158,20 @@ class DeliveryPage(Shape):
     next_cursor: str | None
 
 
-class ReplaySpan(Shape):
+class ReplaySpan(Shape, extra="forbid"):
     """A time span of at most 31 days, including `from` and excluding `to`."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     since: GivenInstant = Field(alias="from", examples=["2026-11-22T09:00:00Z"])
     until: GivenInstant = Field(alias="to", examples=["2026-11-22T12:00:00Z"])
 
     @field_validator("until")
     @classmethod
-    def _ends_after_it_begins(cls, value: datetime, changes: ValidationInfo) -> datetime:
-        since = changes.data.get("since")
+    def _ends_after_it_begins(cls, value: datetime, info: ValidationInfo) -> datetime:
+        since = info.data.get("since")
         if since and value <= since:
             raise ValueError("must be after from")
-        if since and value - since > LONGEST_SPAN:
-            raise ValueError(f"must be at most {LONGEST_SPAN.days} days after from")
+        if since and value - since > MAX_SPAN:
+            raise ValueError(f"must be at most {MAX_SPAN.days} days after from")
         return value
 
 

@@ -75,7 +75,7 @@ KEYS = (
     Defence(
         "an answer is told again to who may make the call",
         "app/api/idempotency.py",
-        "    caller.require(scope)  # to be told an answer again takes the same right\n",
+        "    caller.require(scope)  # a stored response requires the same scope\n",
         "",
         ("tests/api/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
     ),
