@@ -76,10 +76,7 @@ async def cancel_interview(interview_id: InterviewId, caller: Writer, action: Ac
     responses={200: ETAG, **error_responses(InterviewErased, InterviewNotOver)},
 )
 async def reopen_interview(
-    interview_id: InterviewId,
-    caller: Writer,
-    body: Annotated[ReopenRequest, JsonBody(required=False)],
-    action: Action,
+    interview_id: InterviewId, caller: Writer, body: Annotated[ReopenRequest, JsonBody(required=False)], action: Action
 ) -> Interview:
     """The new attempt has a new room. The previous attempt stays on the timeline."""
     return await action.run(caller, interview_id, partial(reopen, closes_at=body.closes_at))

@@ -31,11 +31,6 @@ async def ready(session: Session) -> Health:
     return Health()
 
 
-@router.get(
-    "/metrics",
-    operation_id="getMetrics",
-    summary="Get Prometheus metrics",
-    response_class=PlainTextResponse,
-)
+@router.get("/metrics", operation_id="getMetrics", summary="Get Prometheus metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -1,16 +1,16 @@
 """Invitation links for candidates."""
 
 import uuid
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from app.api.dependencies import CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.problems import error_responses
 from app.api.routes import ApiRoute
-from app.api.types import GivenInstant, Instant, Shape, in_the_future
+from app.api.schemas import FutureInstant
+from app.api.types import Instant, Shape
 from app.core.errors import InterviewErased, InterviewOver
 from app.interviews.actions import lock_owned
 from app.interviews.invites import invite, revoke_invite
@@ -21,14 +21,9 @@ router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 class NewInvite(Shape, extra="forbid"):
     """How long the invitation is valid."""
 
-    expires_at: GivenInstant | None = Field(
+    expires_at: FutureInstant | None = Field(
         default=None, description="Default: 30 minutes after closesAt; without closesAt, in 30 days"
     )
-
-    @field_validator("expires_at")
-    @classmethod
-    def _expires_in_the_future(cls, value: datetime | None) -> datetime | None:
-        return in_the_future(value)
 
 
 class Invite(Shape):

@@ -96,11 +96,7 @@ class Summary(Shape):
         )
 
 
-@router.get(
-    "/interviews",
-    operation_id="listInterviews",
-    summary="List interviews",
-)
+@router.get("/interviews", operation_id="listInterviews", summary="List interviews")
 async def list_page(
     caller: Reader, session: Session, now: Now, query: Annotated[InterviewQuery, Query()]
 ) -> InterviewPage:
@@ -120,9 +116,7 @@ async def list_page(
 
 
 @router.get(
-    "/interviews/summary",
-    operation_id="summarizeInterviews",
-    summary="Count interviews by status and by job post",
+    "/interviews/summary", operation_id="summarizeInterviews", summary="Count interviews by status and by job post"
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
     asked = Asked(organization_id=caller.organization_id, filters=query.filters(), now=now)

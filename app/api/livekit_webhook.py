@@ -43,10 +43,7 @@ MAX_WEBHOOK_SIZE = 2 * 1024 * 1024  # bytes: room and participant metadata, 512 
     dependencies=[Depends(signed)],
     responses=error_responses(WebhookInvalid, WebhookNotSigned, BodyTooLarge, DatabaseUnavailable),
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/webhook+json": {"schema": LIVEKIT_EVENT}},
-        }
+        "requestBody": {"required": True, "content": {"application/webhook+json": {"schema": LIVEKIT_EVENT}}}
     },
 )
 async def receive_webhook(request: Request) -> Response:

@@ -35,11 +35,7 @@ class OrganizationUpdate(Shape, extra="forbid"):
     join_policy: JoinPolicy | None = None
 
 
-@router.get(
-    "/organization",
-    operation_id="getOrganization",
-    summary="Get the API key's organization",
-)
+@router.get("/organization", operation_id="getOrganization", summary="Get the API key's organization")
 async def get_organization(caller: AdminCaller, session: Session, services: CurrentServices) -> Organization:
     return Organization.of(
         await session.get_one(models.Organization, caller.organization_id),
@@ -47,16 +43,9 @@ async def get_organization(caller: AdminCaller, session: Session, services: Curr
     )
 
 
-@router.patch(
-    "/organization",
-    operation_id="changeOrganization",
-    summary="Set the organization's join policy",
-)
+@router.patch("/organization", operation_id="changeOrganization", summary="Set the organization's join policy")
 async def change_organization(
-    caller: AdminCaller,
-    session: Session,
-    services: CurrentServices,
-    body: Annotated[OrganizationUpdate, JsonBody()],
+    caller: AdminCaller, session: Session, services: CurrentServices, body: Annotated[OrganizationUpdate, JsonBody()]
 ) -> Organization:
     """Applies from the next join on. A policy less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)

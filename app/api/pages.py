@@ -9,11 +9,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 router = APIRouter(include_in_schema=False)
 
 SWAGGER = files("fastapi_offline") / "static"
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 ALLOW_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 INDEX_HEADERS = SAFE_HEADERS | {"Content-Security-Policy": f"{ALLOW_NOTHING}; style-src 'unsafe-inline'"}
 # Swagger UI uses inline styles and data: images, and calls this service.

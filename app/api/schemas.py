@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from app.api.types import (
     TEXT_OR_NUMBER,
@@ -96,6 +96,7 @@ class JoinResponse(Shape):
         )
 
 
+FutureInstant = Annotated[GivenInstant, AfterValidator(in_the_future)]
 Context = Annotated[JsonValue, json_within(MAX_CONTEXT_SIZE)]
 
 
@@ -210,12 +211,7 @@ class InterviewDetail(Interview):
 class ReopenRequest(Shape, extra="forbid"):
     """How to reopen an interview. Without closesAt it never closes."""
 
-    closes_at: GivenInstant | None = None
-
-    @field_validator("closes_at")
-    @classmethod
-    def _closes_in_the_future(cls, value: datetime | None) -> datetime | None:
-        return in_the_future(value)
+    closes_at: FutureInstant | None = None
 
 
 class CompletionReport(Shape, extra="forbid"):

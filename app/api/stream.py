@@ -106,8 +106,7 @@ async def stream_changes(
         str | None, Header(description="The id of the last event received: the stream continues after it")
     ] = None,
     first_after: Annotated[
-        str | None,
-        Query(alias="lastEventId", description="The same as a parameter; the header takes precedence"),
+        str | None, Query(alias="lastEventId", description="The same as a parameter; the header takes precedence")
     ] = None,
 ) -> EventStream:
     """`event` is the type, `data` the payload of the webhook, `id` the position in the stream.

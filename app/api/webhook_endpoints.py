@@ -73,11 +73,7 @@ async def create(
     return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
 
-@router.get(
-    "",
-    operation_id="listWebhookEndpoints",
-    summary="List webhook endpoints, newest first",
-)
+@router.get("", operation_id="listWebhookEndpoints", summary="List webhook endpoints, newest first")
 async def list_page(
     caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> WebhookEndpointPage:
@@ -85,11 +81,7 @@ async def list_page(
     return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.endpoints], next_cursor=page.next_cursor)
 
 
-@router.get(
-    "/{endpoint_id}",
-    operation_id="getWebhookEndpoint",
-    summary="Get a webhook endpoint",
-)
+@router.get("/{endpoint_id}", operation_id="getWebhookEndpoint", summary="Get a webhook endpoint")
 async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> WebhookEndpoint:
     return WebhookEndpoint.of(
         await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
@@ -120,10 +112,7 @@ async def update(
 
 
 @router.delete(
-    "/{endpoint_id}",
-    status_code=204,
-    operation_id="deleteWebhookEndpoint",
-    summary="Delete a webhook endpoint",
+    "/{endpoint_id}", status_code=204, operation_id="deleteWebhookEndpoint", summary="Delete a webhook endpoint"
 )
 async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
     """Pending deliveries are not sent. Its delivery log is deleted too."""
@@ -132,9 +121,7 @@ async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session,
 
 
 @router.post(
-    "/{endpoint_id}/rotate-secret",
-    operation_id="rotateWebhookSecret",
-    summary="Rotate a webhook endpoint's secret",
+    "/{endpoint_id}/rotate-secret", operation_id="rotateWebhookSecret", summary="Rotate a webhook endpoint's secret"
 )
 async def rotate(
     endpoint_id: EndpointId, caller: AdminCaller, response: Response, session: Session, now: Now
@@ -151,10 +138,7 @@ async def rotate(
     status_code=202,
     operation_id="testWebhookEndpoint",
     summary="Send a test message",
-    responses={
-        202: {"links": {"replay": REPLAY}},
-        **error_responses(WebhookEndpointDisabled),
-    },
+    responses={202: {"links": {"replay": REPLAY}}, **error_responses(WebhookEndpointDisabled)},
 )
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
     """Its type is `webhook.test`. It is sent like any event: see the endpoint's deliveries for the result."""
@@ -206,11 +190,7 @@ async def replay_one(
     responses=error_responses(WebhookEndpointDisabled, ReplayTooLarge),
 )
 async def replay(
-    endpoint_id: EndpointId,
-    caller: AdminCaller,
-    session: Session,
-    now: Now,
-    body: Annotated[ReplaySpan, JsonBody()],
+    endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now, body: Annotated[ReplaySpan, JsonBody()]
 ) -> ReplayResult:
     """Enqueues the changes that match the endpoint's event types, at most 10,000. Includes changes made while it was
     disabled or before it was created. Each keeps its webhook-id."""

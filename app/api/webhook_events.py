@@ -27,8 +27,7 @@ class EventExample:
 TYPES = {
     ChangeType.SCHEDULED: EventExample("Interview scheduled", (None, PublicStatus.SCHEDULED, None)),
     ChangeType.STATUS_CHANGED: EventExample(
-        "Interview status changed",
-        (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
+        "Interview status changed", (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED)
     ),
     ChangeType.AMENDED: EventExample(
         "Interview outcome corrected by the agent's report",
@@ -106,10 +105,7 @@ def send_event(
 
 
 def send_test(
-    event: Annotated[TestEvent, Body()],
-    webhook_id: MessageId,
-    webhook_timestamp: SentAt,
-    webhook_signature: Signature,
+    event: Annotated[TestEvent, Body()], webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
 ) -> None:
     """Signed and sent like any event, to test an endpoint before the first one."""
 
