@@ -77,7 +77,7 @@ KEYS = (
         "app/api/idempotency.py",
         "    caller.require(scope)  # a stored response requires the same scope\n",
         "",
-        ("tests/api/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
+        ("tests/api/test_idempotency.py::test_a_stored_response_requires_the_scope_of_the_call",),
     ),
 )
 

@@ -16,7 +16,7 @@ LIMITS = (
         "if standing.is_over:",
         "if standing.remaining < 0:",
         (
-            f"{LIMITED}::test_an_address_is_told_and_then_limited",
+            f"{LIMITED}::test_an_address_sees_its_limit_and_is_then_refused",
             f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",
         ),
     ),
