@@ -40,7 +40,7 @@ async def a_whole_life(driver: InterviewDriver) -> dict[str, Any]:
     closes_at = driver.now + timedelta(hours=2)
     made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat(), closesAt=closes_at.isoformat())
     await driver.join(made)
-    async with transaction(driver.app.state.sessions) as session:
+    async with transaction(driver.app.state.services.sessions) as session:
         await session.execute(text("UPDATE interviews SET opens_at = now()"))
     await driver.join(made)
     await driver.hears(made, "room_started")

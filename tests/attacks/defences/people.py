@@ -16,7 +16,7 @@ LIMITS = (
         "if standing.is_over:",
         "if standing.remaining < 0:",
         (
-            f"{LIMITED}::test_an_address_is_told_and_then_limited",
+            f"{LIMITED}::test_an_address_sees_its_limit_and_is_then_refused",
             f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",
         ),
     ),
@@ -30,8 +30,8 @@ LIMITS = (
     Defence(
         "a key has one limit wherever it calls from",
         "app/api/rate_limits.py",
-        "request.app.state.rate_limits.key, key_id.hex)",
-        "request.app.state.rate_limits.key, key_id.hex + address_of(request.scope))",
+        "services_of(request).rate_limits.key, key_id.hex)",
+        "services_of(request).rate_limits.key, key_id.hex + address_of(request.scope))",
         (f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",),
     ),
     Defence(
@@ -144,9 +144,9 @@ PERSONAL_DATA = (
     ),
     Defence(
         "an erasure takes the scope admin",
-        "app/api/personal_data.py",
-        "from app.api.dependencies import AdminCaller, InterviewId",
-        "from app.api.dependencies import InterviewId, Writer as AdminCaller",
+        "app/api/actions.py",
+        "interview_id: InterviewId, caller: AdminCaller,",
+        "interview_id: InterviewId, caller: Writer,",
         (f"{ERASED}::test_a_write_key_is_not_enough",),
     ),
     Defence(
