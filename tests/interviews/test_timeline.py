@@ -139,7 +139,7 @@ def test_each_rule_has_its_words() -> None:
     for module in (end_rules, sys.modules["app.lifecycle.derive"]):
         source = inspect.getsource(module)
         rules |= set(re.findall(r'Status\.[A-Z_]+, "([a-z_]+)"', source))
-        rules |= set(re.findall(r'End\([^,]+, "([a-z_]+)"', source))
+        rules |= set(re.findall(r'EndCandidate\([^"]+, "([a-z_]+)"', source))
     rules |= {"amended"}
     assert rules <= set(RULES), rules - set(RULES)
 
@@ -178,7 +178,7 @@ def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str
 
 
 def test_the_worker_writes_nothing_that_has_no_words() -> None:
-    written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(effects))
+    written = re.findall(r"{_INSERT_ENTRY} '([a-z_]+)'", inspect.getsource(effects))
     assert len(written) == 4
     assert set(written) <= set(SERVICE_ACTIONS)
     assert set(timeline.EVENTS) >= livekit_events.RECORDED

@@ -13,13 +13,13 @@ from app.models import Tick
 from app.worker import scheduler
 from app.worker.scheduler import nightly_audit
 from tests.e2e.conditions import eventually
-from tests.worker.test_scheduler import at_work
+from tests.worker.test_scheduler import running_workers
 from tests.worker.world import World
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "AUDITED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "AUDIT_BATCH", 2)
     monkeypatch.setattr(scheduler, "POLL", 0.02)
 
 
@@ -47,7 +47,7 @@ def told(caplog: pytest.LogCaptureFixture, made: list[uuid.UUID]) -> list[uuid.U
 async def test_each_difference_is_logged_and_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 0)
     made, before = await tampered_with(world, 5), counted()
     async with world.sessions.begin() as session:
         await session.execute(text("UPDATE ticks SET last_run = now() WHERE name = 'audit'"))
@@ -62,14 +62,14 @@ async def test_a_stop_ends_it_between_two_batches_and_the_next_process_starts_an
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 10**6)  # only a stop can end such a rest
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 10**6)  # only a stop can end such a rest
     made = await tampered_with(world, 5)
-    async with at_work(world.context):
+    async with running_workers(world.context):
         await eventually(lambda: told(caplog, made))
     assert told(caplog, made) == made[:2]
-    assert "audit: stopped after 2 interviews, the next process starts it anew" in caplog.text
+    assert "audit: stopped after 2 interviews, the next process starts from the beginning" in caplog.text
 
     caplog.clear()
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
-    async with at_work(world.context):
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 0)
+    async with running_workers(world.context):
         await eventually(lambda: told(caplog, made) == made)

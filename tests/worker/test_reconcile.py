@@ -30,7 +30,7 @@ async def reconciled(world: World, interview_id: uuid.UUID) -> Interview:
 class TestLostWebhooks:
     async def test_joins(self, world: World) -> None:
         interview_id = await world.new()
-        await world.talks(interview_id, before=50, told=False)
+        await world.talks(interview_id, before=50, webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
@@ -39,12 +39,12 @@ class TestLostWebhooks:
     async def test_an_agents_join(self, world: World) -> None:
         interview_id = await world.new()
         await world.joins(interview_id, before=50)
-        await world.joins(interview_id, AGENT, before=40, told=False)
+        await world.joins(interview_id, AGENT, before=40, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.IN_PROGRESS
 
     async def test_a_candidates_leave(self, world: World) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, before=30, joined_before=100, told=False)
+        await world.leaves(interview_id, before=30, joined_before=100, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.RECONNECTING
         gone = await world.connection(interview_id, f"PA_{CANDIDATE}")
         assert gone.left_at is None
@@ -52,7 +52,7 @@ class TestLostWebhooks:
 
     async def test_an_agents_leave(self, world: World) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, AGENT, before=30, joined_before=100, told=False)
+        await world.leaves(interview_id, AGENT, before=30, joined_before=100, webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.WAITING_FOR_AGENT, "an inferred leave is a lost connection, not an end"
 
@@ -66,8 +66,8 @@ class TestLostWebhooks:
         """Both are back, in a room with a new sid, and nothing was told."""
         interview_id = await talking(world)
         world.stub.rooms.clear()
-        await world.joins(interview_id, before=20, sid="PA_c2", room_sid="RM_2", told=False)
-        await world.joins(interview_id, AGENT, before=19, sid="PA_a2", room_sid="RM_2", told=False)
+        await world.joins(interview_id, before=20, sid="PA_c2", room_sid="RM_2", webhook=False)
+        await world.joins(interview_id, AGENT, before=19, sid="PA_a2", room_sid="RM_2", webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
@@ -90,23 +90,23 @@ class TestRoomsThatShouldBeGone:
     async def test_the_room_of_an_ended_interview_about_which_nothing_was_told(self, world: World) -> None:
         interview_id = await talking(world)
         await world.cancels(interview_id)
-        await world.attends_all_due()
-        await world.joins(interview_id, before=-0.05, sid="PA_old_token", room_sid="RM_2", told=False)
+        await world.process_all_due()
+        await world.joins(interview_id, before=-0.05, sid="PA_old_token", room_sid="RM_2", webhook=False)
         await asyncio.sleep(0.1)
         row = await reconciled(world, interview_id)
         assert row.status is Status.CANCELLED
         assert await world.is_due(interview_id)
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
         assert (await world.row(interview_id)).revivals == 1
 
     async def test_a_no_show_that_turns_up_after_all(self, world: World) -> None:
         interview_id = await world.new(closes_at=ago(-50))
         await world.alter(interview_id, closes_at=ago(50), next_deadline_at=ago(50))
-        await world.attends_all_due()
-        await world.joins(interview_id, before=10, told=False)
+        await world.process_all_due()
+        await world.joins(interview_id, before=10, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.NO_SHOW
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
 
     async def test_the_rooms_of_frozen_attempts(self, world: World) -> None:
@@ -129,10 +129,10 @@ class TestRoomsThatShouldBeGone:
         interview_id = await talking(world)
         await world.cancels(interview_id)
         kept = dict(world.stub.rooms)
-        await world.attends_all_due()
+        await world.process_all_due()
         world.stub.rooms |= kept
         await reconcile(world.context)
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
 
 
@@ -182,7 +182,7 @@ class TestSnapshots:
     @pytest.mark.parametrize("webhook_first", [True, False])
     async def test_a_webhooks_leave_beats_an_inferred_one(self, world: World, webhook_first: bool) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, AGENT, before=20, joined_before=100, told=False)
+        await world.leaves(interview_id, AGENT, before=20, joined_before=100, webhook=False)
         tell = {"before": 20.0, "joined_before": 100.0, "reason": "CLIENT_INITIATED"}
         if webhook_first:
             await world.leaves(interview_id, AGENT, **tell)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ class TestSnapshots:
 
     async def test_a_webhooks_join_after_an_inferred_one_changes_nothing(self, world: World) -> None:
         interview_id = await world.new()
-        await world.talks(interview_id, before=50, told=False)
+        await world.talks(interview_id, before=50, webhook=False)
         before = await reconciled(world, interview_id)
         await world.talks(interview_id, before=50)
         after = await world.row(interview_id)
@@ -209,7 +209,9 @@ class TestSnapshots:
             world.stub.before.clear()
             world.stub.rooms.clear()
             for identity in (CANDIDATE, AGENT):
-                await world.joins(interview_id, identity, before=1, sid=f"PA_2{identity}", room_sid="RM_2", told=False)
+                await world.joins(
+                    interview_id, identity, before=1, sid=f"PA_2{identity}", room_sid="RM_2", webhook=False
+                )
 
         world.stub.before["ListRooms"] = remade
         await reconcile(world.context)
