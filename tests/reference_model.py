@@ -1,8 +1,8 @@
-"""What is true of one attempt, read from the table in the design's 'Status: facts in, status out' and nothing else.
+"""A second implementation of the status rules, written from the table in docs/status.md and nothing else.
 
-The oracle is told the whole true history, with exact instants, and may look at all of it. It knows no webhook, no
-database and no code of the application: where it and the service disagree, one of the two has misread the design.
-One function below is one row of the table, in the table's order.
+It gets the whole true history of an attempt, with exact instants. It knows no webhook, no database and no code of the
+application: where it and the service disagree, one of the two has misread the table.
+Each function below is one row of the table, in the table's order.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The waits of the design; in a deployment they are settings."""
+    """The default timeouts; in a deployment they are settings."""
 
     candidate_grace: timedelta = timedelta(seconds=120)
     agent_wait: timedelta = timedelta(seconds=90)
@@ -27,7 +27,7 @@ class Timeouts:
 class Session:
     """One connection of one participant, from the moment its media was up until it was really gone.
 
-    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never said one (its server was killed);
+    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never gave one (its server was killed);
     `announced` is the agent's `interview.outcome`: None, "pending", "completed" or "failed".
     """
 
@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The true history of one attempt. Of its room only deletions by somebody else than this service matter."""
+    """The true history of one attempt. Of its room only deletions from outside this service matter."""
 
     max_duration: timedelta = timedelta(seconds=1800)
     closes_at: datetime | None = None
@@ -157,7 +157,7 @@ def agent_left(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
-    """After the start somebody else deletes the room under the candidate, and no agent announced anything."""
+    """After the start the room is deleted from outside under the candidate, and no agent announced anything."""
     return first(
         EndCandidate(left, "COMPLETED", "ROOM_DELETED")
         for candidate, left in left_after_start(truth, truth.candidate)
@@ -167,7 +167,7 @@ def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def deleted_under(truth: Truth, candidate: Session) -> bool:
-    """Whether the room was deleted under this visit by somebody else than this service."""
+    """Return whether the room was deleted under this session from outside this service."""
     return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
 
 
@@ -209,7 +209,7 @@ def agent_missing(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
-    """Whether one and the same visit of the candidate was the newest, without any agent, all the time in between."""
+    """Return whether one session of the candidate was the newest, without any agent, all the time in between."""
     stayed = any(
         session.joined <= since and (session.left is None or session.left >= until) for session in truth.candidate
     )
@@ -270,7 +270,7 @@ ROWS: tuple[Callable[[Truth, Timeouts], EndCandidate | None], ...] = (
 )
 
 
-# From the rows to the verdict.
+# From the rows to the expected end.
 
 
 def decided(truth: Truth, now: datetime, timeouts: Timeouts) -> EndCandidate | None:
@@ -282,7 +282,7 @@ def amended(truth: Truth, end: EndCandidate, now: datetime, timeouts: Timeouts) 
     """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
 
     A report is what the agent states by POST; the attribute that its leave carries is evidence, which changes nothing
-    any more. What is beaten is the verdict: the attempt still ended when it did.
+    any more. Only status and reason are replaced: the attempt still ended when it did.
     """
     until = min([now, end.at + timeouts.amend_window] + ([truth.frozen] if truth.frozen else []))
     beatable = start_before(truth, end.at) is not None and end.status in ("FAILED", "ABANDONED")

@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.lifecycle.end_rules import (
-    Attempt,
-    EndCandidate,
-    build_attempt,
-    ends_at,
-    first_end,
-    last_agent_left,
-    waiting_since,
-)
+from app.lifecycle.end_rules import Attempt, EndCandidate, ends_at, first_end, last_agent_left, waiting_since
 from app.lifecycle.facts import Decision, Facts, Outcome, Timeouts
 from app.lifecycle.presence import PresenceChange, measure_talk_time, presence_changes
 from app.lifecycle.status import EndReason, Status
@@ -50,21 +42,15 @@ class Derived:
     """What follows from the facts as of an instant."""
 
     status: Status
-    rule: str
-    """The rule that gave the status: an end rule, "amended", or the state of a live attempt."""
+    rule: str  # that gave the status: an end rule, "amended", or the state of a live attempt
     end_reason: EndReason | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    talk_time: timedelta = timedelta()
-    """How long candidate and agent were both connected, up to talking_since."""
-    talking_since: datetime | None = None
-    """Since when both are connected, if they are."""
-    next_deadline_at: datetime | None = None
-    """When the next end by deadline (also an overdue one) or effect is due."""
-    undecided: EndCandidate | None = None
-    """An end by deadline that is due, for which LiveKit was not asked yet."""
-    decision: Decision | None = None
-    """The end of the attempt: the stored one, or the one to store now."""
+    talk_time: timedelta = timedelta()  # that candidate and agent were both connected, up to talking_since
+    talking_since: datetime | None = None  # both are connected since then
+    next_deadline_at: datetime | None = None  # when the next effect or end by deadline is due, or was
+    undecided: EndCandidate | None = None  # an end by deadline that is due, for which LiveKit was not asked yet
+    decision: Decision | None = None  # the end of the attempt: the stored one, or the one to store now
     effects: tuple[Effect, ...] = ()
 
 
@@ -76,7 +62,7 @@ def derive(facts: Facts, now: datetime, timeouts: Timeouts = DEFAULT_TIMEOUTS) -
     history = presence_changes(facts)
     if facts.decision:
         return _ended(facts, facts.decision, history, now, timeouts)
-    attempt = build_attempt(facts, timeouts, history)
+    attempt = Attempt.of(facts, timeouts, history)
     end = first_end(attempt)
     if end and (not end.is_deadline or _is_decidable(end, facts, now, timeouts)):
         return _ended(facts, _decision(attempt, end), history, now, timeouts)

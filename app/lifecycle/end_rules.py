@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise, takewhile
 
 from app.lifecycle.facts import CLIENT_INITIATED, ROOM_DELETED, Facts, Outcome, Timeouts
-from app.lifecycle.presence import PresenceChange, start_of
+from app.lifecycle.presence import PresenceChange, first_both_at
 from app.lifecycle.status import EndReason, Status
 
 
@@ -21,8 +21,7 @@ class EndCandidate:
     rule: str
     status: Status
     reason: EndReason | None = None
-    is_deadline: bool = False
-    """True if time ran out: decided only after LiveKit was asked."""
+    is_deadline: bool = False  # time ran out: decided only after LiveKit was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,13 @@ class Attempt:
     timeouts: Timeouts
     history: Sequence[PresenceChange]
     started_at: datetime | None
-    start_index: int
-    """Index in the history of the first change after which candidate and agent were both connected."""
+    start_index: int  # of the change after which candidate and agent were first both connected
 
-    @property
-    def until_start(self) -> Sequence[PresenceChange]:
-        return self.history[: self.start_index + 1]
+    @classmethod
+    def of(cls, facts: Facts, timeouts: Timeouts, history: Sequence[PresenceChange]) -> "Attempt":
+        start_index = next((index for index, change in enumerate(history) if change.both_connected), len(history))
+        started_at = first_both_at(history[start_index]) if start_index < len(history) else None
+        return cls(facts, timeouts, history, started_at, start_index)
 
     @property
     def since_start(self) -> Sequence[PresenceChange]:
@@ -153,7 +153,7 @@ def waiting_since(history: Sequence[PresenceChange]) -> datetime | None:
 
 
 def window_over(attempt: Attempt) -> Iterator[EndCandidate]:
-    for absence in _absences(attempt.until_start, from_the_beginning=True):
+    for absence in _absences(attempt.history[: attempt.start_index + 1], from_the_beginning=True):
         deadline = _window_end(attempt, absence.left.at if absence.left else None)
         if deadline and absence.outlasts(deadline):
             status, reason = _why_never_started(attempt, absence)
@@ -249,8 +249,3 @@ def first_end(attempt: Attempt) -> EndCandidate | None:
     """Return the earliest end; of several at one instant, the upper one of the table."""
     ends = [end for rule in END_RULES for end in rule(attempt)]
     return min(ends, key=lambda end: end.at, default=None)
-
-
-def build_attempt(facts: Facts, timeouts: Timeouts, history: Sequence[PresenceChange]) -> Attempt:
-    start_index = next((index for index, change in enumerate(history) if change.both_connected), len(history))
-    return Attempt(facts, timeouts, history, start_of(history), start_index)

@@ -101,24 +101,15 @@ class Decision:
 class Timeouts:
     """How long the rules wait. What a deployment may want to change is a setting."""
 
-    candidate_grace: timedelta = timedelta(seconds=120)
-    """How long a candidate may be away, once started, before the attempt ends."""
-    agent_wait: timedelta = timedelta(seconds=90)
-    """How long a connected candidate waits for an agent before the attempt fails."""
-    dispatch_after: timedelta | None = timedelta(seconds=30)
-    """How long a connected candidate waits before the service dispatches an agent; None: it dispatches none."""
-    token_wait: timedelta = timedelta(seconds=120)
-    """How long a candidate with a new token has to connect."""
-    idle_timeout: timedelta = timedelta(hours=24)
-    """Without closesAt: how long after the last token or leave the attempt ends."""
-    candidate_waited: timedelta = timedelta(seconds=30)
-    """A candidate connected for so long in all has waited for an agent; a shorter visit does not count as waiting."""
-    delete_room_after: timedelta = timedelta(seconds=10)
-    """How long after the end the room is deleted, so that the agent can say goodbye."""
-    amend_window: timedelta = timedelta(minutes=15)
-    """How long after the end a completion report still replaces FAILED and ABANDONED."""
-    max_livekit_outage: timedelta = timedelta(hours=24)
-    """How long a due deadline waits for LiveKit to answer before it is decided on the stored facts."""
+    candidate_grace: timedelta = timedelta(seconds=120)  # for an absent candidate, once started
+    agent_wait: timedelta = timedelta(seconds=90)  # for an agent, while the candidate is connected
+    dispatch_after: timedelta | None = timedelta(seconds=30)  # the same, until one is dispatched; None: never
+    token_wait: timedelta = timedelta(seconds=120)  # for the candidate to connect, after a token was issued
+    idle_timeout: timedelta = timedelta(hours=24)  # without closesAt: after the last token or leave
+    candidate_waited: timedelta = timedelta(seconds=30)  # who is connected for less in all did not wait for an agent
+    delete_room_after: timedelta = timedelta(seconds=10)  # after the end, so that the agent can say goodbye
+    amend_window: timedelta = timedelta(minutes=15)  # after the end, for a report that replaces FAILED or ABANDONED
+    max_livekit_outage: timedelta = timedelta(hours=24)  # then a due deadline is decided on the stored facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +124,8 @@ class Facts:
     cancelled_at: datetime | None = None
     reports: tuple[Report, ...] = ()
     decision: Decision | None = None
-    checked_at: datetime | None = None
-    """When LiveKit last showed who is in the room."""
-    room_gone_at: datetime | None = None
-    """When this service last deleted the room, or tried to and found none."""
-    dispatches: int = 0
-    """How many agents this service has dispatched."""
-    dispatched_at: datetime | None = None
-    """When it last dispatched one."""
-    announced: timedelta | None = None
-    """The least time left that was announced in the room."""
+    checked_at: datetime | None = None  # when LiveKit last showed who is in the room
+    room_gone_at: datetime | None = None  # when this service last deleted the room, or tried to and found none
+    dispatches: int = 0  # agents that this service has dispatched
+    dispatched_at: datetime | None = None  # when it last dispatched one
+    announced: timedelta | None = None  # the least time left that was announced in the room

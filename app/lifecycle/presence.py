@@ -34,10 +34,6 @@ class ParticipantSession:
         return self.connection.joined_at
 
     @property
-    def left_at(self) -> datetime | None:
-        return self.departure.at if self.departure else None
-
-    @property
     def leave_reason(self) -> str | None:
         return self.departure.reason if self.departure else None
 
@@ -188,7 +184,7 @@ def measure_talk_time(
     for change in history:
         at = change.at if until is None else min(change.at, until)
         if change.both_connected and since is None:
-            since = max(filter(None, (at, _first_both_at(change), counted_until)))
+            since = max(filter(None, (at, first_both_at(change), counted_until)))
         elif not change.both_connected and since is not None:
             total += max(at - since, timedelta())
             since, counted_until = None, at
@@ -197,11 +193,6 @@ def measure_talk_time(
     return total, since
 
 
-def _first_both_at(change: PresenceChange) -> datetime:
+def first_both_at(change: PresenceChange) -> datetime:
     """Return when both sides of a change were first present: the later of the two first joins."""
     return max(min(session.joined_at for session in side) for side in (change.candidates, change.agents))
-
-
-def start_of(history: Sequence[PresenceChange]) -> datetime | None:
-    """Return the first instant at which candidate and agent were both connected (startedAt), or None."""
-    return next((_first_both_at(change) for change in history if change.both_connected), None)

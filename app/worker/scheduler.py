@@ -19,7 +19,7 @@ from app.interviews.counts import compact_counts
 from app.interviews.erasure import Overdue, erase_overdue, find_overdue
 from app.interviews.status_update import lock_interview, update_status
 from app.livekit.client import LiveKitUnavailable
-from app.worker import WorkerContext
+from app.worker import WorkerContext, logged_errors
 from app.worker.audit import audit
 from app.worker.deadlines import claim, process_due_interview
 from app.worker.reconcile import reconcile
@@ -101,24 +101,14 @@ async def _process_all_due(context: WorkerContext, stop: asyncio.Event) -> None:
 
 
 async def _claim(context: WorkerContext) -> uuid.UUID | None:
-    try:
+    with logged_errors("deadlines are postponed"):
         return await claim(context, now=datetime.now(UTC))
-    except DatabaseUnavailable as error:
-        log.warning("the database is unavailable, deadlines are postponed: %r", error.__cause__)
-    except Exception:  # an error that escaped would end all loops
-        log.exception("due interviews could not be claimed")
-        metrics.WORKER_ERRORS.inc()
     return None
 
 
 async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
-    try:
+    with logged_errors("interview %s is retried after its lease", interview_id):
         await process_due_interview(context, interview_id)
-    except DatabaseUnavailable as error:
-        log.warning("interview %s is retried after its lease: %r", interview_id, error.__cause__)
-    except Exception:  # an error that escaped would end all loops
-        log.exception("interview %s is retried after its lease", interview_id)
-        metrics.WORKER_ERRORS.inc()
 
 
 async def _repeat(context: WorkerContext, task: Periodic, stop: asyncio.Event) -> None:

@@ -17,7 +17,7 @@ from app.webhooks.queue import ClaimedDelivery
 from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, decide_retry
 from app.webhooks.sender import Sender
 from app.webhooks.signing import signatures
-from app.worker import WorkerContext
+from app.worker import WorkerContext, logged_errors
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +48,9 @@ async def deliver_all_due(context: WorkerContext, stop: asyncio.Event) -> None:
 async def _claim(context: WorkerContext, running: Running, now: datetime) -> list[ClaimedDelivery]:
     if len(running) >= CONCURRENCY:
         return []
-    try:
+    with logged_errors("webhooks are postponed"):
         async with transaction(context.sessions) as session:
             return await queue.claim(session, under_way=list(running.values()), at_once=CONCURRENCY, now=now)
-    except DatabaseUnavailable as error:
-        log.warning("the database is unavailable, webhooks are postponed: %r", error.__cause__)
-    except SQLAlchemyError:  # an error that escaped would end all loops
-        log.exception("due webhooks could not be claimed")
-        metrics.WORKER_ERRORS.inc()
     return []
 
 
@@ -85,15 +80,9 @@ async def _finish(running: Running) -> None:
 
 
 async def _deliver(context: WorkerContext, sender: Sender, claimed: ClaimedDelivery) -> None:
-    delivery = claimed.delivery
-    try:
+    with logged_errors("delivery %s is retried after its lease", claimed.delivery.id):
         answer = await _post(sender, claimed, now=datetime.now(UTC))
         await _store(context, claimed, answer, now=datetime.now(UTC))
-    except DatabaseUnavailable as error:
-        log.warning("delivery %s is retried after its lease: %r", delivery.id, error.__cause__)
-    except Exception:  # one delivery must not end the loop
-        log.exception("delivery %s is retried after its lease", delivery.id)
-        metrics.WORKER_ERRORS.inc()
 
 
 async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> DeliveryResponse:

@@ -1,7 +1,7 @@
-"""derive() against the oracle: two readings of the design's table, made apart, of the same random attempts.
+"""derive() against the reference model: two independent implementations of the table, on the same random attempts.
 
-First the attempts are told to derive() as they truly were, to the millisecond, so that every difference is one of
-reading. Then simulated histories are told as LiveKit tells them.
+First derive() gets the attempts as they truly were, to the millisecond, so that every difference is one of
+interpretation. Then it gets simulated histories as LiveKit reports them.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ SAME_TIMEOUTS = lifecycle.Timeouts(
     candidate_waited=TIMEOUTS.candidate_waited,
     amend_window=TIMEOUTS.amend_window,
 )
-FINISHED = timedelta(milliseconds=10)  # from a room's deletion to its room_finished, after which it is judged
+FINISHED = timedelta(milliseconds=10)  # from a room's deletion to its room_finished, after which its rule applies
 LONGEST = 60  # seconds of an attempt's maxDuration
 CANDIDATE_REASONS = ("CLIENT_INITIATED", "CONNECTION_TIMEOUT", "PARTICIPANT_REMOVED", "DUPLICATE_IDENTITY", "UNKNOWN")
 # Not ROOM_CLOSED: LiveKit gives it only once the candidate is gone, and derive() leans on that.
@@ -120,7 +120,7 @@ def without_tokens_after_the_end(truth: reference_model.Truth) -> reference_mode
 
 
 def with_room_deleted(truth: reference_model.Truth, deleted: datetime) -> reference_model.Truth:
-    """Whoever is there is put out, the candidate first, one agent after the other; who comes later has a new room."""
+    """All present are removed, the candidate first, then one agent after the other; a later join creates a new room."""
 
     def removed(session: reference_model.Session, later: int = 0) -> reference_model.Session:
         there = reference_model.connected(session, deleted)
@@ -269,7 +269,7 @@ def derive_history(history: History, faults: Faults, rng: Random) -> tuple[lifec
     """What is derived in the end, and whether every leave of candidate and agents was heard of."""
     place = Placement("interview-1", "candidate-1", ORIGIN + rng.randrange(1000))
     replay = Replay(history, place, lifecycle.Timeouts())
-    replay.state.interviews[place.room_name].dispatches.append(0)  # whoever has to be sent for was
+    replay.state.interviews[place.room_name].dispatches.append(0)  # as if an agent had been dispatched
     events = events_of(history, place)
     deliveries = schedule(events, faults, rng)
     until = place.origin + history.end + 300_000

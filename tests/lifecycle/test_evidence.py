@@ -1,4 +1,4 @@
-"""What derive() makes of evidence that is late, lost, inferred or contradictory; deadlines, wishes, talk time."""
+"""What derive() makes of evidence that is late, lost, inferred or contradictory; deadlines, effects, talk time."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -96,7 +96,7 @@ class TestNextDeadline:
         assert derive(facts(closes_at=at(600), last_token_at=at(599)), at(599)).next_deadline_at == at(719)
 
 
-class TestWishes:
+class TestEffects:
     def test_an_agent_once_for_each_loss(self) -> None:
         assert derive(facts(candidate(1)), at(2)).effects == (DispatchAgent(at(31)),)
         assert derive(facts(candidate(1), dispatched_at=at(32)), at(33)).effects == ()
@@ -109,7 +109,7 @@ class TestWishes:
         lost = facts(candidate(1), agent(2, 200, "CONNECTION_TIMEOUT"), dispatches=1, dispatched_at=at(70))
         assert DispatchAgent(at(230)) in derive(lost, at(201)).effects
 
-    def test_no_agent_is_wished_for_while_one_is_there_or_the_candidate_is_not(self) -> None:
+    def test_no_agent_is_dispatched_while_one_is_connected_or_the_candidate_is_not(self) -> None:
         assert derive(facts(candidate(1), agent(2), announced=timedelta(0)), at(3)).effects == ()
         gone = facts(candidate(1, 5), agent(2, 4, outcome=Outcome.PENDING), announced=timedelta(0))
         assert derive(gone, at(6)).effects == ()
@@ -121,23 +121,23 @@ class TestWishes:
     def test_otherwise_a_goodbye_later(self) -> None:
         assert derive_checked(facts(candidate(1), agent(2), reports=(report(60),))).effects == (DeleteRoom(at(70)),)
 
-    def test_once_gone_it_is_not_wished_again_until_somebody_brings_it_back(self) -> None:
+    def test_once_deleted_it_is_not_deleted_again_until_a_join_recreates_it(self) -> None:
         ended = derive_checked(facts(candidate(1, 61), agent(2, 60)))
         gone = facts(candidate(1, 61), agent(2, 60), decision=ended.decision, room_gone_at=at(71))
         assert derive(gone, at(80)).effects == ()
         back = facts(candidate(1, 61), agent(2, 60), candidate(90), decision=ended.decision, room_gone_at=at(71))
         assert derive(back, at(91)).effects == (DeleteRoom(at(70)),)
 
-    def test_the_time_is_told_five_minutes_and_one_before_the_end(self) -> None:
+    def test_the_time_left_is_announced_five_minutes_and_one_before_the_end(self) -> None:
         given = facts(candidate(1), agent(2))
         assert derive(given, at(3)).effects == (AnnounceTimeLeft(at(1502), timedelta(minutes=5)),)
-        told = facts(candidate(1), agent(2), announced=timedelta(minutes=5))
-        assert derive(told, at(1503)).effects == (AnnounceTimeLeft(at(1742), timedelta(minutes=1)),)
+        announced = facts(candidate(1), agent(2), announced=timedelta(minutes=5))
+        assert derive(announced, at(1503)).effects == (AnnounceTimeLeft(at(1742), timedelta(minutes=1)),)
         assert derive(facts(candidate(1), agent(2), announced=timedelta(minutes=1)), at(1743)).effects == ()
 
-    def test_of_a_short_conversation_only_what_is_shorter_is_told(self) -> None:
+    def test_a_short_conversation_gets_only_the_shorter_announcement(self) -> None:
         given = facts(candidate(1), agent(2), max_duration=timedelta(minutes=3))
         assert derive(given, at(3)).effects == (AnnounceTimeLeft(at(122), timedelta(minutes=1)),)
 
-    def test_no_room_is_wished_away_that_never_can_have_been(self) -> None:
+    def test_a_room_that_can_not_exist_is_not_deleted(self) -> None:
         assert derive_checked(facts(closes_at=at(600))).effects == ()

@@ -1,4 +1,4 @@
-"""The oracle against the design's table, line by line. Seconds count from the opening of an imaginary interview."""
+"""The reference model against the table, line by line. Seconds count from the opening of an imaginary interview."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ def truth(
 
 
 def expected(history: Truth, now: float) -> tuple[str, str | None, float | None, float | None]:
-    """The verdict with its instants in seconds."""
+    """Return the expected end with its instants in seconds."""
     found = expected_end(history, at(now))
 
     def seconds(instant: datetime | None) -> float | None:
@@ -126,7 +126,7 @@ def test_completed_by_post() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])
-def test_a_report_before_the_start_is_none(outcome: str) -> None:
+def test_a_report_before_the_start_does_not_count(outcome: str) -> None:
     assert expected(truth([session(10)], [session(15)], reports=[(14, outcome)]), 60)[0] == "IN_PROGRESS"
     assert expected(truth([session(10)], reports=[(14, outcome)]), 60)[0] == "WAITING_FOR_AGENT"
     assert expected(truth([session(10)], [session(5, 8, announced=outcome)]), 60)[0] == "WAITING_FOR_AGENT"
@@ -179,7 +179,7 @@ def test_before_the_start_an_agent_that_leaves_ends_nothing() -> None:
     assert expected(truth([session(10)], [session(5, 9)]), 50)[0] == "WAITING_FOR_AGENT"
 
 
-def test_somebody_else_deleted_the_room() -> None:
+def test_the_room_is_deleted_from_outside() -> None:
     history = truth([session(10, 100, "ROOM_DELETED")], [session(15, 100, "ROOM_DELETED")], deletions=[100])
     assert expected(history, 100) == ("COMPLETED", "ROOM_DELETED", 15, 100)
 
@@ -191,7 +191,7 @@ def test_a_room_deleted_under_an_agent_at_work_is_a_failure_after_the_grace() ->
     assert expected(history, 220) == ("FAILED", "AGENT_UNAVAILABLE", 15, 220)
 
 
-def test_a_room_that_nobody_else_deleted_ends_nothing_at_once() -> None:
+def test_a_room_that_this_service_deleted_ends_nothing_at_once() -> None:
     history = truth([session(10, 100, "ROOM_DELETED")], [session(15, 100, "ROOM_DELETED")])
     assert expected(history, 100)[0] == "RECONNECTING"
 
@@ -285,7 +285,7 @@ def test_a_candidate_that_leaves_while_waiting_ends_that_wait() -> None:
 # The last row.
 
 
-def test_nobody_asked_and_nobody_came() -> None:
+def test_no_token_and_no_join() -> None:
     history = truth(tokens=[])
     assert expected(history, 3599) == ("READY_TO_JOIN", None, None, None)
     assert expected(history, 3600) == ("NO_SHOW", None, None, 3600)

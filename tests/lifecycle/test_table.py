@@ -15,7 +15,7 @@ TIMED_OUT = "CONNECTION_TIMEOUT"
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        pytest.param(facts(), "READY_TO_JOIN", id="nobody has come"),
+        pytest.param(facts(), "READY_TO_JOIN", id="no join yet"),
         pytest.param(facts(agent(1)), "READY_TO_JOIN", id="only an agent is there"),
         pytest.param(facts(candidate(1)), "WAITING_FOR_AGENT", id="the candidate is alone"),
         pytest.param(facts(candidate(1), agent(2)), "IN_PROGRESS", id="candidate first"),
@@ -110,7 +110,7 @@ class TestSilentAgentLeaves:
         assert derive(given, at(20)).started_at is None
 
 
-class TestRoomDeletedBySomebodyElse:
+class TestRoomDeletedFromOutside:
     def test_once_the_room_is_known_to_be_gone(self) -> None:
         given = facts(candidate(1, 60, DELETED), agent(2, 60, DELETED), rooms=(room(ended=60),))
         assert ended(given) == ("COMPLETED", "ROOM_DELETED", 60)
@@ -161,7 +161,7 @@ class TestCandidateGoneForTheGrace:
         given = facts(candidate(1, 60), candidate(180), agent(2))
         assert derive(given, at(200)).status is Status.IN_PROGRESS
 
-    def test_back_too_late_though_nobody_had_acted_on_it(self) -> None:
+    def test_back_too_late_though_it_was_not_decided_yet(self) -> None:
         given = facts(candidate(1, 60), candidate(180.001), agent(2))
         assert ended(given, now=200) == ("ABANDONED", "CANDIDATE_LEFT", 180)
 
@@ -185,7 +185,7 @@ class TestNoAgent:
 
 
 class TestWindowOver:
-    def test_nobody_came_and_no_token_was_issued(self) -> None:
+    def test_no_join_and_no_token(self) -> None:
         assert ended(facts(closes_at=at(600))) == ("NO_SHOW", None, 600)
 
     def test_a_token_led_to_no_connection(self) -> None:
@@ -196,7 +196,7 @@ class TestWindowOver:
         given = facts(candidate(10, 25), candidate(30, 45), closes_at=at(600), last_token_at=at(9))
         assert ended(given) == ("FAILED", "AGENT_UNAVAILABLE", 600)
 
-    def test_the_candidate_only_looked_in(self) -> None:
+    def test_the_candidate_left_after_a_short_visit(self) -> None:
         given = facts(candidate(10, 25), closes_at=at(100), last_token_at=at(9))
         assert ended(given) == ("ABANDONED", "LEFT_BEFORE_START", 145)
 

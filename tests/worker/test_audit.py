@@ -1,4 +1,4 @@
-"""The audit finds nothing on what the service wrote, and all that somebody else wrote."""
+"""The audit finds no difference in what the service wrote, and every manipulation."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -149,7 +149,7 @@ async def found(world: World, **more: Any) -> list[Difference | Miscount]:
 
 
 async def found_by_interview(world: World, **more: Any) -> list[Difference]:
-    """Return what was found, which is of interviews alone: whoever alters a row does not get past what counts it."""
+    """Return the differences, all of them in interviews: the counts follow a changed row."""
     differences = await found(world, **more)
     assert all(isinstance(each, Difference) for each in differences)
     return cast(list[Difference], differences)
@@ -206,9 +206,7 @@ TAMPERED: list[tuple[History, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("history", "field", "values"), TAMPERED)
-async def test_what_somebody_tampered_with_is_found(
-    world: World, history: History, field: str, values: dict[str, Any]
-) -> None:
+async def test_a_manipulated_field_is_found(world: World, history: History, field: str, values: dict[str, Any]) -> None:
     interview_id = await history(world)
     await untouched(world)
     await world.alter(interview_id, **values)

@@ -1,4 +1,4 @@
-"""A due interview: who takes it, what LiveKit is asked, what is decided, which wishes are fulfilled."""
+"""A due interview: who claims it, what LiveKit is asked, what is decided, which effects are applied."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ async def due(world: World, seconds: float = 5) -> uuid.UUID:
 
 
 async def waits_too_long(world: World, *, before: float = 100) -> uuid.UUID:
-    """A candidate has waited longer for an agent than it is to."""
+    """A candidate has waited for an agent for longer than the timeout."""
     interview_id = await world.new()
     await world.joins(interview_id, before=before)
     return interview_id
@@ -45,7 +45,7 @@ class TestClaim:
         assert await claim(world.context, now=now) == later
         assert await claim(world.context, now=now) is None
 
-    async def test_what_was_never_given_back_is_due_again_after_its_lease(self, world: World) -> None:
+    async def test_what_was_never_released_is_due_again_after_its_lease(self, world: World) -> None:
         interview_id = await due(world)
         now = ago(0)
         assert await claim(world.context, now=now) == interview_id
@@ -63,7 +63,7 @@ class TestClaim:
             taken.append(one)
         assert sorted(taken) == sorted(expected)
 
-    async def test_a_row_that_is_locked_hinders_nobody(self, world: World) -> None:
+    async def test_a_locked_row_is_skipped(self, world: World) -> None:
         locked, free = await due(world, 50), await due(world, 5)
         async with world.sessions.begin() as session:
             await session.execute(text("SELECT 1 FROM interviews WHERE id = :id FOR UPDATE"), {"id": locked})
@@ -87,7 +87,7 @@ class TestDeadlines:
         assert row.started_at
         assert not await world.is_due(interview_id)
 
-    async def test_a_candidate_back_without_a_webhook_is_not_given_up(self, world: World) -> None:
+    async def test_a_candidate_back_without_a_webhook_is_still_in_progress(self, world: World) -> None:
         interview_id = await world.new()
         await world.talks(interview_id, before=600)
         await world.leaves(interview_id, before=200, joined_before=600, reason="CONNECTION_TIMEOUT")
@@ -108,7 +108,7 @@ class TestDeadlines:
         row = await world.process(interview_id)
         assert (row.status, row.end_reason, row.next_deadline_at) == (Status.NO_SHOW, None, None)
 
-    async def test_the_maximum_duration_deletes_the_room_in_the_same_breath(self, world: World) -> None:
+    async def test_the_maximum_duration_deletes_the_room_at_once(self, world: World) -> None:
         interview_id = await world.new(max_duration=60)
         await world.talks(interview_id, before=70)
         row = await world.process(interview_id)
@@ -121,7 +121,7 @@ class TestDeadlines:
 
 class TestLiveKitAway:
     @pytest.mark.parametrize("fault", AWAY)
-    async def test_it_is_put_off_and_said_once(self, world: World, fault: str) -> None:
+    async def test_it_is_postponed_and_logged_once_on_the_timeline(self, world: World, fault: str) -> None:
         interview_id = await waits_too_long(world)
         world.livekit_is(fault)
         before = metrics.POSTPONED._value.get()  # noqa: SLF001 - prometheus_client shows a counter's value nowhere else
@@ -146,7 +146,7 @@ class TestLiveKitAway:
         assert row.leased_until
         assert row.leased_until <= ago(0) + MAX_BACKOFF
 
-    async def test_where_nobody_listens_it_is_not_tried_for_each(
+    async def test_an_unreachable_livekit_is_not_called_for_each(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "AWAY", 3600)
@@ -168,7 +168,7 @@ class TestLiveKitAway:
         assert (row.status, row.end_reason) == (Status.FAILED, EndReason.AGENT_UNAVAILABLE)
         assert row.asked_at is None
 
-    async def test_a_second_outage_is_said_again(self, world: World) -> None:
+    async def test_a_second_outage_is_on_the_timeline_again(self, world: World) -> None:
         interview_id = await world.new(max_duration=900)
         await world.talks(interview_id, before=700)
         for _ in range(2):
@@ -181,7 +181,7 @@ class TestLiveKitAway:
 
 
 class TestPoisonedRows:
-    async def test_a_row_that_raises_is_put_off(self, world: World) -> None:
+    async def test_a_row_that_raises_is_postponed(self, world: World) -> None:
         interview_id = await due(world)
         await world.alter(interview_id, max_duration=10**15)  # no timedelta can hold it
         started = ago(0)
@@ -197,7 +197,7 @@ class TestPoisonedRows:
         assert await world.process_all_due() == 2
         assert (await world.row(healthy)).status is Status.FAILED
 
-    async def test_one_that_is_gone_stops_nobody(self, world: World) -> None:
+    async def test_a_missing_interview_raises_nothing(self, world: World) -> None:
         await process_due_interview(world.context, uuid.uuid4())
 
 
@@ -391,21 +391,21 @@ class TestTimeLeftAnnounced:
         assert row.told
         assert timedelta(seconds=200) <= row.told <= timedelta(minutes=5)
 
-    async def test_a_late_worker_tells_what_is_really_left(self, world: World) -> None:
+    async def test_a_late_worker_announces_what_is_really_left(self, world: World) -> None:
         interview_id = await world.new(max_duration=900)
         await world.talks(interview_id, before=700)
         await world.process_all_due()
         [left] = self.announced(world)
         assert 100 <= left <= 200
 
-    async def test_each_is_told_once_also_when_both_are_late(self, world: World) -> None:
+    async def test_each_is_announced_once_also_when_both_are_late(self, world: World) -> None:
         interview_id = await world.new(max_duration=900)
         await world.talks(interview_id, before=870)
         await world.process_all_due()
         [left] = self.announced(world)
         assert 5 <= left <= 30
 
-    async def test_what_is_as_long_as_the_conversation_is_not_told(self, world: World) -> None:
+    async def test_a_time_as_long_as_the_conversation_is_not_announced(self, world: World) -> None:
         interview_id = await world.new(max_duration=60)
         await world.talks(interview_id, before=30)
         row = await world.process(interview_id)
@@ -413,7 +413,7 @@ class TestTimeLeftAnnounced:
         assert row.next_deadline_at == row.started_at + timedelta(seconds=60)
         assert self.announced(world) == []
 
-    async def test_a_room_that_is_not_there_needs_no_telling(self, world: World) -> None:
+    async def test_a_missing_room_needs_no_announcement(self, world: World) -> None:
         interview_id = await world.new(max_duration=900)
         await world.talks(interview_id, before=601)
         world.stub.rooms.clear()
@@ -464,7 +464,7 @@ class TestAChangedAttemptMeanwhile:
         row = await world.process(interview_id)
         assert (row.attempt, row.dispatches) == (2, 0)
 
-    async def test_the_time_told_in_the_old_room_is_not_told_in_the_new_one(self, world: World) -> None:
+    async def test_an_announcement_in_the_old_room_is_not_stored_for_the_new_one(self, world: World) -> None:
         interview_id = await world.new(max_duration=900)
         await world.talks(interview_id, before=601)
 

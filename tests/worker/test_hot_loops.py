@@ -1,4 +1,4 @@
-"""Whatever the facts are: what was attended to is not due again at once, as long as nothing new is known."""
+"""Whatever the facts are: a processed interview is not due again at once, unless there are new facts."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def stays_of(draw: st.DrawFn) -> Stay:
     plan=st.fixed_dictionaries({"max_duration": st.sampled_from((60, 300, 900, 3600))}),
     closes=st.none() | st.sampled_from((-600, 5, 500, DAY + 500)),
     token=st.none() | st.sampled_from((-5, 0, 100, 200, DAY + 1)),
-    said=st.sampled_from(("", "", "cancel", "completed", "failed")),
+    action=st.sampled_from(("", "", "cancel", "completed", "failed")),
     dispatching=st.booleans(),
 )
 @EACH
@@ -60,7 +60,7 @@ async def test_nothing_stays_due(
     plan: dict[str, int],
     closes: int | None,
     token: int | None,
-    said: str,
+    action: str,
     dispatching: bool,
 ) -> None:
     world.timeouts, world.agent_name = (Timeouts(), "interviewer") if dispatching else (WITHOUT_DISPATCH, "")
@@ -91,18 +91,18 @@ async def test_nothing_stays_due(
                 room_sid=stay.room_sid,
             )
     row = await world.row(interview_id)
-    if said == "cancel" and not row.status.is_terminal:
+    if action == "cancel" and not row.status.is_terminal:
         await world.cancels(interview_id)
-    elif said and said != "cancel" and row.started_at and row.status != "CANCELLED":
-        await world.reports(interview_id, Outcome(said))
+    elif action and action != "cancel" and row.started_at and row.status != "CANCELLED":
+        await world.reports(interview_id, Outcome(action))
     await world.alter(interview_id, next_deadline_at=ago(1))
-    attended = 0
+    processed = 0
     while await world.is_due(interview_id):
-        assert attended < 3, (await world.row(interview_id)).status
+        assert processed < 3, (await world.row(interview_id)).status
         await world.process(interview_id)
-        attended += 1
+        processed += 1
     row = await world.row(interview_id)
     assert row.failures == 0, [entry.detail for entry in await world.entries(interview_id, "service")]
-    if row.status.is_terminal and row.leased_until is None and row.next_deadline_at is None and attended:
+    if row.status.is_terminal and row.leased_until is None and row.next_deadline_at is None and processed:
         known = room_name(interview_id, 1) in world.stub.rooms and row.room_gone_at
-        assert not known, "the room of an ended attempt is still there, and nobody is to delete it"
+        assert not known, "the room of an ended attempt is still there, and no effect deletes it"

@@ -1,4 +1,4 @@
-"""The hourly task: answers kept for an Idempotency-Key are forgotten after a day."""
+"""The hourly task: answers kept for an Idempotency-Key are deleted after a day."""
 
 from sqlalchemy import func, select, text
 
@@ -14,7 +14,7 @@ FILL = text(
 )
 
 
-async def test_all_that_has_expired_is_forgotten_and_nothing_else(world: World) -> None:
+async def test_expired_answers_are_deleted_and_no_others(world: World) -> None:
     async with world.sessions.begin() as session:
         await session.execute(FILL, {"name": "old", "hours": 25, "many": MOST_FORGOTTEN + 1})
         await session.execute(FILL, {"name": "new", "hours": 23, "many": 2})

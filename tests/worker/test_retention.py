@@ -72,7 +72,7 @@ def test_the_setting(given: int | None, kept: timedelta | None) -> None:
     assert make_settings(personal_data_retention_days=given).retention == kept
 
 
-async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> None:
+async def test_one_that_was_reopened_meanwhile_is_kept(world: World) -> None:
     interview_id = await over(world, days=40)
     before = ago(30 * DAY)
     async with world.sessions.begin() as session:
@@ -119,7 +119,7 @@ async def test_one_that_can_not_be_erased_does_not_keep_the_others(
     assert await erased(world) == {good}
 
 
-async def test_nor_does_one_of_which_nobody_can_be_told(world: World) -> None:
+async def test_one_whose_change_can_not_be_written_does_not_keep_the_others(world: World) -> None:
     """That statement is asyncpg's own, and so is its error."""
     bad, good = await over(world, days=32), await over(world, days=31)
     async with world.sessions.begin() as session:
@@ -171,8 +171,8 @@ async def test_two_workers_erase_each_once(world: World, monkeypatch: pytest.Mon
 
         await eventually(all_are)
     async with world.sessions() as session:
-        told = select(func.count()).where(TimelineEntry.name == "personal_data_erased")
-        assert await session.scalar(told) == len(made)
+        entries = select(func.count()).where(TimelineEntry.name == "personal_data_erased")
+        assert await session.scalar(entries) == len(made)
         assert await session.get(Tick, "erase")
 
 
@@ -227,7 +227,7 @@ async def test_kept_answers_are_found_by_their_index(world: World) -> None:
 
     async def rewriting(session: AsyncSession) -> None:
         owner = await ensure_default_organization(session)
-        await rewrite_answers(session, organization_id=owner, interview_id=interview_id, rewrite=lambda told: told)
+        await rewrite_answers(session, organization_id=owner, interview_id=interview_id, rewrite=lambda answer: answer)
 
     plan, _ = await plan_of(world.engine, rewriting, table="idempotency_keys")
     assert "ix_idempotency_keys_interview_ids" in plan, plan

@@ -54,13 +54,13 @@ async def becomes(world: World, interview_id: uuid.UUID, status: Status) -> None
 
 
 async def one_more_is_processed(world: World) -> None:
-    """Whatever the loops would do at once they have done by then."""
+    """By then the loops have done what they would do at once."""
     interview_id = await world.new()
     await world.joins(interview_id, before=100)
     await becomes(world, interview_id, Status.FAILED)
 
 
-async def test_what_is_due_is_attended_to(world: World) -> None:
+async def test_due_interviews_are_processed(world: World) -> None:
     async with running_workers(world.context):
         await one_more_is_processed(world)
 
@@ -83,18 +83,18 @@ async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
     assert all(len(each) == 1 for each in world.stub.dispatches.values())
 
 
-def looking(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
-    """Return what tells how often workers have looked whether the task is theirs to run."""
-    looked: list[str] = []
+def count_polls(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
+    """Return a counter of how often workers polled the task's tick."""
+    polled: list[str] = []
     take = scheduler._take_tick  # noqa: SLF001 - to run it is what it leads to, and mostly it does not
 
     async def noted(context: WorkerContext, task: Periodic) -> bool:
         taken = await take(context, task)
-        looked.append(task.name)
+        polled.append(task.name)
         return taken
 
     monkeypatch.setattr(scheduler, "_take_tick", noted)
-    return lambda: looked.count(name)
+    return lambda: polled.count(name)
 
 
 async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,13 +104,13 @@ async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypa
         runs.append("reconcile")
 
     monkeypatch.setattr(scheduler, "reconcile", noted)
-    looks = looking(monkeypatch, "reconcile")
+    polls = count_polls(monkeypatch, "reconcile")
     an_hour = replace(world.context, reconcile_every=timedelta(hours=1))
     for expected in (1, 2):
-        enough = looks() + 10
+        enough = polls() + 10
         async with running_workers(an_hour, an_hour):
             await eventually(lambda: len(runs) == expected)  # noqa: B023 - called at once
-            await eventually(lambda: looks() >= enough)  # noqa: B023
+            await eventually(lambda: polls() >= enough)  # noqa: B023
         assert len(runs) == expected
         async with world.sessions.begin() as session:
             await session.execute(text("UPDATE ticks SET last_run = last_run - interval '1 hour'"))
@@ -157,7 +157,7 @@ async def test_a_livekit_that_hangs_does_not_hold_up_a_stop(world: World) -> Non
         await eventually(lambda: world.stub.calls.total())
 
 
-async def test_a_poisoned_row_stops_nobody(world: World) -> None:
+async def test_a_poisoned_row_does_not_stop_the_others(world: World) -> None:
     for _ in range(scheduler.CONCURRENCY + 1):
         poisoned = await world.new()
         await world.alter(poisoned, max_duration=10**15, next_deadline_at=ago(500))
@@ -178,7 +178,7 @@ async def test_the_database_away_for_a_moment(
             await one_more_is_processed(world)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-            await eventually(lambda: "the database is unavailable" in caplog.text)
+            await eventually(lambda: "deadlines are postponed, the database is unavailable" in caplog.text)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
             await one_more_is_processed(world)
     finally:
@@ -186,7 +186,7 @@ async def test_the_database_away_for_a_moment(
         await admin.close()
 
 
-class TestSweep:
+class TestMissingDeadlines:
     async def test_a_token_without_closes_at_gets_a_deadline(self, world: World) -> None:
         interview_id, other = await world.new(), await world.new()
         await world.gets_token(interview_id, before=100)
@@ -215,7 +215,7 @@ class TestSweep:
         await schedule_missing_deadlines(world.context)
         assert (await world.row(interview_id)).next_deadline_at
 
-    async def test_one_that_somebody_holds_does_not_keep_the_others(
+    async def test_a_locked_one_does_not_keep_the_others(
         self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def lock_soon(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:

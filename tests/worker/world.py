@@ -1,6 +1,6 @@
 """Interviews, the LiveKit they happen in, and the worker's context: what every test of the worker starts from.
 
-All that happens is told in seconds before now, because the worker reads the real clock.
+Instants are given in seconds before now, because the worker reads the real clock.
 """
 
 import uuid
@@ -33,7 +33,7 @@ SIGNER = Signer("key", "secret-of-32-characters-or-more-0123", "", timedelta(sec
 AGENT = "agent-AJ_1"
 CANDIDATE = "candidate-c"
 WITHOUT_DISPATCH = Timeouts(dispatch_after=None)
-HOT_LOOP = 8  # attendances in a row after which a row that is still due is a hot loop
+HOT_LOOP = 8  # runs in a row after which a row that is still due is a hot loop
 
 
 def ago(seconds: float) -> datetime:
@@ -55,7 +55,7 @@ class World:
         return WorkerContext(self.sessions, self.livekit, self.timeouts, self.agent_name, timedelta(seconds=30))
 
     def livekit_is(self, fault: str, *, method: str = "*") -> None:
-        """LiveKit answers so from now on, if at all. Only where it is to be slow it is given up soon."""
+        """Make LiveKit fail this way from now on. Only a slow one gets a short timeout."""
         self.stub.faults[method] = fault
         client.TIMEOUT = 0.6 if fault == "slow" else PATIENT
 

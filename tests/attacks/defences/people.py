@@ -168,7 +168,7 @@ PERSONAL_DATA = (
         "app/interviews/erasure.py",
         "if interview and interview.ended_at and interview.ended_at <= before:",
         "if interview:",
-        (f"{RETENTION}::test_one_that_was_opened_again_meanwhile_is_let_be",),
+        (f"{RETENTION}::test_one_that_was_reopened_meanwhile_is_kept",),
     ),
     Defence(
         "without a retention nothing is erased by itself",
