@@ -50,24 +50,22 @@ _RELEASE = "UPDATE interviews SET leased_until = $2, failures = 0 WHERE id = $1"
 
 
 async def room_deleted(
-    connection: asyncpg.Connection, interview: InterviewRow, *, gone_at: datetime, existed: bool
+    connection: asyncpg.Connection, row: InterviewRow, *, gone_at: datetime, existed: bool
 ) -> bool | None:
     """Record that the room is gone; return whether it had come back after a deletion, None for an old attempt."""
-    came_back: bool | None = await connection.fetchval(_ROOM_DELETED, interview.id, interview.attempt, gone_at, existed)
+    came_back: bool | None = await connection.fetchval(_ROOM_DELETED, row.id, row.attempt, gone_at, existed)
     return came_back
 
 
-async def agent_dispatched(
-    connection: asyncpg.Connection, interview: InterviewRow, *, number: int, at: datetime
-) -> None:
-    await connection.execute(_AGENT_DISPATCHED, interview.id, interview.attempt, number, at)
+async def agent_dispatched(connection: asyncpg.Connection, row: InterviewRow, *, number: int, at: datetime) -> None:
+    await connection.execute(_AGENT_DISPATCHED, row.id, row.attempt, number, at)
 
 
 async def time_left_announced(
-    connection: asyncpg.Connection, interview: InterviewRow, *, announced: timedelta, seconds: int, is_sent: bool
+    connection: asyncpg.Connection, row: InterviewRow, *, announced: timedelta, seconds: int, is_sent: bool
 ) -> None:
     """Record that `announced` needs no announcement any more; the timeline shows the seconds only if they were sent."""
-    await connection.execute(_TIME_LEFT_ANNOUNCED, interview.id, interview.attempt, announced, seconds, is_sent)
+    await connection.execute(_TIME_LEFT_ANNOUNCED, row.id, row.attempt, announced, seconds, is_sent)
 
 
 async def postpone(connection: asyncpg.Connection, interview_id: uuid.UUID, why: str, *, now: datetime) -> None:

@@ -67,7 +67,7 @@ async def _wait(running: Running, stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait({stopped, *running}, timeout=POLL, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    for task in done & running.keys():
+    for task in [each for each in running if each in done]:
         del running[task]
 
 

@@ -43,7 +43,7 @@ def compared_names() -> set[str]:
     for node in ast.walk(ast.parse(inspect.getsource(livekit_events))):
         is_name = isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "name"
         if is_name:
-            found |= {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}  # type: ignore[misc] # names
+            found |= {str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)}
     return found
 
 

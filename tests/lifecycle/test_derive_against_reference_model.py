@@ -157,7 +157,7 @@ def facts_of(truth: reference_model.Truth, now: datetime) -> lifecycle.Facts:
         if session.left and session.left <= now
     ]
     order = {
-        step: number for number, step in enumerate(sorted([*joined, *left], label=lambda s: (s.at, s.rank)), start=1)
+        step: number for number, step in enumerate(sorted([*joined, *left], key=lambda s: (s.at, s.rank)), start=1)
     }
     orders = {(step.sid, step.rank == 2): number for step, number in order.items()}
     tokens = [token for token in truth.tokens if token <= now]

@@ -16,14 +16,14 @@ def test_the_public_statuses_are_scheduled_and_every_stored_one() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_each_stored_status_is_public(status: Status) -> None:
-    assert public_status(status, opens_at=None, now=NOW) == status
+    assert public_status(status, opens_at=None, now=NOW).value == status.value
 
 
 @pytest.mark.parametrize("status", Status)
 def test_only_a_ready_interview_is_scheduled_and_only_before_it_opens(status: Status) -> None:
-    expected = "SCHEDULED" if status is Status.READY_TO_JOIN else status
-    assert public_status(status, opens_at=NOW + timedelta(seconds=1), now=NOW) == expected
-    assert public_status(status, opens_at=NOW, now=NOW) == status
+    expected = "SCHEDULED" if status is Status.READY_TO_JOIN else status.value
+    assert public_status(status, opens_at=NOW + timedelta(seconds=1), now=NOW).value == expected
+    assert public_status(status, opens_at=NOW, now=NOW).value == status.value
 
 
 def test_each_status_is_ready_or_live_or_terminal() -> None:
