@@ -48,11 +48,11 @@ async def plan_of(
     engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
 ) -> tuple[str, Result]:
     """Return EXPLAIN's lines for the statements on a table that the work executes, and what the work gives."""
-    raw_connection: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
         if f"FROM {table}" in statement or f"JOIN {table}" in statement:
-            raw_connection.append((statement, parameters))
+            statements.append((statement, parameters))
 
     async with create_sessionmaker(engine)() as session:
         connection = await session.connection()
@@ -61,7 +61,7 @@ async def plan_of(
         event.remove(connection.sync_connection, "before_cursor_execute", keep)
         lines = [
             line
-            for statement, parameters in raw_connection
+            for statement, parameters in statements
             for line in (await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars()
         ]
         return "\n".join(lines), result

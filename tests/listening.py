@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from tests.conftest import API_KEY
 
-HOPELESS = 300  # seconds: other tests' transactions on the same server hold the feed back
+EVENT_TIMEOUT = 300  # seconds: other tests' transactions on the same server hold the feed back
 
 Message = MutableMapping[str, Any]
 
@@ -90,7 +90,7 @@ class Listening:
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event. Raises EOFError at the stream's end."""
-        async with asyncio.timeout(HOPELESS):  # comments come for ever
+        async with asyncio.timeout(EVENT_TIMEOUT):  # comments come for ever
             while (event := await self._next()).comment and not comments:
                 pass
             return event

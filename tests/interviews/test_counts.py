@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
-from app.interviews.counts import Asked, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
+from app.interviews.counts import CountQuery, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
 from app.interviews.search import Filters
 from app.lifecycle import PublicStatus
 from app.models import Interview, Organization
@@ -131,9 +131,11 @@ async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
     """No count reads all interviews, but those of all that changed since: they are read one by one."""
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
-    job_post = Asked(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
-    lately = Asked(organization_id=organization_id, filters=Filters(updated_since=NOW - timedelta(seconds=9)), now=NOW)
-    everything = Asked(organization_id=organization_id, filters=Filters(), now=NOW)
+    job_post = CountQuery(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
+    lately = CountQuery(
+        organization_id=organization_id, filters=Filters(updated_since=NOW - timedelta(seconds=9)), now=NOW
+    )
+    everything = CountQuery(organization_id=organization_id, filters=Filters(), now=NOW)
 
     async def one(session: AsyncSession) -> Counts:
         return await summarize(session, job_post)
@@ -163,7 +165,7 @@ async def count(sessions: Sessions, updated_since: datetime | None) -> tuple[Cou
     async with sessions() as session:
         organization_id = (await session.scalars(select(Organization.id))).one()
         filters = Filters(updated_since=updated_since)
-        asked = Asked(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
+        asked = CountQuery(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
         return await summarize(session, asked), await summarize_job_posts(session, asked, cursor=None, limit=1000)
 
 

@@ -188,8 +188,8 @@ async def test_pages_of_common_and_rare_words_are_those_of_the_list(
     client: httpx.AsyncClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, near: int, far: int, sort: Sort
 ) -> None:
     """Wherever the walk through the list gives way to the index of words."""
-    monkeypatch.setattr("app.interviews.search.NEAR", near)
-    monkeypatch.setattr("app.interviews.search.FAR", far)
+    monkeypatch.setattr("app.interviews.search.SHORT_SCAN", near)
+    monkeypatch.setattr("app.interviews.search.LONG_SCAN", far)
     words = {"all": 1, "half": 2, "few": 7, "one": 29}
     rows = [" ".join(word for word, every in words.items() if number % every == 0) for number in range(30)]
     start = datetime(2026, 1, 1, tzinfo=UTC)

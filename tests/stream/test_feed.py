@@ -13,7 +13,7 @@ from app.models import Change
 from app.stream.feed import Position, check_position, feed_end, read_feed, renumber_restored
 from tests.e2e.conditions import eventually
 from tests.feed import Sessions, change, new_interview, organization_of, record
-from tests.listening import HOPELESS
+from tests.listening import EVENT_TIMEOUT
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def read_when_over(
         changes = await read(sessions, organization_id, after)
         return changes if len(changes) >= count else None
 
-    return await eventually(found, within=HOPELESS)
+    return await eventually(found, within=EVENT_TIMEOUT)
 
 
 async def end(sessions: Sessions) -> Position:
@@ -98,10 +98,10 @@ async def test_an_interviews_changes_keep_their_order_whatever_was_written_befor
 
 
 async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
-    raw_connection: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def remember(_c: object, _u: object, statement: str, parameters: Any, _x: object, _m: object) -> None:
-        raw_connection.append((statement, parameters))
+        statements.append((statement, parameters))
 
     async with own_engine.connect() as connection:
         await connection.exec_driver_sql("SET enable_seqscan = off")
@@ -109,7 +109,7 @@ async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
         session = AsyncSession(connection)
         await read_feed(session, organization_id=uuid.uuid4(), after=Position(5, 5), limit=10)
         event.remove(own_engine.sync_engine, "before_cursor_execute", remember)
-        ((statement, parameters),) = raw_connection
+        ((statement, parameters),) = statements
         plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
     (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
     assert "ix_changes_organization_id_xid_id" in plan

@@ -110,7 +110,7 @@ async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
     async def fails(*_: Any, **__: Any) -> None:
         raise ConnectionError("after the change was written")
 
-    monkeypatch.setattr(schedule, "tagged", fails)
+    monkeypatch.setattr(schedule, "with_etag_header", fails)
     answer = await webhook_driver.client.post("/interviews", headers=AUTHORIZED, json=NEW)
     assert answer.status_code == 503
     async with webhook_driver.sessions() as session:
@@ -256,11 +256,11 @@ async def test_receivers_that_hang_do_not_hold_up_another(
             await webhook_driver.driver.new()
         healthy = await webhook_driver.endpoint(receiver.url)
         async with webhook_driver.delivering():
-            await eventually(lambda: len(hanging.received) >= 3 * queue.EACH)
+            await eventually(lambda: len(hanging.received) >= 3 * queue.ENDPOINT_CONCURRENCY)
             for _ in range(10):
                 await webhook_driver.driver.new()
             await webhook_driver.become(healthy, *["DELIVERED"] * 10)
-            assert len(hanging.received) == 3 * queue.EACH
+            assert len(hanging.received) == 3 * queue.ENDPOINT_CONCURRENCY
 
 
 async def _hang(_: Received) -> None:
@@ -271,7 +271,7 @@ async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(
     webhook_driver: WebhookDriver, receiver: Receiver
 ) -> None:
     receiver.before = _hang
-    for _ in range(queue.FAILING_AT_ONCE + 4):
+    for _ in range(queue.FAILING_CONCURRENCY + 4):
         await webhook_driver.endpoint(receiver.url)
     for _ in range(3):
         await webhook_driver.driver.new()
@@ -279,7 +279,7 @@ async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(
     async with webhook_driver.sessions.begin() as session:
         now = datetime.now(UTC)
         first = await queue.claim(session, under_way=[], at_once=webhook_delivery.AT_ONCE, now=now)
-        assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_AT_ONCE
+        assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_CONCURRENCY
         assert await queue.claim(session, under_way=first, at_once=webhook_delivery.AT_ONCE, now=now) == []
 
 
@@ -383,7 +383,7 @@ class TestReplayOfASpan:
     async def test_one_that_is_too_large_is_refused(
         self, webhook_driver: WebhookDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(deliveries, "MOST_REPLAYED", 2)
+        monkeypatch.setattr(deliveries, "MAX_REPLAYED", 2)
         endpoint = await webhook_driver.endpoint("https://a.example/")
         begin = datetime.now(UTC)
         for _ in range(3):

@@ -214,7 +214,7 @@ async def test_what_is_no_span(webhook_driver: WebhookDriver, since: str, until:
 
 
 async def test_there_is_a_limit(webhook_driver: WebhookDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "MOST", 2)
+    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 2)
     await webhook_driver.endpoint(URL)
     endpoint = await webhook_driver.endpoint(URL)
     assert (await webhook_driver.call("POST", "", 409, json={"url": URL}))["code"] == "too_many_webhook_endpoints"

@@ -55,7 +55,7 @@ async def test_a_long_answer_is_not_read_to_its_end(sender: Sender, receiver: Re
 async def test_an_answer_whose_body_never_ends_counts_by_its_status(
     sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DRAIN", 0.5)
+    monkeypatch.setattr(module, "DRAIN_TIMEOUT", 0.5)
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"
     assert (await post(sender, receiver)).is_success
 

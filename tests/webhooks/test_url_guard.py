@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import WebhookTargetRefused
 from app.webhooks.retry_policy import DeliveryResponse
 from app.webhooks.sender import Sender
-from app.webhooks.url_guard import Resolve, check_url, refusal, resolve_host
+from app.webhooks.url_guard import Resolve, check_url, refusal_reason, resolve_host
 from tests.webhooks.receiver import receiving
 
 PUBLIC = [
@@ -75,12 +75,12 @@ REFUSED = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address: str) -> None:
-    assert refusal(address) is None
+    assert refusal_reason(address) is None
 
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_refused_addresses(address: str) -> None:
-    why = refusal(address)
+    why = refusal_reason(address)
     assert why
     assert address in why
 

@@ -75,7 +75,7 @@ TARGETED = (
     Defence(
         "nothing is sent to a private address",
         "app/webhooks/url_guard.py",
-        "refused = [] if allow_private else [why for each in addresses if (why := refusal(each))]",
+        "refused = [] if allow_private else [reason for address in addresses if (reason := refusal_reason(address))]",
         "refused: list[str] = []",
         (
             f"{TARGETS}::test_every_spelling_of_the_own_host_is_refused",
@@ -99,7 +99,7 @@ TARGETED = (
     Defence(
         "relays that lead anywhere are refused",
         "app/webhooks/url_guard.py",
-        "any(ip in each for each in NEVER)",
+        "any(ip in network for network in BLOCKED_NETWORKS)",
         "False",
         (f"{TARGETS}::test_refused_addresses",),
     ),
