@@ -19,7 +19,7 @@ from app.api.headers import header_of
 from app.api.rate_limits import count_key
 from app.auth.api_keys import Caller, Scope, authenticate
 from app.core.database import transaction
-from app.core.errors import BodyTooLarge, InterviewNotFound, Unauthorized
+from app.core.errors import BodyTooLarge, InterviewNotFoundByCandidate, Unauthorized
 from app.core.policy import JoinPolicy
 from app.core.settings import Settings
 from app.lifecycle import Timeouts
@@ -219,8 +219,8 @@ async def documented_interview(interview_id: InterviewId) -> None:
 
 
 def interview_id_of(request: Request) -> uuid.UUID:
-    """Return the interview's id in the path. Raises InterviewNotFound: an id that is none belongs to nothing."""
+    """Return the interview's id in a candidate's path. Raises InterviewNotFoundByCandidate, for an invalid id too."""
     try:
         return uuid.UUID(request.path_params["interview_id"])
     except ValueError as error:
-        raise InterviewNotFound from error
+        raise InterviewNotFoundByCandidate from error

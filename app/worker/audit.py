@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.core.database import transaction
+from app.core.database import driver_connection, transaction
 from app.interviews.counts import Miscount, miscounts
 from app.interviews.stored_facts import load_facts
 from app.lifecycle import Facts, Timeouts, derive
@@ -56,7 +56,7 @@ async def audit(
         async with transaction(sessions) as session:
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             batch = await _batch(session, last, since, size)
-            facts = await load_facts(session, batch)
+            facts = await load_facts(await driver_connection(session), batch)
             told = await _last_changes(session, batch)
         if not batch:
             break

@@ -4,24 +4,20 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from app.core import metrics
-from app.core.database import raw_connection, transaction
+from app.core.database import driver_connection, raw_connection, transaction
 from app.interviews.interview_rows import InterviewRow, lock_row, read_row
 from app.interviews.participant_events import role_of
 from app.interviews.room_snapshots import record_room_snapshot
-from app.interviews.status_update import lock_interview, update_status, update_statuses
-from app.interviews.stored_facts import read_facts
+from app.interviews.status_update import update_statuses
+from app.interviews.stored_facts import load_facts
 from app.lifecycle import AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, Role, derive
 from app.livekit.client import LiveKitUnavailable, RoomSnapshot
-from app.models import Interview
 from app.worker import effects
 from app.worker.context import Context
 
 log = logging.getLogger(__name__)
-
-Found = TypeVar("Found", Interview, InterviewRow)
 
 LEASE = timedelta(seconds=40)  # above the sum of LiveKit's timeouts for one interview
 STILL_DUE = timedelta(seconds=2)  # until what is due even after it was attended to is taken up again: never at once
@@ -91,18 +87,19 @@ async def _look(context: Context, interview_id: uuid.UUID, now: datetime) -> tup
     """Return the interview and what is due, without a lock."""
     async with raw_connection(context.sessions) as connection:
         interview = _there(await read_row(connection, interview_id), interview_id)
-        facts = await read_facts(connection, [interview])
+        facts = await load_facts(connection, [interview])
     return interview, derive(facts[interview.id], now, context.timeouts)
 
 
 async def _settle(context: Context, interview: InterviewRow, room_snapshot: RoomSnapshot) -> Derived:
     """Record what LiveKit showed of the attempt that was looked at, and settle; of a later attempt it says nothing."""
     async with transaction(context.sessions) as session:
-        locked = _there(await lock_interview(session, interview.id), interview.id)
+        connection = await driver_connection(session)
+        locked = _there(await lock_row(connection, interview.id), interview.id)
         now = datetime.now(UTC)
         if locked.attempt == interview.attempt:
             await record_room_snapshot(session, interview=locked, room_snapshot=room_snapshot, now=now)
-        return await update_status(session, interview=locked, now=now, timeouts=context.timeouts)
+        return (await update_statuses(connection, [locked], now=now, timeouts=context.timeouts))[locked.id]
 
 
 async def _carry_out(context: Context, interview: InterviewRow, wish: Effect) -> None:
@@ -176,7 +173,7 @@ async def _postpone_without_update(context: Context, interview_id: uuid.UUID, wh
         await effects.postpone(connection, interview_id, why, now=now)
 
 
-def _there(interview: Found | None, interview_id: uuid.UUID) -> Found:
+def _there(interview: InterviewRow | None, interview_id: uuid.UUID) -> InterviewRow:
     if interview is None:
         raise LookupError(f"interview {interview_id} is gone")
     return interview

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from app.core import metrics
-from app.core.database import transaction
+from app.core.database import driver_connection, transaction
+from app.interviews.interview_rows import lock_row
 from app.interviews.room_snapshots import record_room_snapshot
-from app.interviews.status_update import lock_interview, update_status
+from app.interviews.status_update import lock_interview, update_statuses
 from app.lifecycle import Status
 from app.livekit.client import LiveKitUnavailable, LiveRoom, RoomSnapshot
 from app.livekit.rooms import RoomName, parse_room_name, room_name
@@ -103,12 +104,13 @@ async def _compare(context: Context, believed: StoredRoomState, rooms: dict[str,
         if believed.is_confirmed_by(room_snapshot) and not believed.status.is_terminal:
             return
         async with transaction(context.sessions) as session:
-            interview = await lock_interview(session, believed.interview_id)
+            connection = await driver_connection(session)
+            interview = await lock_row(connection, believed.interview_id)
             if interview is None or interview.attempt != believed.attempt:
                 return
             now = datetime.now(UTC)
             await record_room_snapshot(session, interview=interview, room_snapshot=room_snapshot, now=now)
-            await update_status(session, interview=interview, now=now, timeouts=context.timeouts)
+            await update_statuses(connection, [interview], now=now, timeouts=context.timeouts)
     except LiveKitUnavailable as error:
         log.warning("interview %s was not compared: %s", believed.interview_id, error)
     except Exception:

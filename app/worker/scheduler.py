@@ -13,11 +13,12 @@ from sqlalchemy import text
 
 from app.auth.idempotency_keys import MOST_FORGOTTEN, delete_expired_answers
 from app.core import metrics
-from app.core.database import is_per_item, transaction
+from app.core.database import is_per_item, raw_connection, transaction
 from app.core.errors import DatabaseUnavailable
 from app.interviews.counts import compact_counts
 from app.interviews.erasure import Overdue, erase_overdue, find_overdue
-from app.interviews.status_update import lock_interview, update_status
+from app.interviews.interview_rows import lock_row
+from app.interviews.status_update import update_statuses
 from app.livekit.client import LiveKitUnavailable
 from app.worker.audit import audit
 from app.worker.context import Context
@@ -171,10 +172,10 @@ async def schedule_missing_deadlines(context: Context) -> None:
 
 async def _settle(context: Context, interview_id: uuid.UUID) -> None:
     with _holding_up_nobody("interview %s could not be settled", interview_id):
-        async with transaction(context.sessions) as session:
-            interview = await lock_interview(session, interview_id)
+        async with raw_connection(context.sessions, transaction=True) as connection:
+            interview = await lock_row(connection, interview_id)
             if interview:
-                await update_status(session, interview=interview, now=datetime.now(UTC), timeouts=context.timeouts)
+                await update_statuses(connection, [interview], now=datetime.now(UTC), timeouts=context.timeouts)
 
 
 @contextmanager

@@ -14,12 +14,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import create_engine, create_sessionmaker
+from app.interviews.interview_rows import InterviewRow, lock_row
 from app.interviews.status_update import lock_interview
 from app.lifecycle import Status, Timeouts
-from app.models import Interview
 from app.worker import scheduler
 from app.worker.context import Context
 from app.worker.runner import run_alone
@@ -219,11 +218,11 @@ class TestSweep:
     async def test_one_that_somebody_holds_does_not_keep_the_others(
         self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async def lock_soon(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
-            await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-            return await lock_interview(session, interview_id)
+        async def lock_soon(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
+            await connection.execute("SET LOCAL lock_timeout = '50ms'")
+            return await lock_row(connection, interview_id)
 
-        monkeypatch.setattr(scheduler, "lock", lock_soon)
+        monkeypatch.setattr(scheduler, "lock_row", lock_soon)
         made = [await world.new() for _ in range(3)]
         for each in made:
             await world.gets_token(each, before=100)

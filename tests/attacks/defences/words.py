@@ -45,7 +45,7 @@ WORDS = (
     Defence(
         "an error echoes no value",
         "app/api/problems.py",
-        '"message": fault["msg"].removeprefix("Value error, ")}',
+        '"message": message_of(fault) + hint}',
         "\"message\": f\"{fault['msg']}: {fault.get('input')}\"}",
         (
             "tests/api/test_secure_headers.py::test_no_refusal_echoes_a_secret",
