@@ -15,7 +15,7 @@ import asyncpg
 
 from app.core.database import create_engine, create_sessionmaker, transaction
 from app.core.schema import migrate
-from app.interviews.counts import FOLD
+from app.interviews.counts import COMPACT
 from app.interviews.schedule import ensure_default_organization
 from benchmarks.texts import names, titles
 
@@ -239,7 +239,7 @@ async def _insert(connection: asyncpg.Connection, organization_id: uuid.UUID, in
     for statement in FACTS:
         await connection.execute(statement)
     await connection.execute(TIMELINE, rows_each)
-    await connection.execute(FOLD.text)
+    await connection.execute(COMPACT.text)
     await connection.execute("UPDATE ticks SET last_run = now()")  # a worker beside it has nothing to catch up on
 
 

@@ -1,4 +1,4 @@
-"""What a platform, a candidate and LiveKit call, as the tests of the HTTP edge need it."""
+"""HTTP calls of a platform, a candidate and LiveKit, for the tests of the API."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,19 +42,19 @@ async def join(client: httpx.AsyncClient, interview: dict[str, Any]) -> httpx.Re
 
 
 async def deliver(client: httpx.AsyncClient, event: Any) -> httpx.Response:
-    """Deliver a webhook, really signed."""
+    """Deliver a signed webhook."""
     body = livekit_webhooks.encode(event)
     return await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Return all claims of an access token, its signature verified."""
+    """Verify an access token; return all its claims."""
     claims: dict[str, Any] = jwt.decode(token, LIVEKIT_SECRET, algorithms=["HS256"])
     return claims
 
 
 def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the problem document, of which the parts that every error has are checked."""
+    """Check the fields that every problem document has; return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -68,14 +68,14 @@ def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]
 
 
 def instant(text: str) -> datetime:
-    """Return an instant of an answer, which must be UTC."""
+    """Return an instant of a response, which must be in UTC."""
     assert text.endswith("Z"), text
     return datetime.fromisoformat(text)
 
 
 @dataclass
 class Room:
-    """LiveKit's end of an interview's room: what happens in it is told by webhooks. Seconds count from the start."""
+    """LiveKit's side of an interview's room, which sends webhooks. Seconds count from the start."""
 
     client: httpx.AsyncClient
     interview: dict[str, Any]
@@ -100,12 +100,12 @@ class Room:
         )
 
     def who(self, sid: str, identity: str, joined: float = 0, **more: Any) -> dict[str, Any]:
-        """Return a participant; agents are told by their identity."""
+        """Return a participant, an agent if its identity begins with agent-."""
         kind = more.pop("kind", "AGENT" if identity.startswith("agent-") else "STANDARD")
         return livekit_webhooks.participant(sid, identity, joined_at=self.at(joined), kind=kind, **more)
 
     async def tell(self, name: str, second: float, who: dict[str, Any] | None = None, **more: Any) -> str:
-        """Deliver an event of this room; return what became of it."""
+        """Deliver an event of this room; return its result."""
         answer = await deliver(self.client, self.event(name, second, who, **more))
         assert answer.status_code == 200, answer.text
         result: str = answer.json()["result"]
@@ -120,7 +120,7 @@ class Room:
         return await self.tell("participant_left", second, who)
 
     async def talk_and_end(self) -> None:
-        """Candidate and agent talk; the agent ends it."""
+        """Candidate and agent talk, and the agent ends it."""
         agent = f"{self.sid}_PA_a"
         await self.joined(f"{self.sid}_PA_c", f"candidate-{self.interview['candidateId']}")
         await self.joined(agent, AGENT, 1)

@@ -1,4 +1,4 @@
-"""Interviews over HTTP, with a clock that the test moves: what recruiter, candidate, agent and LiveKit do to them."""
+"""Drive interviews over HTTP as recruiter, candidate, agent and LiveKit, with a clock that the test moves."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,17 +8,10 @@ import httpx
 from fastapi import FastAPI
 
 from tests import livekit_webhooks
+from tests.calls import AGENT as AGENT
+from tests.calls import CANDIDATE as CANDIDATE
+from tests.calls import NEW as NEW
 from tests.conftest import AUTHORIZED
-
-NEW = {
-    "candidateId": "c",
-    "applicationId": "a",
-    "jobPostId": "j",
-    "jobTitle": "Developer",
-    "phoneNumber": "966509876543",
-}
-AGENT = "agent-AJ_1"
-CANDIDATE = "candidate-c"
 
 
 @dataclass
@@ -59,12 +52,12 @@ class InterviewDriver:
         return await self.client.post(f"/interviews/{interview['interviewId']}/join")
 
     async def complete(self, interview: dict[str, Any], outcome: str = "completed", **more: Any) -> httpx.Response:
-        said = {"roomName": interview["roomName"], "outcome": outcome} | more
-        return await self.call(interview, "complete", json=said)
+        report = {"roomName": interview["roomName"], "outcome": outcome} | more
+        return await self.call(interview, "complete", json=report)
 
     async def hears(self, interview: dict[str, Any], name: str, **more: Any) -> None:
-        given: dict[str, Any] = {"room_sid": f"RM_{interview['attempt']}", "at": self.now} | more
-        body = livekit_webhooks.encode(livekit_webhooks.event(name, room=interview["roomName"], **given))
+        fields: dict[str, Any] = {"room_sid": f"RM_{interview['attempt']}", "at": self.now} | more
+        body = livekit_webhooks.encode(livekit_webhooks.event(name, room=interview["roomName"], **fields))
         answer = await self.client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
         assert answer.status_code == 200, answer.text
 
@@ -82,7 +75,7 @@ class InterviewDriver:
         await self.comes(interview, AGENT)
 
     async def fails(self, interview: dict[str, Any]) -> None:
-        """The conversation starts, and the agent says that it failed: a fault of the platform."""
+        """The conversation starts and the agent reports that it failed."""
         await self.talk(interview)
         self.later(2)
         assert (await self.complete(interview, "failed")).json()["status"] == "FAILED"
@@ -104,10 +97,10 @@ class InterviewDriver:
 
 @dataclass
 class RealTime(InterviewDriver):
-    """The same with the real clock, as the timeline has it."""
+    """The same with the real clock, which the timeline uses."""
 
     def __post_init__(self) -> None:
-        """The clock is let be."""
+        """Leave the app's clock as it is."""
 
     @property
     def now(self) -> datetime:

@@ -9,7 +9,7 @@ from app.api.dependencies import Now, Reader, Session
 from app.api.routes import ApiRoute
 from app.api.schemas import Interview, InterviewPage
 from app.api.types import AnyInstant, OpaqueId, Shape, Text
-from app.interviews.counts import Asked, Counts, JobPostPage, summarize, summarize_job_posts
+from app.interviews.counts import CountQuery, Counts, JobPostPage, summarize, summarize_job_posts
 from app.interviews.search import Filters, Sort, find_interviews
 from app.lifecycle import PublicStatus
 
@@ -119,7 +119,7 @@ async def list_page(
     "/interviews/summary", operation_id="summarizeInterviews", summary="Count interviews by status and by job post"
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
-    asked = Asked(organization_id=caller.organization_id, filters=query.filters(), now=now)
+    asked = CountQuery(organization_id=caller.organization_id, filters=query.filters(), now=now)
     counts = await summarize(session, asked)
     page = await summarize_job_posts(session, asked, cursor=query.cursor, limit=query.limit) if query.by else None
     return Summary.of(counts, page)

@@ -1,4 +1,4 @@
-"""What recruiters, platforms and agents say about an interview: cancel, reopen, complete."""
+"""Actions on an interview: cancel, reopen, complete."""
 
 import uuid
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from app.models import Interview, Report, TimelineEntry
 
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
-    """Lock the organization's interview, in order to change it.
+    """Lock the organization's interview for a change.
 
-    Raises InterviewNotFound, for another organization's as well, and InterviewErased: a tombstone stays as it is.
+    Raises InterviewNotFound, also for another organization's, and InterviewErased.
     """
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
@@ -30,9 +30,9 @@ async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, inter
 
 
 async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, timeouts: Timeouts) -> None:
-    """Cancel a locked interview; cancelled already is fine. Raises InterviewOver if it ended otherwise.
+    """Cancel a locked interview, unless it is cancelled already. Raises InterviewOver if it ended otherwise.
 
-    A deadline that was due before counts first, even if nobody has acted on it: the worker then decides which.
+    A deadline that was due before the call wins, even if the worker has not handled it yet.
     """
     if interview.status is Status.CANCELLED:
         return
@@ -57,7 +57,7 @@ async def reopen(
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the agent says of the attempt whose room it names."""
+    """The agent's report on the attempt with this room."""
 
     room_name: str
     outcome: Outcome
@@ -68,14 +68,14 @@ class Completion:
 async def complete(
     session: AsyncSession, *, interview: Interview, said: Completion, now: datetime, timeouts: Timeouts
 ) -> None:
-    """Record the agent's report on a locked interview; the same again is fine, its last summary and result stand.
+    """Record the agent's report on a locked interview; a repeated one replaces summary and result.
 
     Raises WrongRoom for the room of another attempt, NotStarted, and InterviewOver after a cancel.
     """
     if said.room_name != interview.room_name:
         raise WrongRoom(roomName=interview.room_name)
     if interview.status is Status.CANCELLED:
-        raise InterviewOver("It was cancelled: no outcome is taken any more.", interviewStatus=interview.status)
+        raise InterviewOver("It was cancelled: no outcome is accepted any more.", interviewStatus=interview.status)
     if interview.started_at is None:
         raise NotStarted
     report = insert(Report).values(

@@ -1,4 +1,4 @@
-"""Editing: a platform changes the details of an interview that is not over."""
+"""Edit an interview that has not ended."""
 
 import json
 from collections.abc import Mapping, Set
@@ -33,13 +33,13 @@ async def edit(
     signer: Signer,
     policy: JoinPolicy,
 ) -> None:
-    """Change the locked interview's columns to what is given; what changes nothing writes nothing.
+    """Set columns of the locked interview; equal values write nothing.
 
-    `expected` are the sequences that the caller has seen it with; None: whichever it is. `policy` is the deployment's.
-    Raises InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge, and PayloadInvalid for its times.
+    `expected` are the sequences that the caller accepts (None: any). `policy` is the deployment's. Raises
+    InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge, and PayloadInvalid for its times.
     """
     if interview.status.is_terminal:
-        raise InterviewOver("It has ended, and stays as it was.", interviewStatus=interview.status)
+        raise InterviewOver("It has ended and can't be edited.", interviewStatus=interview.status)
     if expected is not None and interview.sequence not in expected:
         raise PreconditionFailed(sequence=interview.sequence)
     changed = await _changed(session, interview, given)
@@ -50,12 +50,14 @@ async def edit(
     organization = await session.get_one(Organization, interview.organization_id)
     if "phone_number" in changed:
         check_phone_number(changed["phone_number"], policy=stricter(policy, organization.join_policy))
-    follows = "instructions" not in given and interview.instructions == rendered_instructions(interview, organization)
+    is_rendered = interview.instructions == rendered_instructions(interview, organization)
     _apply(interview, changed)
-    if follows and interview.instructions != (again := rendered_instructions(interview, organization)):
-        changed["instructions"] = interview.instructions = again
+    if is_rendered and "instructions" not in given:
+        instructions = rendered_instructions(interview, organization)
+        if interview.instructions != instructions:
+            changed["instructions"] = interview.instructions = instructions
     check_tokens({"instructions": interview}, signer=signer, now=now)
-    # The names only: the values may be names and numbers of people.
+    # Field names only: the values may be personal data.
     detail = {"fields": sorted(map(to_camel, changed))}
     session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
     await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts, edited_from=before)
@@ -64,20 +66,20 @@ async def edit(
 def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:
     for name, value in changed.items():
         setattr(interview, name, value)
-        flag_modified(interview, name)  # to SQLAlchemy, too, true is 1
+        flag_modified(interview, name)  # SQLAlchemy takes true and 1 for equal
     if "max_duration" in changed:
-        interview.told = None  # the people in the room were told of another end
+        interview.told = None  # the time left has to be announced again
 
 
 async def _changed(session: AsyncSession, interview: Interview, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of the given is another than before."""
+    """Return the values that differ from the stored ones."""
     if "context" in given:
         await session.refresh(interview, ["context"])
     return {name: value for name, value in given.items() if not _same(getattr(interview, name), value)}
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare as JSON what may be JSON: to Python true is 1."""
+    """Compare as JSON, because in Python True == 1."""
     if isinstance(one, datetime) or isinstance(other, datetime):
         return bool(one == other)
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
@@ -88,22 +90,22 @@ async def _check(session: AsyncSession, interview: Interview, changed: Mapping[s
         raise TokenIssued
     opens_at = changed.get("opens_at", interview.opens_at)
     closes_at = changed.get("closes_at", interview.closes_at)
-    # Even once it has started: with a window that was over before the candidate came, the attempt would be undone.
+    # Even once it has started: if the window had closed before the candidate joined, the attempt would be undone.
     if "closes_at" in changed and closes_at and closes_at <= now:
-        raise _wrong("closesAt", "must be in the future")
+        raise _invalid("closesAt", "must be in the future")
     if opens_at and closes_at and closes_at <= opens_at:
         if "closes_at" in changed:
-            raise _wrong("closesAt", "must be after opensAt")
+            raise _invalid("closesAt", "must be after opensAt")
         if "opens_at" in changed:
-            raise _wrong("opensAt", "must be before closesAt")
+            raise _invalid("opensAt", "must be before closesAt")
 
 
-def _wrong(field: str, message: str) -> PayloadInvalid:
+def _invalid(field: str, message: str) -> PayloadInvalid:
     return PayloadInvalid(errors=[{"field": field, "message": message}])
 
 
 async def _token_was_issued(session: AsyncSession, interview: Interview) -> bool:
-    """Tell whether a token was issued; none is until this is committed."""
+    """Return whether a token was issued; until the commit no other is."""
     await keep_joins_out(session, interview)
     issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
     return bool(await session.scalar(select(issued)))

@@ -1,4 +1,4 @@
-"""Reading: interviews with what a recruiter wants to see beside the row."""
+"""Read interviews, with what the API shows beside the row."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from app.models import Interview, JoinRequest, Report
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An interview as of an instant."""
+    """An interview as the API shows it at an instant."""
 
     interview: Interview
     status: PublicStatus
     talk_time: timedelta
     join_attempts: int
     connected: Sequence[ParticipantSession]
-    """Who is in the room of the current attempt now, in the order of their joining."""
+    """The sessions in the current attempt's room, in the order of joining."""
 
 
 async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
-    """Return the row of the organization's interview. Raises InterviewNotFound, for another organization's as well."""
+    """Return the row of the organization's interview. Raises InterviewNotFound, also for another organization's."""
     interview = await session.scalar(
         select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)
     )
@@ -41,7 +41,7 @@ async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, i
 async def get_interview(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
 ) -> View:
-    """Return the organization's interview as of `now`. Raises InterviewNotFound, for another organization's as well."""
+    """Return the organization's interview as of `now`. Raises InterviewNotFound, also for another organization's."""
     interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
     return (await views_of(session, interviews=[interview], now=now))[0]
 
@@ -54,7 +54,7 @@ async def read_context(session: AsyncSession, *, organization_id: uuid.UUID, int
 
 
 async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:
-    """Return what the agent reported of the current attempt last."""
+    """Return the agent's last report on the current attempt."""
     return await session.scalar(
         select(Report)
         .where(Report.interview_id == interview.id, Report.attempt == interview.attempt)
@@ -79,8 +79,8 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
 
 
 def _connected(facts: Facts) -> list[ParticipantSession]:
-    there = [visit for visit in participant_sessions(facts) if visit.departure is None]
-    return sorted(there, key=lambda visit: (visit.joined_at, visit.connection.joined_order))
+    connected = [each for each in participant_sessions(facts) if each.departure is None]
+    return sorted(connected, key=lambda each: (each.joined_at, each.connection.joined_order))
 
 
 def _talk_time(interview: Interview, now: datetime) -> timedelta:

@@ -1,4 +1,4 @@
-"""Scheduling: makes interviews, and the organization that it belongs to by default."""
+"""Schedule interviews, and create the organizations that they belong to."""
 
 import re
 import uuid
@@ -25,18 +25,17 @@ DEFAULT_ORGANIZATION = "default"
 DEFAULT_PARTICIPANT_NAME = "Candidate"
 DEFAULT_COMPANY_NAME = "the hiring company"
 DEFAULT_MAX_DURATION = 1800  # seconds
-# The seed's sentence.
 DEFAULT_INSTRUCTIONS = (
     "Welcome to your interview for {jobTitle} at {companyName}. "
     "Please speak clearly and answer all questions to the best of your ability."
 )
 PLACEHOLDER = re.compile(r"\{(jobTitle|companyName|participantName)\}")
-LAST_ATTEMPT = 9999  # of which no token may be too long
+MAX_ATTEMPT = 9999  # up to which tokens must fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterviewSpec:
-    """What a platform says of a new interview; None is the organization's default. max_duration is in seconds."""
+    """A new interview; None means the organization's default. max_duration is in seconds."""
 
     candidate_id: str
     application_id: str
@@ -50,11 +49,11 @@ class InterviewSpec:
     opens_at: datetime | None = None
     closes_at: datetime | None = None
     context: Any = None
-    """For the agent alone: any JSON."""
+    """For the agent only: any JSON."""
     interview_id: uuid.UUID | None = None
-    """Our random one, unless it is the demo's."""
+    """Random by default; the demo has a fixed one."""
     field: str = "instructions"
-    """What the caller calls the instructions: an error about the texts names it."""
+    """The path of the instructions in the request, for errors about the texts."""
 
 
 async def schedule(
@@ -66,19 +65,17 @@ async def schedule(
     signer: Signer,
     policy: JoinPolicy = JoinPolicy.OPEN,
 ) -> list[Interview]:
-    """Make interviews, in the order given: all of them, or none. `policy` is the deployment's.
+    """Create interviews in the order of their specs, all or none. `policy` is the deployment's.
 
-    Raises TokenTooLarge, which names each whose texts do not fit into an access token, and PayloadInvalid for a phone
-    number that the join policy could not compare.
+    Raises TokenTooLarge, naming each whose texts do not fit into an access token, and PayloadInvalid for a phone number
+    that the join policy can't compare.
     """
     organization = await session.get_one(Organization, organization_id)
-    held = stricter(policy, organization.join_policy)
+    policy = stricter(policy, organization.join_policy)
     for spec in specs:
-        check_phone_number(spec.phone_number, policy=held, field=spec.field.replace("instructions", "phoneNumber"))
+        check_phone_number(spec.phone_number, policy=policy, field=spec.field.replace("instructions", "phoneNumber"))
     interviews = [_build_interview(spec, organization, now) for spec in specs]
-    check_tokens(
-        {spec.field: interview for spec, interview in zip(specs, interviews, strict=True)}, signer=signer, now=now
-    )
+    check_tokens({spec.field: each for spec, each in zip(specs, interviews, strict=True)}, signer=signer, now=now)
     session.add_all(interviews)
     changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
     await record_changes(await driver_connection(session), changes, now=now)
@@ -115,7 +112,7 @@ def _build_interview(spec: InterviewSpec, organization: Organization, now: datet
 
 
 def rendered_instructions(interview: Interview, organization: Organization) -> str:
-    """Return the instructions that the organization's template gives with the interview's texts."""
+    """Return the organization's instructions template, rendered with the interview's texts."""
     texts = {
         "jobTitle": interview.job_title,
         "companyName": interview.company_name,
@@ -125,17 +122,17 @@ def rendered_instructions(interview: Interview, organization: Organization) -> s
 
 
 def render(template: str, texts: dict[str, str]) -> str:
-    """Return the template with its {placeholders} filled in, in one pass: a job title is never read as a template."""
+    """Return the template with its {placeholders} filled in, in one pass: a job title is never taken for a template."""
     return PLACEHOLDER.sub(lambda match: texts[match[1]], template)
 
 
 def check_tokens(interviews: Mapping[str, Interview], *, signer: Signer, now: datetime) -> None:
-    """Raise TokenTooLarge if any token of an interview could be larger than a proxy lets through.
+    """Raise TokenTooLarge if any token of an interview could be larger than proxies accept.
 
-    The interviews go by the name of the field that holds the instructions of each.
+    The keys are the request's fields with the instructions of each.
     """
-    sizes = {field: _largest_token(each, signer, now) for field, each in interviews.items()}
-    faults = [
+    sizes = {field: _max_token_size(each, signer, now) for field, each in interviews.items()}
+    errors = [
         {
             "field": field,
             "message": f"The interview's texts give an access token of {size} bytes, {LARGEST_TOKEN} are allowed. "
@@ -144,22 +141,22 @@ def check_tokens(interviews: Mapping[str, Interview], *, signer: Signer, now: da
         for field, size in sizes.items()
         if size > LARGEST_TOKEN
     ]
-    if faults:
-        raise TokenTooLarge(faults[0]["message"] if len(sizes) == 1 else None, errors=faults)
+    if errors:
+        raise TokenTooLarge(errors[0]["message"] if len(sizes) == 1 else None, errors=errors)
 
 
-def _largest_token(interview: Interview, signer: Signer, now: datetime) -> int:
+def _max_token_size(interview: Interview, signer: Signer, now: datetime) -> int:
     longest = max(Status, key=len)
-    return len(access_token(interview, attempt=LAST_ATTEMPT, status=longest, signer=signer, now=now))
+    return len(access_token(interview, attempt=MAX_ATTEMPT, status=longest, signer=signer, now=now))
 
 
 async def ensure_default_organization(session: AsyncSession) -> uuid.UUID:
-    """Return the id of the organization that owns the bootstrap key, made if need be."""
+    """Return the id of the organization that owns the bootstrap key, created if missing."""
     return await ensure_organization(session, name=DEFAULT_ORGANIZATION)
 
 
 async def ensure_organization(session: AsyncSession, *, name: str) -> uuid.UUID:
-    """Return the id of the organization of that name, made if need be, also by two processes at once."""
+    """Return the id of the organization with this name, created if missing. Safe for concurrent calls."""
     await session.execute(
         insert(Organization)
         .values(
@@ -170,5 +167,4 @@ async def ensure_organization(session: AsyncSession, *, name: str) -> uuid.UUID:
         )
         .on_conflict_do_nothing(index_elements=[Organization.name])
     )
-    found = await session.scalars(select(Organization.id).where(Organization.name == name))
-    return found.one()
+    return (await session.scalars(select(Organization.id).where(Organization.name == name))).one()

@@ -1,9 +1,8 @@
-"""The tables. One aggregate, the interview; the rest are facts about it, and the tenants that it belongs to."""
+"""The tables."""
 
-from app.models.counts import CountChange, InterviewCount
 from app.models.events import Change, ChangeType, TimelineEntry
 from app.models.facts import Connection, JoinRequest, Report, Room, WrongTry
-from app.models.interview import Interview
+from app.models.interview import CountChange, Interview, InterviewCount
 from app.models.operations import IdempotencyKey, Probe, Tick
 from app.models.organizations import ApiKey, Organization
 from app.models.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint

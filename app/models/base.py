@@ -1,4 +1,4 @@
-"""What all tables share: how columns are typed, constraints named, and values checked."""
+"""The base of all tables: column types, constraint names, check constraints."""
 
 import enum
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def _values(names: type[enum.Enum]) -> list[str]:
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can name them too; instants are timestamptz, durations interval."""
+    """Maps types to columns, and names every constraint so that migrations can refer to it."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -38,6 +38,6 @@ class Base(DeclarativeBase):
 
 
 def one_of(column: str, names: Iterable[enum.Enum]) -> str:
-    """A check, not a Postgres enum: a new name is then an ordinary migration."""
+    """Return a check of a column's values. Unlike a Postgres enum, it can be changed by an ordinary migration."""
     values = ", ".join(f"'{name.value}'" for name in names)
     return f"{column} IN ({values})"

@@ -1,4 +1,4 @@
-"""What is told of an interview: to people by the timeline, to programs by the changes."""
+"""The history of an interview: the timeline for people, changes for streams and webhooks."""
 
 import uuid
 from datetime import datetime
@@ -13,9 +13,9 @@ from app.models.interview import Interview
 
 
 class TimelineEntry(Base):
-    """What happened to an interview, in order: LiveKit's events, calls, decisions, changes of status. Append only.
+    """An event of an interview: from LiveKit, an API call, a decision or a change of status. Append only.
 
-    `at` is when it was written, which is done under the interview's lock: so it and the id are in one order.
+    Entries are written under the interview's lock, so ids and `at`, the time of writing, have the same order.
     """
 
     __tablename__ = "timeline"
@@ -32,29 +32,28 @@ class TimelineEntry(Base):
 
     @classmethod
     def about(cls, interview: Interview, *, kind: str, name: str, detail: dict[str, Any]) -> Self:
-        """Return an entry on the locked interview's current attempt. kind: livekit, call, service or status."""
+        """Return an entry for the locked interview's current attempt. kind: livekit, call, service or status."""
         return cls(interview_id=interview.id, attempt=interview.attempt, kind=kind, name=name, detail=detail)
 
 
 class ChangeType(StrEnum):
-    """What a change was."""
+    """The type of a change, which is the event type of streams and webhooks."""
 
     SCHEDULED = "interview.scheduled"
     STATUS_CHANGED = "interview.status_changed"
     AMENDED = "interview.amended"
-    """The agent's report has corrected an end that was told before."""
+    """The agent's report has corrected how it ended."""
     UPDATED = "interview.updated"
-    """Its details or times are others; the status is the same."""
+    """Its details or times have changed, its status has not."""
     PERSONAL_DATA_ERASED = "interview.personal_data_erased"
-    """Only ids and times are left of it: whoever keeps a copy is to erase it too."""
+    """Only ids and times are left of it: erase your copies too."""
 
 
 class Change(Base):
-    """A change that callers are told of: the stream reads it here, and webhooks are made of it. Append only.
+    """A change that streams and webhooks publish, with public statuses. Append only.
 
-    In the order of (xid, id), below the snapshot's xmin, no change comes late: ids alone are not in the order of the
-    commits. xid is that of its transaction, or of the change before where that is higher. Statuses are as they were
-    shown.
+    Ids are not in the order of the commits. But in the order of (xid, id), below the snapshot's xmin, no change can be
+    added. xid is that of its transaction, or of the interview's previous change if that is higher.
     """
 
     __tablename__ = "changes"

@@ -1,4 +1,4 @@
-"""The facts about an interview."""
+"""The facts from which an interview's status is derived."""
 
 import uuid
 from datetime import datetime
@@ -13,7 +13,7 @@ from app.models.base import Base, one_of
 
 
 class Connection(Base):
-    """One LiveKit participant sid. The orders are the timeline ids of the webhooks that told of it."""
+    """One LiveKit participant sid. The orders are the timeline ids of the webhooks that reported it."""
 
     __tablename__ = "connections"
     __table_args__ = (
@@ -39,7 +39,7 @@ class Connection(Base):
 
 
 class Room(Base):
-    """One LiveKit room sid: a room name lives again, under a new sid, when somebody joins after its end."""
+    """One LiveKit room sid. When somebody joins after a room has ended, its name gets a new sid."""
 
     __tablename__ = "rooms"
     __table_args__ = (
@@ -56,9 +56,9 @@ class Room(Base):
 
 
 class JoinRequest(Base):
-    """A call of join and how it was answered: TOKEN_ISSUED or the error's code. Append only.
+    """A join request and its result: TOKEN_ISSUED or the error's code. Append only.
 
-    `address` is a keyed hash, made for this interview alone, and kept only where the join policy asks for something.
+    `address` is a keyed hash, different for each interview, stored only if the join policy asks for a credential.
     """
 
     __tablename__ = "join_requests"
@@ -74,7 +74,7 @@ class JoinRequest(Base):
 
 
 class WrongTry(Base):
-    """A wrong phone number or invite of the last hour. What is older is deleted with the next one."""
+    """A wrong phone number or invite in the last hour. Older ones are deleted with the next one."""
 
     __tablename__ = "wrong_tries"
     __table_args__ = (Index("ix_wrong_tries_interview_id_at", "interview_id", "at"),)
@@ -86,7 +86,7 @@ class WrongTry(Base):
 
 
 class Report(Base):
-    """POST .../complete: what the agent said of an attempt, once for each outcome."""
+    """A completion report of the agent, one for each attempt and outcome."""
 
     __tablename__ = "reports"
     __table_args__ = (CheckConstraint(one_of("outcome", Outcome), name="outcome"),)

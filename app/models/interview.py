@@ -1,10 +1,10 @@
-"""The interview: one flat row with all that join needs."""
+"""The interview: one flat row with everything that join needs."""
 
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, event, inspect, text
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, event, inspect, text
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -19,16 +19,15 @@ SEARCHED = ("participant_name", "job_title", "phone_number")
 
 
 def _search_text(context: DefaultExecutionContext) -> str:
-    """Return the search_text of a row that is inserted, whichever way it is."""
+    """Return the search_text of a new row, for inserts by the session and by statements."""
     row = context.get_current_parameters()  # type: ignore[no-untyped-call] # SQLAlchemy has not annotated it
     return searchable(**{name: row[name] for name in SEARCHED})
 
 
 class Interview(Base):
-    """An interview: all that join needs, and what its facts say as of settled_at. max_duration is in seconds.
+    """An interview and the status derived from its facts at settled_at. max_duration is in seconds.
 
-    `context` is the agent's alone: no token carries it, and it is read only where it is asked for. `sequence` counts
-    the changes.
+    `context` is for the agent only: no token carries it, and it is loaded on request. `sequence` counts the changes.
     """
 
     __tablename__ = "interviews"
@@ -63,8 +62,8 @@ class Interview(Base):
             "opens_at",
             postgresql_where=text("opens_at IS NOT NULL"),
         ),
-        # Its pages know from when until when theirs open, and it gives rows by the distance of created_at from an
-        # instant: so it has the newest of those that open before a day without passing over all that open later.
+        # A GiST index skips pages outside the range of opens_at and orders by the distance of created_at from an
+        # instant: it finds the newest that open before a day without scanning all that open later.
         Index(
             "ix_interviews_created_and_opens",
             "organization_id",
@@ -94,7 +93,7 @@ class Interview(Base):
         ),
     )
 
-    # Made here, and the sentinel: only so does SQLAlchemy insert many in one statement.
+    # SQLAlchemy inserts many rows in one statement only with a sentinel generated on the client.
     id: Mapped[uuid.UUID] = mapped_column(
         primary_key=True, default=uuid.uuid4, insert_sentinel=True, server_default=text("gen_random_uuid()")
     )
@@ -116,7 +115,7 @@ class Interview(Base):
 
     context: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True), deferred=True)
 
-    # What `q` looks into; it follows name, job title and phone number by itself.
+    # What `q` searches; kept up to date with SEARCHED.
     search_text: Mapped[str] = mapped_column(default=_search_text, server_default=text("''"), deferred=True)
 
     sequence: Mapped[int] = mapped_column(server_default=text("0"))
@@ -128,12 +127,12 @@ class Interview(Base):
     talk_time: Mapped[timedelta] = mapped_column(server_default=text("'0'"))
     talking_since: Mapped[datetime | None]
 
-    # The decision: how the attempt ended, as first stored. A completion report may amend status and end_reason.
+    # The decision: how the attempt ended, as first stored. A report may amend status and end_reason.
     decided_cause: Mapped[str | None]
     decided_status: Mapped[Status | None]
     decided_end_reason: Mapped[EndReason | None]
 
-    # Statements, and what this service itself did, of the current attempt.
+    # Requests, and actions of this service, in the current attempt.
     cancelled_at: Mapped[datetime | None]
     asked_at: Mapped[datetime | None]
     room_gone_at: Mapped[datetime | None]
@@ -143,7 +142,7 @@ class Interview(Base):
     revivals: Mapped[int] = mapped_column(server_default=text("0"))
     opened_by_join: Mapped[int] = mapped_column(server_default=text("0"))
 
-    # The row is the job: due at next_deadline_at, unless somebody has it on lease or it was put off.
+    # The row is the job: due at next_deadline_at, unless it is leased or postponed.
     next_deadline_at: Mapped[datetime | None]
     leased_until: Mapped[datetime | None]
     failures: Mapped[int] = mapped_column(server_default=text("0"))
@@ -151,7 +150,7 @@ class Interview(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
-    # Since then the row is a tombstone: ids, times and how it ended.
+    # From then on the row has only ids, times and how it ended.
     personal_data_erased_at: Mapped[datetime | None]
 
     @property
@@ -164,7 +163,7 @@ class Interview(Base):
 
     @validates("updated_at")
     def _never_set_back(self, _: str, value: datetime) -> datetime:
-        """Whoever waited for the lock comes with an older instant; a walk by updated_at relies on it only growing."""
+        """Keep it growing, as pages by updated_at require: a request that waited for the lock has an older instant."""
         before: datetime | None = self.__dict__.get("updated_at")
         return max(before, value) if before else value
 
@@ -174,3 +173,26 @@ def _keep_search_text(_mapper: Mapper[Interview], _connection: DatabaseConnectio
     attributes = inspect(interview).attrs
     if any(attributes[name].history.has_changes() for name in SEARCHED):
         interview.search_text = searchable(**{name: getattr(interview, name) for name in SEARCHED})
+
+
+class InterviewCount(Base):
+    """How many interviews of a job post have a stored status, without count_changes. Only compact_counts writes it."""
+
+    __tablename__ = "interview_counts"
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    job_post_id: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
+
+
+class CountChange(Base):
+    """A number to add to a count, appended by triggers on interviews, so that no transaction waits for a counter."""
+
+    __tablename__ = "count_changes"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    organization_id: Mapped[uuid.UUID]
+    job_post_id: Mapped[str]
+    status: Mapped[str]
+    number: Mapped[int]

@@ -1,4 +1,4 @@
-"""What the service keeps for itself."""
+"""Internal state of the service: idempotency keys, periodic tasks, probes."""
 
 import uuid
 from datetime import datetime
@@ -12,9 +12,9 @@ from app.models.base import Base
 
 
 class IdempotencyKey(Base):
-    """The answer to a call that carried an Idempotency-Key. The fingerprint is of the call: method, path and body.
+    """The stored response to a request with an Idempotency-Key. The fingerprint is of method, path and body.
 
-    `interview_ids` are those that the answer is about: it tells names, which are erased with the interview's.
+    `interview_ids` are the interviews in the response: it holds names, which are erased together with theirs.
     """
 
     __tablename__ = "idempotency_keys"
@@ -34,7 +34,7 @@ class IdempotencyKey(Base):
 
 
 class Tick(Base):
-    """A periodic task, run by whichever process takes its row."""
+    """A periodic task, run by the process that locks its row."""
 
     __tablename__ = "ticks"
 
@@ -43,7 +43,7 @@ class Tick(Base):
 
 
 class Probe(Base):
-    """A room that `interviews doctor` made to see whether LiveKit's webhook about it arrives."""
+    """A room that `interviews doctor` created to check that LiveKit's webhook about it arrives."""
 
     __tablename__ = "probes"
 

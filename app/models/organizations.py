@@ -1,4 +1,4 @@
-"""The tenants that interviews belong to."""
+"""Organizations and their API keys."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from app.models.base import Base, one_of
 
 
 class Organization(Base):
-    """A tenant: the owner of API keys and interviews, with the defaults of its interviews."""
+    """A tenant: the owner of API keys and interviews, and the defaults of new interviews."""
 
     __tablename__ = "organizations"
     __table_args__ = (CheckConstraint(one_of("join_policy", JoinPolicy), name="join_policy"),)
@@ -26,7 +26,7 @@ class Organization(Base):
 
 
 class ApiKey(Base):
-    """A secret of an organization, of which only the SHA-256 is kept."""
+    """An organization's API key, of which only the SHA-256 is stored."""
 
     __tablename__ = "api_keys"
 
@@ -43,5 +43,5 @@ class ApiKey(Base):
 
     @property
     def short_id(self) -> str:
-        """The part of a key that is no secret: ik_{short_id}_..."""
+        """The public part of a key: ik_{short_id}_..."""
         return self.id.hex[:12]

@@ -1,4 +1,4 @@
-"""Webhooks that this service sends."""
+"""Outgoing webhooks."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -10,10 +10,10 @@ from app.models.base import Base
 
 
 class WebhookEndpoint(Base):
-    """An address of an organization that is told of changes. No event types means all of them.
+    """A URL to which an organization's changes are sent. No event types means all of them.
 
-    The secrets are kept as they are, because each message is signed with them: nothing but signing reads them. A
-    deleted endpoint stays for a day without its secrets, so that a change under way never refers to what is gone.
+    The secrets are stored in plain text, because each message is signed with them. A deleted endpoint stays for a day
+    without its secrets, so that a concurrent change never refers to a missing row.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -34,20 +34,20 @@ class WebhookEndpoint(Base):
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None]
     failures: Mapped[int] = mapped_column(server_default=text("0"))
-    """Tries that failed since one succeeded last."""
+    """Failed attempts since the last success."""
     failing_since: Mapped[datetime | None]
     paused_until: Mapped[datetime | None]
-    """The receiver asked for a pause."""
+    """By the receiver's Retry-After."""
     deleted_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class Delivery(Base):
-    """A change on its way to an endpoint, or a test (without a change). The row is the job: due at next_attempt_at.
+    """A change to be sent to an endpoint, or a test (without a change). The row is the job: due at next_attempt_at.
 
-    `claim` fences the finish: who took it has it until next_attempt_at, and afterwards somebody else may. `attempts`
-    counts those of this round, which began at `since`; a replay begins another.
+    While it is claimed, next_attempt_at is the end of the lease, and `claim` the fencing token that finishing needs.
+    `attempts` counts since `since`: a replay starts from zero.
     """
 
     __tablename__ = "deliveries"
@@ -73,7 +73,7 @@ class Delivery(Base):
 
 
 class DeliveryAttempt(Base):
-    """One try of a delivery, and what came of it. What the receiver answered beside the status is not kept."""
+    """One attempt of a delivery. Of the response only the status is stored."""
 
     __tablename__ = "delivery_attempts"
     __table_args__ = (Index("ix_delivery_attempts_delivery_id_at", "delivery_id", "at"),)

@@ -1,1 +1,1 @@
-"""The stream of changes: read once for each organization that is listened to, and handed to all who listen."""
+"""The stream of changes: read once per organization, and sent to all of its subscribers."""

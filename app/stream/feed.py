@@ -1,7 +1,7 @@
-"""The feed of changes: in an order in which none comes late, so that a position is all that a reader must remember.
+"""The feed of changes, in an order in which none is added behind a reader's position.
 
 Ids alone are not in the order of the commits: a change with a lower id may be committed after one with a higher id was
-read. Below the oldest transaction that is still open nothing can be added any more, so only that far is read.
+read. So the order is (xid, id), and the feed ends before the oldest open transaction.
 """
 
 import re
@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.errors import CursorInvalid
 from app.models import Change
 
-LARGEST = 2**63 - 1
-SNAPSHOT = func.pg_current_snapshot()
-OPEN_FROM = cast(cast(func.pg_snapshot_xmin(SNAPSHOT), Text), BigInteger)
-NOT_YET_BEGUN = cast(cast(func.pg_snapshot_xmax(SNAPSHOT), Text), BigInteger)
+MAX_BIGINT = 2**63 - 1
+_SNAPSHOT = func.pg_current_snapshot()
+OLDEST_OPEN_XID = cast(cast(func.pg_snapshot_xmin(_SNAPSHOT), Text), BigInteger)
+NEXT_XID = cast(cast(func.pg_snapshot_xmax(_SNAPSHOT), Text), BigInteger)
 
-# One look at the index for each organization, as this is asked at every start.
-IS_RESTORED = text(
+# One index lookup per organization, as this runs at every start.
+HAS_FUTURE_XID = text(
     """
     SELECT EXISTS (
         SELECT FROM organizations o, LATERAL (
@@ -30,7 +30,7 @@ IS_RESTORED = text(
     )
     """
 )
-# Their ids keep each interview's order. What has come since has higher ids, and stays as it is.
+# Their ids keep each interview's order. Changes added since the restore have higher ids and are not touched.
 RENUMBER = text(
     """
     UPDATE changes SET xid = 0
@@ -38,15 +38,15 @@ RENUMBER = text(
     """
 )
 
-MALFORMED = "Send the id of the last event as it was, or none to begin with what changes from now on."
-NOT_OURS = (
-    "This position is not of this database, which was perhaps restored from a backup: list the interviews again, and "
-    "send no position, to begin with what changes from now on."
+MALFORMED = "Send the id of the last event unchanged, or no id, to begin with what changes from now on."
+UNKNOWN_POSITION = (
+    "This database has not reached the position. It may have been restored from a backup: list the interviews again, "
+    "and send no position, to begin with what changes from now on."
 )
 
 
 class Position(NamedTuple):
-    """A place in the feed: that of the change that was read last. As text it is the id of a server-sent event."""
+    """The position in the feed of the last change that was read. As text it is the id of a server-sent event."""
 
     xid: int
     id: int
@@ -59,10 +59,10 @@ class Position(NamedTuple):
         return cls(change.xid, change.id)
 
     @classmethod
-    def parse(cls, given: str) -> Self:
-        """Return the position that was written so. Raises CursorInvalid."""
-        match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", given)
-        if match is None or max(map(int, match.groups())) > LARGEST:
+    def parse(cls, value: str) -> Self:
+        """Return the position of a text. Raises CursorInvalid."""
+        match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", value)
+        if match is None or max(map(int, match.groups())) > MAX_BIGINT:
             raise CursorInvalid(MALFORMED)
         return cls(int(match[1]), int(match[2]))
 
@@ -70,32 +70,29 @@ class Position(NamedTuple):
 async def read_feed(
     session: AsyncSession, *, organization_id: uuid.UUID, after: Position | None, limit: int
 ) -> list[Change]:
-    """Return the organization's next changes, `limit` at most, in the order of their positions. None: from the first.
+    """Return up to `limit` of the organization's changes after a position (None: from the first), in feed order.
 
-    A change is held back until every transaction that began to write before its own is over.
+    A change is held back until all transactions that started to write before its own have ended.
     """
-    query = select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)
+    query = select(Change).where(Change.organization_id == organization_id, Change.xid < OLDEST_OPEN_XID)
     if after:
         query = query.where(tuple_(Change.xid, Change.id) > tuple_(*after))
     return list((await session.scalars(query.order_by(Change.xid, Change.id).limit(limit))).all())
 
 
 async def feed_end(session: AsyncSession) -> Position:
-    """Return the position to begin at from now on: what nobody can have read yet comes after it, and nothing else."""
-    return Position((await session.execute(select(OPEN_FROM))).scalar_one(), 0)
+    """Return the position from which a reader gets exactly the changes that nobody can have read yet."""
+    return Position((await session.execute(select(OLDEST_OPEN_XID))).scalar_one(), 0)
 
 
 async def is_held_back(session: AsyncSession, *, organization_id: uuid.UUID) -> bool:
-    """Tell whether a change of the organization is committed, but behind a transaction that is still open."""
-    held = select(Change.id).where(Change.organization_id == organization_id, Change.xid >= OPEN_FROM)
+    """Return whether a committed change of the organization waits for an open transaction."""
+    held = select(Change.id).where(Change.organization_id == organization_id, Change.xid >= OLDEST_OPEN_XID)
     return bool(await session.scalar(select(held.exists())))
 
 
 async def starting_point(session: AsyncSession, *, last_event_id: str | None) -> Position:
-    """Return the position that a reader goes on from; without one, or with an empty one, that of now.
-
-    Raises CursorInvalid.
-    """
+    """Return the position to read from: that of the event, or the end of the feed. Raises CursorInvalid."""
     if not last_event_id:
         return await feed_end(session)
     position = Position.parse(last_event_id)
@@ -104,17 +101,17 @@ async def starting_point(session: AsyncSession, *, last_event_id: str | None) ->
 
 
 async def check_position(session: AsyncSession, position: Position) -> None:
-    """Raise CursorInvalid for a position that this database has not reached: changes would be skipped up to there."""
-    if position.xid > (await session.execute(select(NOT_YET_BEGUN))).scalar_one():
-        raise CursorInvalid(NOT_OURS)
+    """Raise CursorInvalid for a position that this database has not reached: the changes before it would be skipped."""
+    if position.xid > (await session.execute(select(NEXT_XID))).scalar_one():
+        raise CursorInvalid(UNKNOWN_POSITION)
 
 
 async def renumber_restored(session: AsyncSession) -> bool:
-    """Tell whether the changes came by a dump from another server, and put them before all that this one will add.
+    """Put changes restored from another server's dump before all that this one will add. Return whether there were any.
 
-    Its transactions are counted anew: the changes would be hidden until it has counted as far as the other one had.
+    A new server starts with low transaction ids: without this, restored changes would be held back for years.
     """
-    if not await session.scalar(IS_RESTORED):
+    if not await session.scalar(HAS_FUTURE_XID):
         return False
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(RENUMBER)

@@ -1,4 +1,4 @@
-"""The hub: one a process. Who listens to which organization, and until when."""
+"""The hub, one per process: which streams are open, for which organization and key."""
 
 import asyncio
 import contextvars
@@ -14,10 +14,9 @@ from app.core import metrics
 from app.core.database import transaction
 from app.core.errors import MissingScope, Unauthorized
 from app.stream.feed import Position
-from app.stream.follower import Follower
+from app.stream.follower import QUEUE_SIZE, Follower, Subscriber
 from app.stream.notifications import listen
-from app.stream.pages import AT_ONCE, PAGE, PageReader
-from app.stream.subscriber import QUEUE, Subscriber
+from app.stream.pages import PAGE_SIZE, READ_CONCURRENCY, PageReader
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +28,9 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class Hub:
-    """Works wherever there is an event loop; `running` adds what makes it prompt, and its end.
+    """The open streams. `running` adds notifications and the shutdown; without it the hub only polls.
 
-    poll and heartbeat are in seconds, page in changes, queue in batches. With every heartbeat the keys are looked at.
+    poll and heartbeat are in seconds, page in changes, queue in batches. The keys are checked with every heartbeat.
     """
 
     def __init__(
@@ -40,54 +39,54 @@ class Hub:
         *,
         poll: float = POLL,
         heartbeat: float = HEARTBEAT,
-        page: int = PAGE,
-        queue: int = QUEUE,
+        page: int = PAGE_SIZE,
+        queue: int = QUEUE_SIZE,
     ) -> None:
         self._sessions = sessions
-        self._reading = PageReader(sessions, page=page)
+        self._reader = PageReader(sessions, page=page)
         self._poll = poll
         self._heartbeat = heartbeat
         self._queue = queue
         self._followers: dict[uuid.UUID, Follower] = {}
-        self._listeners: set[Subscriber] = set()
-        self._ending: set[asyncio.Task[None]] = set()
-        self._keys: asyncio.Task[None] | None = None
+        self._subscribers: set[Subscriber] = set()
+        self._follower_tasks: set[asyncio.Task[None]] = set()
+        self._key_check: asyncio.Task[None] | None = None
         self._is_closed = False
-        self.turns = asyncio.Semaphore(AT_ONCE)
-        """One for each stream that begins: the others wait here, not for the pool, which ends in a 503."""
+        self.turns = asyncio.Semaphore(READ_CONCURRENCY)
+        """Held while a stream starts. The others wait here and not for the connection pool, which would answer 503."""
 
     @asynccontextmanager
     async def running(self, listen_url: str | None) -> AsyncIterator[None]:
-        """Hear the database's notifications during the block, where they can be heard; at its end the streams end."""
+        """Listen to notifications during the block, if there is a URL for it; end the streams at its end."""
         if listen_url is None:
-            log.warning("the stream only polls: notifications pass no transaction pooler, set DATABASE_LISTEN_URL")
-            hearing = asyncio.create_task(asyncio.sleep(0))
+            log.warning("the stream only polls: set DATABASE_LISTEN_URL to get notifications past the pooler")
+            listening = asyncio.create_task(asyncio.sleep(0))
         else:
-            hearing = asyncio.create_task(listen(listen_url, on_notify=self.wake, on_reconnect=self.wake_all))
+            listening = asyncio.create_task(listen(listen_url, on_notify=self.wake, on_reconnect=self.wake_all))
         try:
             yield
         finally:
-            hearing.cancel()
-            await asyncio.gather(hearing, self.stop(), return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(listening, self.stop(), return_exceptions=True)
 
     def close(self) -> None:
-        """End every stream at once; one that begins later ends at its beginning."""
+        """End every stream now, and each later one as soon as it starts."""
         self._is_closed = True
-        for listener in list(self._listeners):
-            listener.end()
+        for subscriber in list(self._subscribers):
+            subscriber.end()
         for follower in self._followers.values():
             follower.stop()
-        if self._keys:
-            self._keys.cancel()
+        if self._key_check:
+            self._key_check.cancel()
 
     async def stop(self) -> None:
-        """Close, and wait until nothing is read any more."""
+        """Close, and wait until all followers have stopped."""
         self.close()
-        await asyncio.gather(*self._ending)
+        await asyncio.gather(*self._follower_tasks)
 
     def wake(self, organization_id: str) -> None:
-        """Read the organization's changes now, if anybody listens to them."""
-        with suppress(ValueError):  # anybody who may connect to the database may notify
+        """Read the organization's changes now, if it has subscribers."""
+        with suppress(ValueError):  # any client of the database can send notifications
             if follower := self._followers.get(uuid.UUID(organization_id)):
                 follower.wake()
 
@@ -96,25 +95,25 @@ class Hub:
             follower.wake()
 
     async def stream(self, write: Write, *, organization_id: uuid.UUID, key: str, after: Position) -> None:
-        """Write all that changes after the position, until the caller is gone or the stream is ended from here.
+        """Write the changes after the position, until the client disconnects or the hub ends the stream.
 
-        Raises DatabaseUnavailable if what has changed already can't be read.
+        Raises DatabaseUnavailable if past changes can't be read.
         """
-        async with self._listening(key) as listener:
+        async with self._subscribed(key) as subscriber:
             position = await self._catch_up(write, organization_id, after)
-            with self._following(organization_id, listener, position):
-                # once more: what was read for the others before this one followed is not in its queue
+            with self._following(organization_id, subscriber, position):
+                # again: its queue lacks what the follower read before this stream joined it
                 position = await self._catch_up(write, organization_id, position)
                 while True:
-                    batch = await listener.next(within=self._heartbeat)
+                    batch = await subscriber.next(within=self._heartbeat)
                     if data := batch.after(position) if batch else HEARTBEAT_LINE:
                         await write(data)
                     position = max(position, batch.end) if batch else position
 
     async def _catch_up(self, write: Write, organization_id: uuid.UUID, position: Position) -> Position:
-        """Write what can be read by now, at the pace of the caller; return how far that was."""
+        """Write past changes at the client's pace; return the position after them."""
         while True:
-            page = await self._reading.read(organization_id, position)
+            page = await self._reader.read(organization_id, position)
             if page.batch:
                 await write(page.batch.data)
                 position = page.batch.end
@@ -122,57 +121,54 @@ class Hub:
                 return position
 
     @asynccontextmanager
-    async def _listening(self, key: str) -> AsyncIterator[Subscriber]:
+    async def _subscribed(self, key: str) -> AsyncIterator[Subscriber]:
         with suppress(TimeoutError):
-            async with asyncio.timeout(None) as until:
-                listener = Subscriber(until, key=key, queue=self._queue)
-                self._listeners.add(listener)
+            async with asyncio.timeout(None) as timeout:
+                subscriber = Subscriber(timeout, key=key, queue=self._queue)
+                self._subscribers.add(subscriber)
                 metrics.STREAM_LISTENERS.inc()
                 try:
-                    self._begin(listener)
-                    yield listener
+                    if self._is_closed:
+                        subscriber.end()
+                    elif self._key_check is None or self._key_check.done():
+                        self._key_check = asyncio.create_task(self._check_keys(), context=contextvars.Context())
+                    yield subscriber
                 finally:
                     metrics.STREAM_LISTENERS.dec()
-                    self._listeners.discard(listener)
-
-    def _begin(self, listener: Subscriber) -> None:
-        if self._is_closed:
-            listener.end()
-        elif self._keys is None or self._keys.done():
-            self._keys = asyncio.create_task(self._watch_keys(), context=contextvars.Context())
+                    self._subscribers.discard(subscriber)
 
     @contextmanager
-    def _following(self, organization_id: uuid.UUID, listener: Subscriber, after: Position) -> Iterator[None]:
+    def _following(self, organization_id: uuid.UUID, subscriber: Subscriber, after: Position) -> Iterator[None]:
         follower = self._followers.get(organization_id)
         if follower is None:
-            follower = Follower(self._reading, organization_id, after=after, poll=self._poll)
+            follower = Follower(self._reader, organization_id, after=after, poll=self._poll)
             self._followers[organization_id] = follower
-            self._ending.add(follower.task)
-            follower.task.add_done_callback(self._ending.discard)
-        follower.listeners.add(listener)
+            self._follower_tasks.add(follower.task)
+            follower.task.add_done_callback(self._follower_tasks.discard)
+        follower.subscribers.add(subscriber)
         try:
             yield
         finally:
-            follower.listeners.discard(listener)
-            if not follower.listeners:
+            follower.subscribers.discard(subscriber)
+            if not follower.subscribers:
                 follower.stop()
                 del self._followers[organization_id]
 
-    async def _watch_keys(self) -> None:
-        """End the streams whose key was revoked."""
-        while self._listeners:
+    async def _check_keys(self) -> None:
+        """End the streams whose key is no longer valid."""
+        while self._subscribers:
             await asyncio.sleep(self._heartbeat)
-            for key in {listener.key for listener in self._listeners}:
-                if not await self._is_good(key):
-                    for listener in [each for each in self._listeners if each.key == key]:
-                        listener.end()
+            for key in {subscriber.key for subscriber in self._subscribers}:
+                if not await self._is_valid(key):
+                    for subscriber in [subscriber for subscriber in self._subscribers if subscriber.key == key]:
+                        subscriber.end()
 
-    async def _is_good(self, key: str) -> bool:
+    async def _is_valid(self, key: str) -> bool:
         try:
             async with transaction(self._sessions) as session:
                 (await authenticate(session, key=key)).require(Scope.READ)
         except (Unauthorized, MissingScope):
             return False
-        except Exception:  # an error that got out of here would leave revoked keys their streams
-            log.exception("whether a stream's key is still good is asked again later")
+        except Exception:  # an error that escaped would leave the streams of revoked keys open
+            log.exception("a stream's key could not be checked, it is checked again later")
         return True

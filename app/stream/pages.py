@@ -1,4 +1,4 @@
-"""Reads pages of the feed, as they go over the wire."""
+"""Reads pages of the feed, encoded as server-sent events."""
 
 import asyncio
 import uuid
@@ -14,13 +14,13 @@ from app.models import Change
 from app.stream.feed import Position, is_held_back, read_feed
 from app.webhooks.payload import payload_of
 
-PAGE = 500  # changes
-AT_ONCE = 3  # readings: a thousand listeners that come back at once leave connections to the requests
+PAGE_SIZE = 500  # changes
+READ_CONCURRENCY = 3  # when a thousand clients reconnect at once, requests still get database connections
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Changes in their order, each encoded once for all listeners."""
+    """Changes in order, each encoded once for all subscribers."""
 
     events: Sequence[tuple[Position, bytes]]
 
@@ -33,15 +33,15 @@ class Batch:
         return self.events[-1][0]
 
     def after(self, position: Position) -> bytes:
-        """Return what a listener that is at the position has not had."""
+        """Return the events after the position."""
         if self.events[0][0] > position:
             return self.data
-        return b"".join(event for at, event in self.events if at > position)
+        return b"".join(event for event_position, event in self.events if event_position > position)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was read. batch: None where there was nothing; is_held_back: more comes without another notification."""
+    """The result of a read. is_held_back: committed changes will become readable without another notification."""
 
     batch: Batch | None
     is_full: bool
@@ -49,20 +49,20 @@ class Page:
 
 
 class PageReader:
-    """Reads, a few pages at a time, each in a session of its own that is given back at once."""
+    """Reads a few pages at a time, each in a session of its own."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], *, page: int = PAGE) -> None:
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], *, page: int = PAGE_SIZE) -> None:
         self._sessions = sessions
         self._page = page
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(READ_CONCURRENCY)
 
-    async def read(self, organization_id: uuid.UUID, after: Position, *, look_ahead: bool = False) -> Page:
-        """Return the organization's next changes, is_held_back only with look_ahead. Raises DatabaseUnavailable."""
+    async def read(self, organization_id: uuid.UUID, after: Position, *, check_held_back: bool = False) -> Page:
+        """Return the organization's next changes. Raises DatabaseUnavailable."""
         async with self._slots, transaction(self._sessions) as session:
-            # asked before: what is let go between the two questions is read at once
-            held_back = look_ahead and await is_held_back(session, organization_id=organization_id)
+            # Before the read: changes that are released between the two statements are then in the page.
+            held_back = check_held_back and await is_held_back(session, organization_id=organization_id)
             changes = await read_feed(session, organization_id=organization_id, after=after, limit=self._page)
-        batch = Batch([(Position.of(each), encode(each)) for each in changes]) if changes else None
+        batch = Batch([(Position.of(change), encode(change)) for change in changes]) if changes else None
         return Page(batch, is_full=len(changes) == self._page, is_held_back=held_back)
 
 

@@ -1,4 +1,4 @@
-"""The delivery log of an endpoint, and what is sent anew: one delivery, a span of time, a test."""
+"""The delivery log of an endpoint, replays and test deliveries."""
 
 import uuid
 from collections import defaultdict
@@ -14,43 +14,34 @@ from app.core.pagination import decode_row, encode_cursor
 from app.models import Change, Delivery, DeliveryAttempt, WebhookEndpoint
 from app.webhooks.retry_policy import DeliveryState
 
-MOST_REPLAYED = 10_000  # changes by one call
-SHOWN_ATTEMPTS = 20  # the latest of each delivery
+MAX_REPLAYED = 10_000  # changes in one call
+MAX_ATTEMPTS_SHOWN = 20  # the latest of each delivery
 
-# What was never enqueued, or is finished; what is pending comes anyway.
-REPLAY = text(
-    """
-    WITH spanned AS (
-        SELECT id FROM changes
-        WHERE organization_id = :organization_id AND at >= :since AND at < :until
-            AND (:all_types OR type = ANY (CAST(:event_types AS text[])))
-    ),
-    enqueued AS (
+_IN_SPAN = """
+    SELECT id FROM changes
+    WHERE organization_id = :organization_id AND at >= :since AND at < :until
+        AND (:all_types OR type = ANY (CAST(:event_types AS text[])))
+"""
+COUNT_CHANGES = text(f"SELECT count(*) FROM ({_IN_SPAN} LIMIT :limit) spanned")  # noqa: S608 - our own text
+# Pending deliveries are left as they are.
+REPLAY_CHANGES = text(
+    f"""
+    WITH enqueued AS (
         INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
-        SELECT :endpoint_id, id, :now, :now, :now FROM spanned ORDER BY id
+        SELECT :endpoint_id, id, :now, :now, :now FROM ({_IN_SPAN}) spanned ORDER BY id
         ON CONFLICT (endpoint_id, change_id) DO UPDATE
         SET state = 'PENDING', since = :now, attempts = 0, next_attempt_at = :now, finished_at = NULL
         WHERE deliveries.state <> 'PENDING'
         RETURNING id
     )
     SELECT count(*) FROM enqueued
-    """
-)
-SPANNED = text(
-    """
-    SELECT count(*) FROM (
-        SELECT FROM changes
-        WHERE organization_id = :organization_id AND at >= :since AND at < :until
-            AND (:all_types OR type = ANY (CAST(:event_types AS text[])))
-        LIMIT :limit
-    ) spanned
-    """
+    """  # noqa: S608 - our own text
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLog:
-    """A delivery, the change that it tells of (None: a test), and what came of its latest tries, oldest first."""
+    """A delivery, its change (None for a test) and its latest attempts, oldest first."""
 
     delivery: Delivery
     change: Change | None
@@ -88,24 +79,24 @@ async def list_deliveries(
 
 
 async def _attempts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[DeliveryAttempt]]:
-    place = func.row_number().over(partition_by=DeliveryAttempt.delivery_id, order_by=DeliveryAttempt.id.desc())
-    latest = select(DeliveryAttempt.id, place.label("place")).where(DeliveryAttempt.delivery_id.in_(ids)).subquery()
+    rank = func.row_number().over(partition_by=DeliveryAttempt.delivery_id, order_by=DeliveryAttempt.id.desc())
+    latest = select(DeliveryAttempt.id, rank.label("rank")).where(DeliveryAttempt.delivery_id.in_(ids)).subquery()
     rows = await session.scalars(
         select(DeliveryAttempt)
         .join(latest, latest.c.id == DeliveryAttempt.id)
-        .where(latest.c.place <= SHOWN_ATTEMPTS)
+        .where(latest.c.rank <= MAX_ATTEMPTS_SHOWN)
         .order_by(DeliveryAttempt.id)
     )
-    found = defaultdict(list)
+    attempts = defaultdict(list)
     for row in rows:
-        found[row.delivery_id].append(row)
-    return found
+        attempts[row.delivery_id].append(row)
+    return attempts
 
 
 async def replay_delivery(
     session: AsyncSession, *, endpoint: WebhookEndpoint, delivery_id: uuid.UUID, now: datetime
 ) -> DeliveryLog:
-    """Send a delivery again, now, under its old webhook-id, and with all tries before it. One under way is let be.
+    """Send a delivery again now, with the same webhook-id and a fresh set of attempts, unless it is being sent.
 
     Raises DeliveryNotFound, WebhookEndpointDisabled.
     """
@@ -126,9 +117,9 @@ async def replay_delivery(
 async def replay_span(
     session: AsyncSession, *, endpoint: WebhookEndpoint, since: datetime, until: datetime, now: datetime
 ) -> int:
-    """Send every change from `since` to before `until` that the endpoint's types match; return how many.
+    """Enqueue every change from `since` to before `until` that the endpoint subscribes to; return how many.
 
-    What is pending already is not counted. Raises ReplayTooLarge, WebhookEndpointDisabled.
+    Pending deliveries are not counted. Raises ReplayTooLarge, WebhookEndpointDisabled.
     """
     _require_enabled(endpoint)
     span = {
@@ -138,14 +129,16 @@ async def replay_span(
         "all_types": not endpoint.event_types,
         "event_types": endpoint.event_types,
     }
-    if (await session.scalar(SPANNED, span | {"limit": MOST_REPLAYED + 1}) or 0) > MOST_REPLAYED:
-        raise ReplayTooLarge(f"It has more than {MOST_REPLAYED} changes. {ReplayTooLarge.detail}")
-    enqueued: int = (await session.execute(REPLAY, span | {"endpoint_id": endpoint.id, "now": now})).scalar_one()
+    if (await session.scalar(COUNT_CHANGES, span | {"limit": MAX_REPLAYED + 1}) or 0) > MAX_REPLAYED:
+        raise ReplayTooLarge(f"The span has more than {MAX_REPLAYED} changes. {ReplayTooLarge.detail}")
+    enqueued: int = (
+        await session.execute(REPLAY_CHANGES, span | {"endpoint_id": endpoint.id, "now": now})
+    ).scalar_one()
     return enqueued
 
 
 async def send_test(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> DeliveryLog:
-    """Enqueue a message of the type webhook.test. Raises WebhookEndpointDisabled."""
+    """Enqueue a webhook.test event. Raises WebhookEndpointDisabled."""
     _require_enabled(endpoint)
     delivery = Delivery(
         id=uuid.uuid4(),

@@ -1,4 +1,4 @@
-"""An organization's webhook endpoints: made, changed, given another secret, deleted."""
+"""An organization's webhook endpoints: create, find, list, change, rotate the secret, delete."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from app.models import ChangeType, WebhookEndpoint
 from app.webhooks.retry_policy import DisabledReason
 from app.webhooks.signing import new_secret
 
-MOST = 50  # endpoints of an organization: each of its changes is written once for each of them
-BOTH_SIGN = timedelta(hours=24)
+MAX_ENDPOINTS = 50  # of an organization: each of its changes writes a delivery for each of them
+ROTATION_OVERLAP = timedelta(hours=24)  # messages are signed with the previous secret too
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,23 @@ async def create_endpoint(
     event_types: Sequence[ChangeType],
     now: datetime,
 ) -> WebhookEndpoint:
-    """Make an endpoint, enabled, with a secret of its own. Raises TooManyWebhookEndpoints.
+    """Create an enabled endpoint with its own secret. Raises TooManyWebhookEndpoints.
 
-    The URL was checked by check_target, outside the transaction.
+    Check the URL with check_url before, outside the transaction.
     """
-    there = select(func.count()).where(
+    count = select(func.count()).where(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )
-    if (await session.scalar(there) or 0) >= MOST:
-        raise TooManyWebhookEndpoints(f"An organization has {MOST} at most. {TooManyWebhookEndpoints.detail}")
+    if (await session.scalar(count) or 0) >= MAX_ENDPOINTS:
+        raise TooManyWebhookEndpoints(
+            f"An organization may have at most {MAX_ENDPOINTS}. {TooManyWebhookEndpoints.detail}"
+        )
     endpoint = WebhookEndpoint(
         id=uuid.uuid4(),
         organization_id=organization_id,
         url=url,
         description=description,
-        event_types=_stored(event_types),
+        event_types=_event_type_values(event_types),
         secret=new_secret(),
         failures=0,
         created_at=now,
@@ -62,7 +64,7 @@ async def create_endpoint(
 async def find_endpoint(
     session: AsyncSession, *, organization_id: uuid.UUID, endpoint_id: uuid.UUID, lock: bool = False
 ) -> WebhookEndpoint:
-    """Return the organization's endpoint. Raises WebhookEndpointNotFound, for another organization's as well."""
+    """Return the organization's endpoint. Raises WebhookEndpointNotFound, also for another organization's."""
     query = select(WebhookEndpoint).where(
         WebhookEndpoint.id == endpoint_id,
         WebhookEndpoint.organization_id == organization_id,
@@ -78,59 +80,58 @@ async def list_endpoints(
     session: AsyncSession, *, organization_id: uuid.UUID, cursor: str | None, limit: int
 ) -> EndpointPage:
     """Return a page of the organization's endpoints, newest first. Raises CursorInvalid."""
-    place = tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id)
     query = select(WebhookEndpoint).where(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )
     if cursor:
         at, key, _ = decode_row(cursor)
-        query = query.where(place < tuple_(at, key))
+        query = query.where(tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id) < tuple_(at, key))
     query = query.order_by(WebhookEndpoint.created_at.desc(), WebhookEndpoint.id.desc()).limit(limit + 1)
-    found = (await session.scalars(query)).all()
-    last = found[limit - 1] if len(found) > limit else None
-    return EndpointPage(found[:limit], encode_cursor(last.created_at, last.id.hex) if last else None)
+    rows = (await session.scalars(query)).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return EndpointPage(rows[:limit], encode_cursor(last.created_at, last.id.hex) if last else None)
 
 
 async def change_endpoint(
     session: AsyncSession, *, endpoint: WebhookEndpoint, to: dict[str, Any], now: datetime
 ) -> None:
-    """Change a locked endpoint: url, description, event_types, enabled, as far as they are in `to`.
+    """Update a locked endpoint: url, description, event_types and enabled, those that are in `to`.
 
-    Another address begins with a clean slate, and so does an endpoint that is enabled again.
+    A new URL and enabling it again reset its failures.
     """
     if "url" in to and to["url"] != endpoint.url:
         endpoint.url = to["url"]
-        _forgive(endpoint)
+        _reset_failures(endpoint)
     if "description" in to:
         endpoint.description = to["description"]
     if "event_types" in to:
-        endpoint.event_types = _stored(to["event_types"])
+        endpoint.event_types = _event_type_values(to["event_types"])
     if to.get("enabled") is True:
         endpoint.disabled_at = endpoint.disabled_reason = None
-        _forgive(endpoint)
+        _reset_failures(endpoint)
     elif to.get("enabled") is False and endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = now, DisabledReason.MANUAL
     endpoint.updated_at = now
     await session.flush()
 
 
-def _forgive(endpoint: WebhookEndpoint) -> None:
+def _reset_failures(endpoint: WebhookEndpoint) -> None:
     endpoint.failures = 0
     endpoint.failing_since = endpoint.paused_until = None
 
 
 async def rotate_secret(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> None:
-    """Give a locked endpoint a new secret; with the one before is signed, too, for a day. An older one is dropped."""
-    endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, now + BOTH_SIGN
+    """Give a locked endpoint a new secret. Messages are signed with the previous one too for ROTATION_OVERLAP."""
+    endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, now + ROTATION_OVERLAP
     endpoint.secret = new_secret()
     endpoint.updated_at = now
     await session.flush()
 
 
 async def delete_endpoint(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> None:
-    """Delete a locked endpoint, and its secrets at once (answers kept for an Idempotency-Key have them for a day).
+    """Delete a locked endpoint: its secrets at once, its rows later by prune. Pending deliveries are not sent.
 
-    What was pending is not sent any more.
+    Responses stored for an Idempotency-Key keep the secret until they expire.
     """
     endpoint.deleted_at = now
     endpoint.disabled_at = endpoint.disabled_at or now
@@ -139,5 +140,5 @@ async def delete_endpoint(session: AsyncSession, *, endpoint: WebhookEndpoint, n
     await session.flush()
 
 
-def _stored(event_types: Sequence[ChangeType]) -> list[str]:
-    return [each.value for each in dict.fromkeys(event_types)]
+def _event_type_values(event_types: Sequence[ChangeType]) -> list[str]:
+    return [event_type.value for event_type in dict.fromkeys(event_types)]

@@ -1,4 +1,4 @@
-"""The message of a delivery: the same bytes and the same id each time that it is sent."""
+"""The message of a delivery: the same id and bytes for every attempt."""
 
 import orjson
 
@@ -9,9 +9,9 @@ TEST = "webhook.test"
 
 
 def payload_of(change: Change) -> dict[str, object]:
-    """Return what listeners and webhooks are told of a change: thin, in the form that Standard Webhooks recommends.
+    """Return the event that streams and webhooks send for a change: a thin payload, as Standard Webhooks recommends.
 
-    Names, phone numbers and results are not in it: who may read them asks for the interview.
+    It holds no names, phone numbers or results: receivers with the right to see them fetch the interview.
     """
     return {
         "type": change.type,
@@ -28,18 +28,13 @@ def payload_of(change: Change) -> dict[str, object]:
 
 
 def message_id(delivery: Delivery, change: Change | None) -> str:
-    """Return webhook-id: it names what happened, so it stays through retries and replays, and at every endpoint.
-
-    The specification has it so, for receivers to tell by it what they have dealt with already.
-    """
+    """Return the webhook-id, by which receivers deduplicate: the same in retries, replays and at every endpoint."""
     return f"msg_{change.interview_id.hex}_{change.sequence}" if change else f"msg_{delivery.id.hex}"
 
 
 def body_of(delivery: Delivery, change: Change | None) -> bytes:
-    """Return the message's JSON. It is made of rows that never change."""
-    return orjson.dumps(payload_of(change) if change else _test(delivery))
-
-
-def _test(delivery: Delivery) -> dict[str, object]:
+    """Return the message as JSON."""
+    if change:
+        return orjson.dumps(payload_of(change))
     data = {"endpointId": str(delivery.endpoint_id)}
-    return {"type": TEST, "timestamp": rfc3339(delivery.created_at), "data": data}
+    return orjson.dumps({"type": TEST, "timestamp": rfc3339(delivery.created_at), "data": data})

@@ -1,4 +1,4 @@
-"""The queue of deliveries: taken with a lease, finished by whoever still has it, pruned when they are old."""
+"""The queue of deliveries: claim with a lease, finish while the lease is held, prune what is old."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import Change, Delivery, WebhookEndpoint
-from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, RetryDecision, disabled_reason_of
+from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, RetryDecision, disabled_reason
 
-LEASE = timedelta(seconds=30)  # above the sender's timeout
-EACH = 4  # deliveries to one endpoint that one process has under way
-FAILING_AT_ONCE = 16  # to endpoints that fail now, of which each gets one: they may hang, and leave the rest to others
-KEPT = timedelta(days=30)
-WAITING = timedelta(days=3)  # that a disabled endpoint's deliveries wait for it to be enabled
-DELETED_KEPT = timedelta(days=1)
-BATCH = 1000  # rows that one statement deletes
+LEASE = timedelta(seconds=30)  # longer than the sender's timeout
+ENDPOINT_CONCURRENCY = 4  # deliveries in flight to one endpoint, per process
+FAILING_CONCURRENCY = 16  # in flight to all failing endpoints, one each: they may hang, and must leave slots to others
+RETENTION = timedelta(days=30)  # of finished deliveries
+DISABLED_TTL = timedelta(days=3)  # how long deliveries wait for a disabled endpoint
+DELETED_RETENTION = timedelta(days=1)
+BATCH_SIZE = 1000  # rows per statement
 
-# A part of the statement that records changes (app.interviews.changes): a delivery of each to every endpoint that
-# wants its type, in the transaction of the change itself.
+# Part of the statement that records changes (app.interviews.changes): it enqueues a delivery to each endpoint that
+# subscribes to the change's type, in the same transaction.
 ENQUEUE_DELIVERIES = """
     delivery AS (
         INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
@@ -31,8 +31,8 @@ ENQUEUE_DELIVERIES = """
     )
 """
 
-# Endpoint by endpoint, so that neither a backlog nor a disabled endpoint is waded through to find another's. No more
-# rows are locked than are taken, and what another process is just taking is passed over.
+# Endpoint by endpoint, so that the backlog of one, or of a disabled one, does not slow down the others. It locks only
+# the rows that it claims, and skips those that another process is claiming.
 CLAIM = text(
     """
     WITH endpoint AS MATERIALIZED (
@@ -76,7 +76,7 @@ CLAIM = text(
     RETURNING deliveries.id
     """
 )
-LOST = "The worker stopped before it knew the answer."
+LOST = "The worker stopped before it knew the response."
 
 FINISH = text(
     """
@@ -93,7 +93,7 @@ FINISH = text(
     SELECT id FROM finished
     """
 )
-WORKS_AGAIN = text(
+RESET_FAILURES = text(
     """
     UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, paused_until = NULL
     WHERE id = :id AND failures > 0
@@ -143,7 +143,7 @@ BACKLOG = text(
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery that this process has on lease, and all that sending it takes. `change` is None for a test."""
+    """A delivery that this process holds a lease on. `change` is None for a test."""
 
     delivery: Delivery
     endpoint: WebhookEndpoint
@@ -153,17 +153,20 @@ class ClaimedDelivery:
 async def claim(
     session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], at_once: int, now: datetime
 ) -> list[ClaimedDelivery]:
-    """Take what is due, as far as the slots go that `under_way` leaves: in all, by endpoint, and for failing ones."""
-    busy = Counter(each.endpoint.id for each in under_way)
-    failing = sum(each.endpoint.failures > 0 for each in under_way)
-    taken = await session.scalars(
+    """Claim due deliveries, within the limits for the process, each endpoint and all failing ones.
+
+    `under_way` counts against the limits.
+    """
+    busy = Counter(claimed.endpoint.id for claimed in under_way)
+    failing = sum(claimed.endpoint.failures > 0 for claimed in under_way)
+    ids = await session.scalars(
         CLAIM,
         {
             "busy": list(busy),
             "counts": list(busy.values()),
-            "each": EACH,
+            "each": ENDPOINT_CONCURRENCY,
             "free": at_once - len(under_way),
-            "failing_free": FAILING_AT_ONCE - failing,
+            "failing_free": FAILING_CONCURRENCY - failing,
             "now": now,
             "until": now + LEASE,
             "lost": LOST,
@@ -173,7 +176,7 @@ async def claim(
         select(Delivery, WebhookEndpoint, Change)
         .join(WebhookEndpoint, WebhookEndpoint.id == Delivery.endpoint_id)
         .outerjoin(Change, Change.id == Delivery.change_id)
-        .where(Delivery.id.in_(taken.all()))
+        .where(Delivery.id.in_(ids.all()))
     )
     return [ClaimedDelivery(*row) for row in rows]
 
@@ -186,7 +189,7 @@ async def finish(
     retry_decision: RetryDecision,
     now: datetime,
 ) -> bool:
-    """Store what came of a try; False if the lease has run out meanwhile, and somebody else has the delivery."""
+    """Store the result of an attempt. Return False if the lease expired and another process claimed the delivery."""
     delivery = claimed.delivery
     finished = await session.scalar(
         FINISH,
@@ -203,7 +206,7 @@ async def finish(
         },
     )
     if finished is not None and retry_decision.state is DeliveryState.DELIVERED:
-        await session.execute(WORKS_AGAIN, {"id": delivery.endpoint_id})
+        await session.execute(RESET_FAILURES, {"id": delivery.endpoint_id})
     return finished is not None
 
 
@@ -215,24 +218,24 @@ async def note_failure(
     retry_decision: RetryDecision,
     now: datetime,
 ) -> DisabledReason | None:
-    """Count a failed try against its endpoint, and disable it if that is due: then return why."""
+    """Count a failed attempt against its endpoint. Return the reason if that disables it."""
     endpoint = await session.get_one(
         WebhookEndpoint, claimed.endpoint.id, with_for_update={"key_share": True}, populate_existing=True
     )
     if endpoint.url != claimed.endpoint.url or endpoint.disabled_at:
-        return None  # it was about another address, or is known
+        return None  # the URL has changed since, or it is disabled already
     endpoint.failures += 1
     endpoint.failing_since = endpoint.failing_since or answer.at
     endpoint.paused_until = retry_decision.paused_until or endpoint.paused_until
-    why = disabled_reason_of(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
-    if why:
-        endpoint.disabled_at, endpoint.disabled_reason = now, why
-    return why
+    reason = disabled_reason(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
+    if reason:
+        endpoint.disabled_at, endpoint.disabled_reason = now, reason
+    return reason
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is due and waits: how many, and how long the oldest has."""
+    """Due deliveries: how many, and how long the oldest has waited."""
 
     count: int
     age: timedelta
@@ -244,14 +247,14 @@ async def backlog(session: AsyncSession, *, now: datetime) -> Backlog:
 
 
 async def expire(session: AsyncSession, *, now: datetime) -> bool:
-    """Give up a batch of what has waited too long for a disabled endpoint; tell whether there may be more."""
-    given_up = await session.execute(EXPIRE, {"now": now, "before": now - WAITING, "batch": BATCH})
-    return bool(given_up.rowcount == BATCH)  # type: ignore[attr-defined] # a statement of its own has it
+    """Fail a batch of deliveries that waited too long for a disabled endpoint. Return whether there may be more."""
+    expired = await session.execute(EXPIRE, {"now": now, "before": now - DISABLED_TTL, "batch": BATCH_SIZE})
+    return bool(expired.rowcount == BATCH_SIZE)  # type: ignore[attr-defined] # the result of an UPDATE has it
 
 
 async def prune(session: AsyncSession, *, now: datetime) -> bool:
-    """Delete a batch of what is old; tell whether there may be more."""
-    old = await session.execute(PRUNE, {"before": now - KEPT, "batch": BATCH})
-    orphaned = await session.execute(PRUNE_DELETED, {"before": now - DELETED_KEPT, "batch": BATCH})
-    await session.execute(PRUNE_ENDPOINTS, {"before": now - DELETED_KEPT})
-    return BATCH in (old.rowcount, orphaned.rowcount)  # type: ignore[attr-defined] # a statement of its own has it
+    """Delete a batch of old deliveries and deleted endpoints. Return whether there may be more."""
+    old = await session.execute(PRUNE, {"before": now - RETENTION, "batch": BATCH_SIZE})
+    orphaned = await session.execute(PRUNE_DELETED, {"before": now - DELETED_RETENTION, "batch": BATCH_SIZE})
+    await session.execute(PRUNE_ENDPOINTS, {"before": now - DELETED_RETENTION})
+    return BATCH_SIZE in (old.rowcount, orphaned.rowcount)  # type: ignore[attr-defined] # the result of a DELETE has it

@@ -1,10 +1,10 @@
-"""What an answer means for its delivery and its endpoint: pure, by the Standard Webhooks specification."""
+"""What a response means for its delivery and its endpoint, by the Standard Webhooks specification. No I/O."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-# The specification's schedule: ten tries, the last some 75 hours after the first.
+# The specification's schedule: ten attempts, the last some 75 hours after the first.
 BACKOFF = (
     timedelta(seconds=5),
     timedelta(minutes=5),
@@ -16,12 +16,12 @@ BACKOFF = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-JITTER = 0.1  # a wait is up to this part longer or shorter, lest all come back at once
-LONGEST_WAIT = timedelta(hours=24)  # that a receiver may ask for, for one delivery
-LONGEST_PAUSE = timedelta(hours=1)  # that a receiver may ask for, for all of them
-LONG_FAILURE = timedelta(days=5)
-FEWEST_FAILURES = 10  # tries; an endpoint that hears little is not given up after two of them
-ASKING_FOR_TIME = (429, 503)
+JITTER = 0.1  # up to this fraction longer or shorter
+MAX_RETRY_AFTER = timedelta(hours=24)  # for one delivery
+MAX_PAUSE = timedelta(hours=1)  # for all deliveries to an endpoint
+DISABLE_AFTER = timedelta(days=5)
+MIN_FAILURES = 10  # attempts, so that an endpoint with few events is not disabled after two of them
+RETRY_AFTER_STATUSES = (429, 503)
 GONE = 410
 
 
@@ -32,18 +32,18 @@ class DeliveryState(StrEnum):
 
 
 class DisabledReason(StrEnum):
-    """Why an endpoint is told nothing."""
+    """Why nothing is sent to an endpoint."""
 
     GONE = "GONE"
     """It answered 410."""
     FAILING = "FAILING"
-    """Every try of five days has failed, and ten at least."""
+    """Every attempt of five days has failed, at least ten."""
     MANUAL = "MANUAL"
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResponse:
-    """What came of a try: a status, or an error that says why there is none."""
+    """The result of an attempt: a status code, or an error that says why there is no status."""
 
     at: datetime
     duration: timedelta
@@ -58,7 +58,7 @@ class DeliveryResponse:
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """What becomes of the delivery; `paused_until`: the receiver wants nothing before."""
+    """The delivery's next state. Nothing is sent to the endpoint before `paused_until`."""
 
     state: DeliveryState
     next_attempt_at: datetime
@@ -66,26 +66,26 @@ class RetryDecision:
 
 
 def decide_retry(answer: DeliveryResponse, *, attempts: int, now: datetime, chance: float) -> RetryDecision:
-    """Return the verdict on the latest of `attempts` tries. `chance`, 0 to 1, is the jitter's.
+    """Return what follows from the last of `attempts` attempts. `chance`, 0 to 1, is a random number for the jitter.
 
-    A receiver may ask for more time than the schedule gives, never for less: it would use up the tries in seconds.
+    Retry-After may lengthen the backoff but not shorten it, which would use up the attempts in seconds.
     """
     if answer.is_success:
         return RetryDecision(DeliveryState.DELIVERED, now)
-    asked = answer.retry_after if answer.status_code in ASKING_FOR_TIME else None
-    paused_until = now + min(asked, LONGEST_PAUSE) if asked else None
+    retry_after = answer.retry_after if answer.status_code in RETRY_AFTER_STATUSES else None
+    paused_until = now + min(retry_after, MAX_PAUSE) if retry_after else None
     if attempts > len(BACKOFF):
         return RetryDecision(DeliveryState.FAILED, now, paused_until)
     wait = BACKOFF[attempts - 1] * (1 + JITTER * (2 * chance - 1))
-    wait = max(wait, min(asked or timedelta(), LONGEST_WAIT))
+    wait = max(wait, min(retry_after or timedelta(), MAX_RETRY_AFTER))
     return RetryDecision(DeliveryState.PENDING, now + wait, paused_until)
 
 
-def disabled_reason_of(
+def disabled_reason(
     answer: DeliveryResponse, *, failures: int, failing_since: datetime | None, now: datetime
 ) -> DisabledReason | None:
-    """Return why an endpoint is disabled after a failure, None if it is not. `failures` counts this one."""
+    """Return why to disable an endpoint after a failure, or None. `failures` includes this one."""
     if answer.status_code == GONE:
         return DisabledReason.GONE
-    is_long = failing_since is not None and now - failing_since >= LONG_FAILURE
-    return DisabledReason.FAILING if is_long and failures >= FEWEST_FAILURES else None
+    is_long = failing_since is not None and now - failing_since >= DISABLE_AFTER
+    return DisabledReason.FAILING if is_long and failures >= MIN_FAILURES else None

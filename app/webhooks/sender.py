@@ -1,4 +1,4 @@
-"""Posts messages. What it connects to is checked on the address itself, after the name was resolved."""
+"""Posts messages to webhook endpoints. Each address is checked after the host name is resolved."""
 
 import asyncio
 import logging
@@ -15,24 +15,24 @@ import httpcore
 
 from app.core.errors import WebhookTargetRefused
 from app.webhooks.retry_policy import DeliveryResponse
-from app.webhooks.url_guard import Resolve, public_addresses, resolve_host
+from app.webhooks.url_guard import Resolve, public_addresses, require_https, resolve_host
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 15.0  # seconds from the look-up of the name to the answer's status; under the lease
+TIMEOUT = 15.0  # seconds from DNS lookup to the response's status; shorter than the lease
 CONNECT_TIMEOUT = 5.0  # seconds for one address
-DRAIN = 1.0  # seconds for the rest of the answer
-LARGEST_ANSWER = 4096  # bytes that are read, for the connection's sake alone
+DRAIN_TIMEOUT = 1.0  # seconds for the rest of the response
+MAX_RESPONSE = 4096  # bytes, which are read only so that the connection can be reused
 KEEP_ALIVE = 20.0  # seconds
-LONGEST_DELAY = 9  # digits of Retry-After
+MAX_RETRY_AFTER_DIGITS = 9
 USER_AGENT = "interviews-webhooks/1.0 (Standard Webhooks)"
 REDIRECT = "Redirects are not followed: change the endpoint's url."
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to the address that was checked: no second look-up may give another one (DNS rebinding).
+    """Connects to the checked address itself: a second lookup could return another one (DNS rebinding).
 
-    TLS and the Host header keep the name, as httpcore makes both of the URL.
+    TLS and the Host header keep the name, which httpcore takes from the URL.
     """
 
     def __init__(self, *, allow_private: bool, resolve: Resolve) -> None:
@@ -52,17 +52,17 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
             addresses = await public_addresses(host, port, allow_private=self._allow_private, resolve=self._resolve)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("The host's name can't be resolved.") from error
-        failed: Exception = httpcore.ConnectError("The host has no address.")
+        failure: Exception = httpcore.ConnectError("The host has no address.")
         for address in addresses:
             try:
                 return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        raise failed
+                failure = error
+        raise failure
 
 
 class Sender:
-    """One a process, made in a running event loop and closed by `async with`. No proxy, cookie or redirect."""
+    """A pool of connections, one per process; `async with` closes it. It uses no proxy, cookie or redirect."""
 
     def __init__(
         self, *, allow_private: bool, at_once: int, resolve: Resolve = resolve_host, tls: ssl.SSLContext | None = None
@@ -84,7 +84,7 @@ class Sender:
         await self._pool.aclose()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
-        """Post the body once, and return what came of it. Raises nothing but what cancels it."""
+        """Post the body once and return the result. Raises nothing except cancellation."""
         at = datetime.now(UTC)
         status_code: int | None = None
         error: str | None = None
@@ -98,43 +98,43 @@ class Sender:
             error = f"Refused. {refused.sentence}"
         except TimeoutError:
             error = f"No answer within {TIMEOUT:g} seconds."
-        except Exception as failure:  # noqa: BLE001 - whatever a receiver does to us is a failed try
-            error = _sentence(failure)
+        except Exception as failure:  # noqa: BLE001 - anything that a receiver causes is a failed attempt
+            error = _describe(failure)
         return DeliveryResponse(at, datetime.now(UTC) - at, status_code, error, retry_after)
 
     async def _post(
         self, url: str, headers: Mapping[str, str], body: bytes, limit: asyncio.Timeout
     ) -> tuple[int, timedelta | None]:
         target = urlsplit(url)
-        if target.scheme != "https" and not self._allow_private:
-            raise WebhookTargetRefused("Give an https URL: what is sent must not be read on its way.")
+        require_https(target, allow_private=self._allow_private)
         all_headers = {"Host": target.netloc, "User-Agent": USER_AGENT, "Accept": "*/*", **headers}
         timeouts = {"connect": CONNECT_TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
         async with self._pool.stream(
             "POST", url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
         ) as response:
-            limit.reschedule(asyncio.get_running_loop().time() + 2 * DRAIN)  # answered in time: the rest has its own
+            # the status came in time, and the rest has its own timeout
+            limit.reschedule(asyncio.get_running_loop().time() + 2 * DRAIN_TIMEOUT)
             await _drain(response)
             return response.status, _retry_after(response)
 
 
 async def _drain(response: httpcore.Response) -> None:
-    """Read a short answer to its end, so that the connection can be used again; the status is known already."""
+    """Read a short response to its end, so that the connection can be reused."""
     read = 0
     with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
-        async with asyncio.timeout(DRAIN):
+        async with asyncio.timeout(DRAIN_TIMEOUT):
             async for chunk in response.aiter_stream():
                 read += len(chunk)
-                if read > LARGEST_ANSWER:
+                if read > MAX_RESPONSE:
                     return
 
 
 def _retry_after(response: httpcore.Response) -> timedelta | None:
-    """Return what the receiver asks for, by seconds or by a date; None for what can't be read."""
+    """Return Retry-After, given in seconds or as a date; None if it is missing or malformed."""
     value = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"").strip()
     text = value.decode("ascii", "replace")
     if text.isdecimal():
-        return timedelta(seconds=int(text[:LONGEST_DELAY]))
+        return timedelta(seconds=int(text[:MAX_RETRY_AFTER_DIGITS]))
     try:
         at = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -142,14 +142,14 @@ def _retry_after(response: httpcore.Response) -> timedelta | None:
     return max(at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC), timedelta())
 
 
-def _sentence(failure: Exception) -> str:
-    """Say what went wrong, and nothing that the receiver said."""
+def _describe(failure: Exception) -> str:
+    """Return what went wrong, without any text of the receiver."""
     cause: BaseException | None = failure
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"The certificate is not valid: {cause.verify_message}."
         if isinstance(cause, ssl.SSLError):
-            return "TLS could not be agreed on."
+            return "The TLS handshake failed."
         cause = cause.__cause__ or cause.__context__
     match failure:
         case httpcore.ConnectTimeout():
@@ -159,7 +159,7 @@ def _sentence(failure: Exception) -> str:
         case httpcore.TimeoutException():
             return "No answer in time."
         case httpcore.NetworkError() | httpcore.RemoteProtocolError():
-            return "The connection broke before there was an answer, or it was no HTTP."
+            return "The connection was lost before a response, or the response was not HTTP."
         case _:
             log.warning("a webhook could not be posted: %s", type(failure).__name__)
-            return f"It could not be sent: {type(failure).__name__}."
+            return f"The request failed: {type(failure).__name__}."

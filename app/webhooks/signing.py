@@ -1,4 +1,4 @@
-"""Signatures by the Standard Webhooks specification 1.0.0: HMAC-SHA256 with a secret of the endpoint's own."""
+"""Signatures by the Standard Webhooks specification 1.0.0: HMAC-SHA256 with the endpoint's secret."""
 
 import base64
 import hashlib
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
-LENGTH = 32  # bytes; the specification has 24 to 64
+LENGTH = 32  # bytes; the specification allows 24 to 64
 
 
 def new_secret() -> str:
@@ -15,7 +15,7 @@ def new_secret() -> str:
 
 
 def signatures(keys: Sequence[str], *, message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the header webhook-signature: one signature for each secret. `timestamp` is in seconds since 1970."""
+    """Return the header webhook-signature, with one signature for each secret. `timestamp` is in Unix seconds."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     digests = (hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys)
     return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)

@@ -46,7 +46,7 @@ async def key_of(
 
 
 class TestCancel:
-    async def test_before_anybody_came(self, driver: InterviewDriver) -> None:
+    async def test_before_anybody_joined(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         answer = await driver.call(made, "cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "CANCELLED")
@@ -67,7 +67,7 @@ class TestCancel:
         again = await driver.call(made, "cancel")
         assert (again.status_code, again.json()) == (200, first)
 
-    async def test_what_ended_otherwise_is_over(self, driver: InterviewDriver) -> None:
+    async def test_an_ended_interview_cannot_be_cancelled(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.talk(made)
         await driver.complete(made)
@@ -80,7 +80,7 @@ class TestCancel:
         await driver.call(made, "cancel")
         refused(await driver.join(made), "interview_over")
 
-    async def test_a_deadline_that_was_due_before_is_not_overruled(self, driver: InterviewDriver) -> None:
+    async def test_a_deadline_that_was_due_before_wins(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.comes(made)
         driver.later(91)
@@ -90,7 +90,7 @@ class TestCancel:
 
 
 class TestReopen:
-    async def test_only_what_is_over(self, driver: InterviewDriver) -> None:
+    async def test_only_an_ended_interview(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         refused(await driver.call(made, "reopen"), "interview_not_over")
         await driver.talk(made)
@@ -167,7 +167,7 @@ class TestComplete:
         again = await driver.complete(made, result=1)
         assert (again.status_code, again.json()) == (200, first)
 
-    async def test_the_last_summary_of_an_outcome_stands(self, driver: InterviewDriver) -> None:
+    async def test_the_last_summary_of_an_outcome_is_kept(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.talk(made)
         for outcome, summary in (("completed", "1"), ("completed", "2")):
@@ -270,7 +270,7 @@ class TestResults:
         "body",
         ["", "{}", "[]", '{"roomName": 1, "outcome": "completed"}', '{"roomName": "r", "outcome": "pending"}', "\xff"],
     )
-    async def test_what_is_no_report(self, driver: InterviewDriver, body: str) -> None:
+    async def test_an_invalid_report_is_refused(self, driver: InterviewDriver, body: str) -> None:
         made = await driver.new()
         await driver.talk(made)
         answer = await driver.call(made, "complete", content=body.encode("latin-1"))
@@ -317,7 +317,7 @@ class TestWhoMay:
         assert answer.status_code == (200 if enough else 403), answer.text
 
     @pytest.mark.parametrize("call", ["cancel", "reopen", "complete"])
-    async def test_another_organizations_interview_is_not_there(
+    async def test_another_organizations_interview_is_not_found(
         self, driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession], call: str
     ) -> None:
         made = await driver.new()

@@ -40,7 +40,7 @@ async def test_the_context_is_optional(client: httpx.AsyncClient) -> None:
         assert await context_of(client, await scheduled(client, **given)) is None
 
 
-async def test_it_can_be_edited_and_taken_away(client: httpx.AsyncClient) -> None:
+async def test_it_can_be_edited_and_removed(client: httpx.AsyncClient) -> None:
     made = await scheduled(client, context={"a": 1})
     for context in ({"a": True}, {"a": 1.0}, CONTEXT, None):  # to Python the first two are no change
         answer = await edited(client, made, context)

@@ -111,7 +111,7 @@ async def test_the_candidates_token_has_what_was_edited(driver: InterviewDriver)
     assert metadata | {name: ALL[name] for name in metadata.keys() & ALL.keys()} == metadata
 
 
-async def test_null_takes_away_what_may_be_missing_and_nothing_else(driver: InterviewDriver) -> None:
+async def test_null_removes_optional_fields_only(driver: InterviewDriver) -> None:
     made = await driver.new(opensAt="2026-01-01T00:00:00Z", closesAt="2031-01-01T00:00:00Z")
     for field in ALL.keys() - NULLABLE:
         assert fields(await patch(driver, made, **{field: None})) == [field]
@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[object, ...]] = {
 
 
 @pytest.mark.parametrize("field", REFUSED)
-async def test_what_is_refused_names_its_field(driver: InterviewDriver, field: str) -> None:
+async def test_errors_name_their_field(driver: InterviewDriver, field: str) -> None:
     made = await driver.new()
     for value in REFUSED[field]:
         given: dict[str, Any] = {"jobTitle": "Chef", field: value}
@@ -146,7 +146,7 @@ async def test_what_is_refused_names_its_field(driver: InterviewDriver, field: s
     assert (await driver.get(made))["sequence"] == 1
 
 
-async def test_what_changes_nothing_writes_nothing(driver: InterviewDriver, sessions: Sessions) -> None:
+async def test_equal_values_write_nothing(driver: InterviewDriver, sessions: Sessions) -> None:
     made = await driver.new(**ALL, context={"a": [1]})
     same = ALL | {"context": {"a": [1]}, "opensAt": "2026-01-01T02:00:00+02:00"}
     driver.later(60)
@@ -165,12 +165,12 @@ async def test_the_timeline_names_the_fields_and_never_their_values(
 
 
 class TestInstructions:
-    async def test_those_of_the_template_follow_the_texts(self, driver: InterviewDriver) -> None:
+    async def test_rendered_instructions_follow_the_texts(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         found = await patched(driver, made, jobTitle="Chef", companyName="ACME")
         assert found["instructions"].startswith("Welcome to your interview for Chef at ACME. ")
 
-    async def test_given_ones_stay(self, driver: InterviewDriver) -> None:
+    async def test_given_instructions_stay(self, driver: InterviewDriver) -> None:
         made = await driver.new(instructions="Be kind to the Developer.")
         assert (await patched(driver, made, jobTitle="Chef"))["instructions"] == "Be kind to the Developer."
         given = await patched(driver, await driver.new(), jobTitle="Chef", instructions="Cook.")
@@ -179,13 +179,13 @@ class TestInstructions:
         same = await patched(driver, made, jobTitle="Chef", instructions=made["instructions"])
         assert same["instructions"] == made["instructions"]
 
-    async def test_those_of_an_earlier_template_stay(self, driver: InterviewDriver, sessions: Sessions) -> None:
+    async def test_instructions_of_an_earlier_template_stay(self, driver: InterviewDriver, sessions: Sessions) -> None:
         made = await driver.new()
         async with sessions.begin() as session:
             await session.execute(update(Organization).values(instructions_template="Now {jobTitle}."))
         assert (await patched(driver, made, jobTitle="Chef"))["instructions"] == made["instructions"]
 
-    async def test_what_fits_no_token_is_refused(self, driver: InterviewDriver) -> None:
+    async def test_too_long_texts_are_refused_on_edit(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         answer = await patch(driver, made, instructions="x" * 8000)
         problem = problem_of(answer, 422, "token_too_large")
@@ -236,7 +236,7 @@ class TestTimes:
         await patched(driver, made, closesAt=None)
         assert await deadline(sessions, made) is None
 
-    async def test_a_shortened_conversation_that_is_over_by_now_is_due_at_once(
+    async def test_a_duration_shortened_into_the_past_is_due_at_once(
         self, driver: InterviewDriver, sessions: Sessions
     ) -> None:
         made = await driver.new(maxDuration=3600)
@@ -275,7 +275,7 @@ async def deadline(sessions: Sessions, interview: dict[str, Any]) -> datetime | 
 
 
 class TestWhen:
-    async def test_what_is_over_stays_as_it_was(self, driver: InterviewDriver) -> None:
+    async def test_an_ended_interview_cannot_be_edited(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.call(made, "cancel")
         for given in ({}, {"jobTitle": "Chef"}):
@@ -284,7 +284,7 @@ class TestWhen:
         await driver.call(made, "reopen")
         assert (await patched(driver, made, jobTitle="Chef"))["attempt"] == 2
 
-    async def test_the_candidate_stays_once_a_token_was_issued(self, driver: InterviewDriver) -> None:
+    async def test_the_candidate_is_fixed_once_a_token_was_issued(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await patched(driver, made, candidateId="c2")
         assert (await driver.join(made)).status_code == 200
@@ -323,12 +323,12 @@ class TestIfMatch:
     @pytest.mark.parametrize(
         "given", ['"1"', "*", ' "1" ', '"0", "1"', '"x","1"', 'W/"2", "1"', '"a,b" , "1"', ', "1",'], ids=str
     )
-    async def test_it_is_edited_as_it_was_seen(self, driver: InterviewDriver, given: str) -> None:
+    async def test_a_matching_etag_edits(self, driver: InterviewDriver, given: str) -> None:
         answer = await patch(driver, await driver.new(), given, jobTitle="Chef")
         assert (answer.status_code, answer.headers.get("ETag")) == (200, '"2"')
 
     @pytest.mark.parametrize("given", ['"2"', '"0", "7"', 'W/"1"', '""', '"01x"', '"' + "1" * 400 + '"'], ids=str)
-    async def test_what_was_changed_meanwhile_stays(self, driver: InterviewDriver, given: str) -> None:
+    async def test_an_outdated_etag_is_refused(self, driver: InterviewDriver, given: str) -> None:
         made = await driver.new()
         for more in ({"jobTitle": "Chef"}, {}, {"maxDuration": 1800}):
             problem = problem_of(await patch(driver, made, given, **more), 412, "precondition_failed")
@@ -337,11 +337,11 @@ class TestIfMatch:
         assert (await driver.get(made))["sequence"] == 1
 
     @pytest.mark.parametrize("given", ["", "1", '"1', "'1'", '"1" "2"', "*, *", '*, "1"', 'w/"1"', '"a"b"'], ids=str)
-    async def test_what_is_no_list_of_etags_says_so(self, driver: InterviewDriver, given: str) -> None:
+    async def test_a_malformed_if_match_is_refused(self, driver: InterviewDriver, given: str) -> None:
         answer = await patch(driver, await driver.new(), given, jobTitle="Chef")
         assert fields(answer) == ["If-Match"]
 
-    async def test_of_two_that_have_seen_the_same_one_wins(self, own_engine: AsyncEngine, settings: Settings) -> None:
+    async def test_of_two_edits_with_the_same_etag_one_wins(self, own_engine: AsyncEngine, settings: Settings) -> None:
         async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
             made = (await client.post("/interviews", headers=AUTHORIZED, json=ALL | {"context": None})).json()
             path, headers = f"/interviews/{made['interviewId']}", AUTHORIZED | {"If-Match": '"1"'}
@@ -356,7 +356,7 @@ class TestIfMatch:
 class TestCandidateAndJoin:
     """A token must name the interview's new candidate."""
 
-    async def test_edits_wait_for_a_join_that_is_under_way(self, own_engine: AsyncEngine, settings: Settings) -> None:
+    async def test_edits_wait_for_a_join_in_progress(self, own_engine: AsyncEngine, settings: Settings) -> None:
         sessions = create_sessionmaker(own_engine)
         async with client_of(create_app(settings, sessions)) as client:
             made = (await client.post("/interviews", headers=AUTHORIZED, json=ALL)).json()
@@ -386,7 +386,7 @@ class TestCandidateAndJoin:
         assert answer.json()["candidateId"] == "c3"
         assert claims_of(answer.json()["participantToken"])["sub"] == "candidate-c3"
 
-    async def test_many_of_both_at_once(self, own_engine: AsyncEngine, settings: Settings) -> None:
+    async def test_many_edits_and_joins_at_once(self, own_engine: AsyncEngine, settings: Settings) -> None:
         sessions = create_sessionmaker(own_engine)
         async with client_of(create_app(settings, sessions)) as client:
             for _ in range(10):

@@ -1,4 +1,4 @@
-"""GET /interviews: pages, statuses, and what a cursor promises. Filters, search and indexes: test_find, test_search."""
+"""GET /interviews: pages, statuses and cursors. See also tests/interviews/test_filters.py and test_search.py."""
 
 import base64
 import uuid
@@ -95,7 +95,7 @@ async def test_several_statuses_mean_any_of_them(client: httpx.AsyncClient, sess
 
 
 @pytest.mark.parametrize("status", [(), ("READY_TO_JOIN",), ("READY_TO_JOIN", "SCHEDULED")])
-async def test_a_walk_misses_and_repeats_nothing_while_others_insert(
+async def test_pages_miss_and_repeat_nothing_while_others_insert(
     client: httpx.AsyncClient, sessions: Sessions, status: Sequence[str]
 ) -> None:
     """Many share one created_at, as after an import in one transaction."""
@@ -156,7 +156,7 @@ async def test_limit(client: httpx.AsyncClient, sessions: Sessions) -> None:
     assert len((await get(client, limit=200))["data"]) == 200
 
 
-async def test_another_organizations_interviews_are_not_there(client: httpx.AsyncClient, sessions: Sessions) -> None:
+async def test_another_organizations_interviews_are_not_listed(client: httpx.AsyncClient, sessions: Sessions) -> None:
     (ours,) = await add(sessions, {})
     async with sessions.begin() as session:
         other = Organization(name="other", company_name="x", instructions_template="x", max_duration=60)

@@ -63,7 +63,7 @@ async def count(sessions: async_sessionmaker[AsyncSession]) -> int:
         return await session.scalar(select(func.count()).select_from(Interview)) or 0
 
 
-async def test_what_is_made_can_be_read_where_location_says(client: httpx.AsyncClient) -> None:
+async def test_location_is_the_url_of_the_new_interview(client: httpx.AsyncClient) -> None:
     answer = await post(client)
     assert answer.status_code == 201
     interview = answer.json()
@@ -74,7 +74,7 @@ async def test_what_is_made_can_be_read_where_location_says(client: httpx.AsyncC
     assert read == interview | {"summary": None, "result": None}
 
 
-async def test_what_is_left_out_comes_from_the_organization(
+async def test_omitted_fields_come_from_the_organization(
     client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     template = "{participantName}, {jobTitle}, {companyName}, {phoneNumber}"
@@ -93,7 +93,7 @@ async def test_what_is_left_out_comes_from_the_organization(
     assert (interview["talkTime"], interview["joinAttempts"], interview["connected"]) == (0, 0, [])
 
 
-async def test_what_is_given_wins(client: httpx.AsyncClient) -> None:
+async def test_given_fields_override_the_organizations(client: httpx.AsyncClient) -> None:
     given = {
         "participantName": "ليلى",
         "companyName": "بنك",
@@ -163,8 +163,8 @@ async def test_refused(client: httpx.AsyncClient, sessions: async_sessionmaker[A
 
 
 @pytest.mark.parametrize("field", [*NEW, "participantName", "companyName", "instructions", "opensAt"])
-async def test_half_a_character(client: httpx.AsyncClient, field: str) -> None:
-    """JSON's escapes can spell it, UTF-8 and Postgres can't."""
+async def test_a_lone_surrogate_is_refused(client: httpx.AsyncClient, field: str) -> None:
+    """JSON can escape it, UTF-8 and Postgres can't encode it."""
     (fault,) = faults(await post(client, **{field: f"a{LONE_SURROGATE}b"}))
     assert fault["field"] == field
 
@@ -178,7 +178,7 @@ async def test_accepted(client: httpx.AsyncClient, field: str) -> None:
         assert (await client.post(f"/interviews/{interview['interviewId']}/join")).status_code == 200
 
 
-async def test_null_means_left_out(client: httpx.AsyncClient) -> None:
+async def test_null_means_omitted(client: httpx.AsyncClient) -> None:
     left_out = dict.fromkeys(("companyName", "instructions", "maxDuration", "opensAt", "closesAt"))
     interview = await made(client, **left_out)
     assert interview["companyName"]
@@ -196,7 +196,7 @@ async def test_closes_after_it_opens_and_in_the_future(
     assert "closesAt" in fault["field"] + fault["message"]
 
 
-async def test_a_body_that_is_no_interview(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_body_is_refused(client: httpx.AsyncClient) -> None:
     headers = AUTHORIZED | {"Content-Type": "application/json"}
     half = (b"", b" \n", b"{", b"hello", b"{}{}", b"\xff\xfe", b"[" * 20_000)
     for body in (*half, b"[]", b"[{}]", b'"{}"', b"null", b"5", b'{"\\ud800": 1}'):
@@ -206,12 +206,12 @@ async def test_a_body_that_is_no_interview(client: httpx.AsyncClient) -> None:
         assert unknown.status_code == 401  # nothing is read of somebody unknown
 
 
-async def test_a_body_that_is_too_large(client: httpx.AsyncClient) -> None:
+async def test_a_too_large_body_is_refused(client: httpx.AsyncClient) -> None:
     answer = await post(client, instructions="x" * 1_000_000)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-async def test_several_faults_are_all_named_and_none_is_echoed(client: httpx.AsyncClient) -> None:
+async def test_all_errors_are_named_and_no_value_is_echoed(client: httpx.AsyncClient) -> None:
     answer = await post(client, phoneNumber="my number", maxDuration=1, candidateId="two words", jobTitle="")
     named = {fault["field"] for fault in faults(answer)}
     assert named == {"phoneNumber", "maxDuration", "candidateId", "jobTitle"}
@@ -220,7 +220,7 @@ async def test_several_faults_are_all_named_and_none_is_echoed(client: httpx.Asy
 
 
 @pytest.mark.parametrize("instructions", ["x" * 8000, "ل" * 4000, '"' * 4000, "x" * 60_000])
-async def test_texts_that_fit_no_token(
+async def test_too_long_texts_are_refused(
     client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession], instructions: str
 ) -> None:
     answer = await post(client, instructions=instructions)
@@ -230,7 +230,7 @@ async def test_texts_that_fit_no_token(
     assert await count(sessions) == 0
 
 
-async def test_shortened_by_what_it_says_the_texts_fit(client: httpx.AsyncClient) -> None:
+async def test_texts_shortened_as_the_error_says_fit(client: httpx.AsyncClient) -> None:
     detail = (await post(client, instructions="x" * 8000)).json()["detail"]
     excess = int(detail.split("by some ")[1].split()[0])
     interview = await made(client, instructions="x" * (8000 - excess))

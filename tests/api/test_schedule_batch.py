@@ -31,7 +31,7 @@ def numbered(many: int) -> list[dict[str, Any]]:
     return [NEW | {"candidateId": f"c{number}"} for number in range(many)]
 
 
-async def test_what_is_scheduled_comes_in_the_order_given_and_can_be_joined(
+async def test_interviews_come_in_the_order_given_and_can_be_joined(
     client: httpx.AsyncClient, sessions: Sessions
 ) -> None:
     given = [
@@ -94,7 +94,7 @@ async def test_each_error_names_its_interview_and_nothing_is_made(
     assert await count(sessions) == 0
 
 
-async def test_texts_that_fit_no_token_name_their_interviews(client: httpx.AsyncClient, sessions: Sessions) -> None:
+async def test_too_long_texts_name_their_interviews(client: httpx.AsyncClient, sessions: Sessions) -> None:
     given = numbered(5)
     given[0] |= {"instructions": "x" * 8000}
     given[4] |= {"instructions": "ل" * 4000}
@@ -107,18 +107,18 @@ async def test_texts_that_fit_no_token_name_their_interviews(client: httpx.Async
     assert await count(sessions) == 0
 
 
-async def test_a_body_that_is_no_batch(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_batch_is_refused(client: httpx.AsyncClient) -> None:
     for body in ({}, {"interviews": None}, {"interviews": NEW}, {"interviews": [5]}, {"interviews": [NEW], "odd": 1}):
         problem_of(await client.post("/interviews/batch", headers=AUTHORIZED, json=body), 422, "payload_invalid")
 
 
-async def test_a_body_that_is_too_large(client: httpx.AsyncClient) -> None:
+async def test_a_too_large_body_is_refused(client: httpx.AsyncClient) -> None:
     body = b'{"interviews": [' + b" " * 16 * 1024 * 1024 + b"]}"
     problem_of(await client.post("/interviews/batch", headers=AUTHORIZED, content=body), 413, "body_too_large")
     problem_of(await client.post("/interviews/batch", content=body), 401, "unauthorized")
 
 
-async def test_a_body_with_countless_faults_is_refused_without_a_list_of_them(client: httpx.AsyncClient) -> None:
+async def test_a_body_with_countless_errors_is_refused_without_listing_them(client: httpx.AsyncClient) -> None:
     odd = {f"k{number}": 1 for number in range(200_000)}
     errors = problem_of(await post(client, [NEW | odd]), 422, "payload_invalid")["errors"]
     assert len(errors) == 1

@@ -1,4 +1,4 @@
-"""GET /interviews/summary: counts by status as it is shown, and by job post."""
+"""GET /interviews/summary: counts by public status, and by job post."""
 
 import asyncio
 import base64
@@ -11,13 +11,13 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
-from app.interviews.counts import Asked, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
+from app.interviews.counts import CountQuery, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
 from app.interviews.search import Filters
 from app.lifecycle import PublicStatus
 from app.models import Interview, Organization
 from tests.api.test_lists import add, listed
 from tests.conftest import AUTHORIZED
-from tests.explained import NOW, fill, organization_of, plan_of
+from tests.query_plans import NOW, fill, organization_of, plan_of
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -37,7 +37,7 @@ async def test_nobody(client: httpx.AsyncClient) -> None:
     assert await get(client, by="jobPostId") == empty | {"byJobPost": []}
 
 
-async def test_each_status_as_it_is_shown(client: httpx.AsyncClient, sessions: Sessions) -> None:
+async def test_counts_are_of_public_statuses(client: httpx.AsyncClient, sessions: Sessions) -> None:
     later = {"opens_at": datetime.now(UTC) + timedelta(hours=1)}
     stored = [status for status in PublicStatus if status is not PublicStatus.SCHEDULED]
     rows = [{"status": status} for place, status in enumerate(stored) for _ in range(place + 1)]
@@ -83,13 +83,11 @@ async def test_pages_of_job_posts(client: httpx.AsyncClient, sessions: Sessions)
     assert seen == [f"j{n}" for n in range(7)]
 
 
-async def test_job_posts_that_have_no_interviews_any_more_are_passed_over(
-    client: httpx.AsyncClient, sessions: Sessions
-) -> None:
+async def test_job_posts_without_interviews_are_skipped(client: httpx.AsyncClient, sessions: Sessions) -> None:
     await add(sessions, *({"job_post_id": f"j{n}"} for n in range(9)))
     async with sessions.begin() as session:
         await compact_counts(session)
-    await add(sessions, {"job_post_id": "j35"})  # not folded yet
+    await add(sessions, {"job_post_id": "j35"})  # not compacted yet
     async with sessions.begin() as session:
         await session.execute(delete(Interview).where(Interview.job_post_id.in_(["j1", "j2", "j3", "j8"])))
     first = await get(client, by="jobPostId", limit=3)
@@ -128,12 +126,14 @@ async def test_refused(client: httpx.AsyncClient, query: dict[str, str], code: s
 
 
 async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
-    """No count reads all interviews, but those of all that changed since: they are read one by one."""
+    """Only counts with updatedSince read interviews row by row."""
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
-    job_post = Asked(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
-    lately = Asked(organization_id=organization_id, filters=Filters(updated_since=NOW - timedelta(seconds=9)), now=NOW)
-    everything = Asked(organization_id=organization_id, filters=Filters(), now=NOW)
+    job_post = CountQuery(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
+    lately = CountQuery(
+        organization_id=organization_id, filters=Filters(updated_since=NOW - timedelta(seconds=9)), now=NOW
+    )
+    everything = CountQuery(organization_id=organization_id, filters=Filters(), now=NOW)
 
     async def one(session: AsyncSession) -> Counts:
         return await summarize(session, job_post)
@@ -163,12 +163,12 @@ async def count(sessions: Sessions, updated_since: datetime | None) -> tuple[Cou
     async with sessions() as session:
         organization_id = (await session.scalars(select(Organization.id))).one()
         filters = Filters(updated_since=updated_since)
-        asked = Asked(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
+        asked = CountQuery(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
         return await summarize(session, asked), await summarize_job_posts(session, asked, cursor=None, limit=1000)
 
 
-async def test_kept_counts_are_those_of_the_rows(own_engine: AsyncEngine) -> None:
-    """Whoever inserts, moves, deletes or rolls back, at once with others and while the changes are folded."""
+async def test_kept_counts_equal_those_of_the_rows(own_engine: AsyncEngine) -> None:
+    """With concurrent inserts, updates, deletes, rollbacks and compactions."""
     sessions = create_sessionmaker(own_engine)
     await add(sessions, *({"job_post_id": f"j{n % 5}"} for n in range(100)))
 

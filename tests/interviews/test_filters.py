@@ -1,4 +1,4 @@
-"""GET /interviews: each filter and order, whose cursor it is, the index that serves it, and walks while rows change."""
+"""GET /interviews: filters, orders, cursors, the index of each, and pages while rows change."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ from app.main import create_app
 from app.models import Interview
 from tests.api.test_lists import add, get, listed
 from tests.conftest import AUTHORIZED, client_of
-from tests.explained import NOW, fill, organization_of, plan_of
+from tests.query_plans import NOW, fill, organization_of, plan_of
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -58,10 +58,10 @@ async def test_by_instants(client: httpx.AsyncClient, sessions: Sessions) -> Non
     assert await listed(client, updatedSince="1970-01-01T00:00:00Z") == {never, early, exact, late}
 
 
-async def test_what_was_changed_at_an_instant_that_we_told_is_found_since_then(
+async def test_updated_since_includes_the_updated_at_that_the_api_returned(
     client: httpx.AsyncClient, sessions: Sessions
 ) -> None:
-    """The API tells milliseconds, the database keeps microseconds."""
+    """The API shows milliseconds, the database has microseconds."""
     ids = await add(sessions, {"updated_at": datetime(2026, 3, 1, 9, 0, 0, 123_999, tzinfo=UTC)})
     (row,) = (await get(client))["data"]
     assert await listed(client, updatedSince=row["updatedAt"]) == set(ids)
@@ -136,8 +136,8 @@ async def test_a_cursor_belongs_to_its_sort_and_filters(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("sort", Sort)
-async def test_a_walk_while_rows_change(client: httpx.AsyncClient, sessions: Sessions, sort: Sort) -> None:
-    """What was there all along is not missed, nor repeated; but by updatedAt what changes comes again."""
+async def test_all_pages_while_rows_change(client: httpx.AsyncClient, sessions: Sessions, sort: Sort) -> None:
+    """No existing row is missed or repeated, except that by updatedAt changed rows come again."""
     instant = datetime.now(UTC) - HOUR
     times = [{"created_at": instant, "updated_at": instant}] * 20  # as after an import
     ids = await add(sessions, *times, *({"created_at": instant + n * timedelta(seconds=1)} for n in range(10)))
@@ -157,8 +157,8 @@ async def test_a_walk_while_rows_change(client: httpx.AsyncClient, sessions: Ses
         assert sorted(there_all_along) == sorted(ids)
 
 
-async def test_updated_at_never_goes_back(sessions: Sessions) -> None:
-    """Two requests at once: the one that came first may get the lock last."""
+async def test_updated_at_never_decreases(sessions: Sessions) -> None:
+    """Of two concurrent requests, the first may get the lock last."""
     now = datetime.now(UTC)
     (key,) = await add(sessions, {"updated_at": now})
     for given, kept in ((now - HOUR, now), (now + HOUR, now + HOUR)):
@@ -170,16 +170,13 @@ async def test_updated_at_never_goes_back(sessions: Sessions) -> None:
 
 
 async def nobody() -> None:
-    """Does nothing beside a walk."""
+    """Do nothing."""
 
 
 async def walk(
     client: httpx.AsyncClient, *, beside: Callable[[], Awaitable[None]] = nobody, **query: Any
 ) -> AsyncIterator[dict[str, Any]]:
-    """Give each row of each page; the next page is asked for once the rows were looked at, and `beside` was done.
-
-    `beside` is called with each page, and runs while it is read.
-    """
+    """Yield each row of each page; `beside` runs concurrently with each request."""
     cursor: dict[str, str] = {}
     while True:
         page, _ = await asyncio.gather(get(client, **query, **cursor), beside())
@@ -260,8 +257,8 @@ MICROSECONDS_APART = text(
 
 
 @pytest.mark.parametrize("sort", [Sort.OLDEST, Sort.NEWEST])
-async def test_what_opens_in_a_range_in_the_order_of_creation(own_engine: AsyncEngine, sort: Sort) -> None:
-    """By the index of both instants, which gives distances: of a microsecond too, and three have each instant."""
+async def test_a_range_of_opens_at_in_the_order_of_creation(own_engine: AsyncEngine, sort: Sort) -> None:
+    """By the index of both instants, which orders by distance; three rows share each microsecond."""
     await fill(own_engine, 20_000)
     async with own_engine.begin() as connection:
         await connection.execute(MICROSECONDS_APART, {"now": NOW})
@@ -309,10 +306,10 @@ LARGE = [pytest.param(sort, 100_000, marks=pytest.mark.slow) for sort in (Sort.N
 
 
 @pytest.mark.parametrize(("sort", "count"), [*((sort, 2_000) for sort in Sort), *LARGE])
-async def test_a_long_walk_while_others_insert_and_update(
+async def test_all_pages_while_others_insert_and_update(
     own_engine: AsyncEngine, settings: Settings, sort: Sort, count: int
 ) -> None:
-    """What was there all along is given, once if by createdAt or not changed. Descending by updatedAt is for people."""
+    """Every existing row comes, once if by createdAt or unchanged. Descending by updatedAt may miss changed rows."""
     await fill(own_engine, count)
     sessions = create_sessionmaker(own_engine)
     async with sessions() as session:

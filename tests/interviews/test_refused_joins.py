@@ -18,7 +18,7 @@ from app.interviews.join_queries import (
 )
 from app.interviews.stored_facts import FACTS, load_facts
 from app.models import Interview
-from tests.explained import NOW, fill
+from tests.query_plans import NOW, fill
 
 INDEX = "ix_join_requests_interview_id_answer_at"
 REFUSED = text(

@@ -1,4 +1,4 @@
-"""q: what is typed finds what was stored, in any spelling; nothing else is found; the trigram index serves it."""
+"""q: finds stored texts in any spelling, and nothing else, by the trigram index."""
 
 import unicodedata
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from app.interviews.search import Filters, Page, Sort, find_interviews
 from app.models import Interview
 from tests.api.test_lists import add, get, listed
 from tests.conftest import AUTHORIZED
-from tests.explained import NOW, fill, organization_of, plan_of
+from tests.query_plans import NOW, fill, organization_of, plan_of
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -70,7 +70,7 @@ async def test_latin(client: httpx.AsyncClient, sessions: Sessions, typed: str) 
 
 
 @pytest.mark.parametrize("typed", ["jose_", "10_%", "r_mote", "se%ior", "jose cook", "\\", "/", "müllerx", "'; --"])
-async def test_nothing_is_a_wildcard_and_every_word_counts(
+async def test_there_are_no_wildcards_and_every_word_must_match(
     client: httpx.AsyncClient, sessions: Sessions, typed: str
 ) -> None:
     await add(sessions, ARABIC, LATIN, OTHER)
@@ -78,7 +78,7 @@ async def test_nothing_is_a_wildcard_and_every_word_counts(
 
 
 async def test_one_or_two_letters_begin_a_word(client: httpx.AsyncClient, sessions: Sessions) -> None:
-    """But digits do not: 47 is looked for anywhere in a number."""
+    """Digits do not: 47 matches anywhere in a number."""
     ann, bo, dan = await add(
         sessions,
         {"participant_name": "Ann Lee", "job_title": "Chef", "phone_number": "+1 555 010 4711"},
@@ -90,9 +90,7 @@ async def test_one_or_two_letters_begin_a_word(client: httpx.AsyncClient, sessio
         assert await listed(client, q=typed) == expected, typed
 
 
-async def test_what_like_takes_for_itself_is_found_where_it_stands(
-    client: httpx.AsyncClient, sessions: Sessions
-) -> None:
+async def test_wildcards_of_like_are_found_literally(client: httpx.AsyncClient, sessions: Sessions) -> None:
     titles = ["50% x", "a_b", "c\\d", "e/f", "plain 50 ab cd ef"]
     ids = await add(sessions, *({"job_title": title} for title in titles))
     for word, key in zip(["50%", "a_b", "c\\d", "e/f"], ids, strict=False):
@@ -123,8 +121,8 @@ async def test_a_phone_number_in_any_spelling(
     assert await listed(client, q=typed) == {wanted}
 
 
-async def test_each_digit_of_a_phone_number_counts(client: httpx.AsyncClient, sessions: Sessions) -> None:
-    """Its index is asked for the last seven alone."""
+async def test_every_digit_of_a_phone_number_must_match(client: httpx.AsyncClient, sessions: Sessions) -> None:
+    """Only the last seven use the index."""
     saudi, _ = await add(sessions, {"phone_number": "966501234567"}, {"phone_number": "971501234567"})
     for typed in ("966501234567", "+966 50 1234567", "00966-50-1234567", "966 50 123 4567"):
         assert await listed(client, q=typed) == {saudi}, typed
@@ -138,13 +136,13 @@ async def test_numbers_are_found_in_titles_too(client: httpx.AsyncClient, sessio
         assert await listed(client, q=typed) == {wanted}, typed
 
 
-async def test_name_title_and_number_are_not_read_as_one_text(client: httpx.AsyncClient, sessions: Sessions) -> None:
+async def test_words_do_not_match_across_fields(client: httpx.AsyncClient, sessions: Sessions) -> None:
     await add(sessions, {"participant_name": "Ann", "job_title": "Ex 12", "phone_number": "34567"})
     for typed in ("annex", "1234567", "ann\nex12"):
         assert await listed(client, q=typed) == set()
 
 
-async def test_nothing_typed_finds_all(client: httpx.AsyncClient, sessions: Sessions) -> None:
+async def test_an_empty_search_finds_all(client: httpx.AsyncClient, sessions: Sessions) -> None:
     ids = await add(sessions, LATIN, OTHER)
     for typed in ("", "  ", "\u200e", "ـ"):
         assert await listed(client, q=typed) == set(ids)
@@ -156,8 +154,8 @@ async def test_refused(client: httpx.AsyncClient, q: str) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "q")
 
 
-async def test_the_search_text_follows_by_itself(sessions: Sessions) -> None:
-    """Whether an interview is inserted by the session or by a statement, and when one of its texts changes."""
+async def test_the_search_text_is_kept_up_to_date(sessions: Sessions) -> None:
+    """For inserts by the session and by statements, and for changes of a text."""
     (key,) = await add(sessions, LATIN)
     async with sessions.begin() as session:
         interview = (await session.scalars(select(Interview).where(Interview.id == key))).one()
@@ -170,7 +168,7 @@ async def test_the_search_text_follows_by_itself(sessions: Sessions) -> None:
     assert stored == "new name\n" + fold(LATIN["job_title"]) + "\n442079460000"
 
 
-async def test_a_change_of_something_else_leaves_the_search_text_alone(sessions: Sessions) -> None:
+async def test_other_changes_leave_the_search_text_alone(sessions: Sessions) -> None:
     (key,) = await add(sessions, LATIN)
     async with sessions.begin() as session:
         await session.execute(text("UPDATE interviews SET search_text = 'mark' WHERE id = :id"), {"id": key})
@@ -184,12 +182,12 @@ async def test_a_change_of_something_else_leaves_the_search_text_alone(sessions:
 
 @pytest.mark.parametrize(("near", "far"), [(1, 1), (2, 9), (7, 7), (10, 1_000), (1_000, 1_000)])
 @pytest.mark.parametrize("sort", list(Sort))
-async def test_pages_of_common_and_rare_words_are_those_of_the_list(
+async def test_pages_of_common_and_rare_words(
     client: httpx.AsyncClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, near: int, far: int, sort: Sort
 ) -> None:
-    """Wherever the walk through the list gives way to the index of words."""
-    monkeypatch.setattr("app.interviews.search.NEAR", near)
-    monkeypatch.setattr("app.interviews.search.FAR", far)
+    """For any lengths of the scans before the trigram index is used."""
+    monkeypatch.setattr("app.interviews.search.SHORT_SCAN", near)
+    monkeypatch.setattr("app.interviews.search.LONG_SCAN", far)
     words = {"all": 1, "half": 2, "few": 7, "one": 29}
     rows = [" ".join(word for word, every in words.items() if number % every == 0) for number in range(30)]
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -209,7 +207,7 @@ async def test_pages_of_common_and_rare_words_are_those_of_the_list(
         assert found == (wanted[::-1] if sort.is_descending else wanted), word
 
 
-async def test_the_index_of_words_is_not_asked_for_one_that_all_have(own_engine: AsyncEngine) -> None:
+async def test_a_word_that_all_have_does_not_use_the_trigram_index(own_engine: AsyncEngine) -> None:
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
 

@@ -1,4 +1,4 @@
-"""The migration to the search: it fills in what is there, and takes up a run that was stopped half-way."""
+"""The migration that adds the search: it fills in existing rows, and resumes an interrupted run."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from app.core.schema import migrate
 from app.core.search_text import searchable
 from tests.core.test_schema import alembic, inspected
 
-LAST = "20261122_keys"  # the last migration that can be taken up again half-way
+LAST = "20261122_keys"  # the last migration that can be resumed
 ROWS = text(
     """
     WITH owner AS (
@@ -28,7 +28,7 @@ ROWS = text(
 
 @pytest.fixture
 async def before(own_database: str) -> AsyncIterator[AsyncEngine]:
-    """A database as it was before the migration, with interviews."""
+    """A database before the migration, with interviews."""
     engine = create_engine(own_database)
     await alembic(engine, command.downgrade, "20261122_search")
     await alembic(engine, command.downgrade, "-1")
@@ -49,12 +49,12 @@ async def assert_filled(engine: AsyncEngine) -> None:
         assert await connection.scalar(text(invalid)) == 0
 
 
-async def test_what_is_there_is_filled_in(before: AsyncEngine) -> None:
+async def test_existing_rows_are_filled_in(before: AsyncEngine) -> None:
     await migrate(before)
     await assert_filled(before)
 
 
-async def test_a_run_that_was_stopped_is_taken_up_again(before: AsyncEngine) -> None:
+async def test_an_interrupted_run_is_resumed(before: AsyncEngine) -> None:
     await alembic(before, command.upgrade, LAST)
     made = await inspected(before)
     async with before.begin() as connection:
@@ -62,7 +62,7 @@ async def test_a_run_that_was_stopped_is_taken_up_again(before: AsyncEngine) -> 
             "UPDATE alembic_version SET version_num = '20261122_webhooks'",
             "UPDATE interviews SET search_text = '' WHERE id < '80000000-0000-0000-0000-000000000000'",
             "DROP INDEX ix_interviews_organization_id_candidate_id",
-            # as an index is that was not finished
+            # like an index whose creation was interrupted
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_interviews_search_text'::regclass",
             "ALTER TABLE api_keys DROP COLUMN revoked_at",
         ):

@@ -1,4 +1,4 @@
-"""The feed of changes: nothing is passed over, whatever the order of the commits."""
+"""The feed of changes skips nothing, whatever the order of the commits."""
 
 import uuid
 from typing import Any
@@ -13,7 +13,7 @@ from app.models import Change
 from app.stream.feed import Position, check_position, feed_end, read_feed, renumber_restored
 from tests.e2e.conditions import eventually
 from tests.feed import Sessions, change, new_interview, organization_of, record
-from tests.listening import HOPELESS
+from tests.stream_client import EVENT_TIMEOUT
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ async def read(sessions: Sessions, organization_id: uuid.UUID, after: Position |
 async def read_when_over(
     sessions: Sessions, organization_id: uuid.UUID, count: int, after: Position | None = None
 ) -> list[Change]:
-    """The other tests' transactions on this server hold the feed back too."""
+    """Wait for other tests' transactions on this server, which hold the feed back too."""
 
     async def found() -> list[Change] | None:
         changes = await read(sessions, organization_id, after)
         return changes if len(changes) >= count else None
 
-    return await eventually(found, within=HOPELESS)
+    return await eventually(found, within=EVENT_TIMEOUT)
 
 
 async def end(sessions: Sessions) -> Position:
@@ -43,7 +43,7 @@ async def end(sessions: Sessions) -> Position:
         return await feed_end(session)
 
 
-async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over(committed: Sessions) -> None:
+async def test_a_change_is_held_back_until_earlier_transactions_end(committed: Sessions) -> None:
     organization = await organization_of(committed)
     early, late = [await new_interview(committed, organization) for _ in range(2)]
     async with committed.begin() as open_one:
@@ -57,7 +57,7 @@ async def test_a_change_is_held_back_until_what_began_to_write_before_it_is_over
     assert [each.interview_id for each in changes] == [early, late]
 
 
-async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes(committed: Sessions) -> None:
+async def test_the_feed_end_is_after_past_changes_and_before_new_ones(committed: Sessions) -> None:
     organization = await organization_of(committed)
     interview = await new_interview(committed, organization)
     await change(committed, interview)
@@ -69,7 +69,7 @@ async def test_the_end_is_after_all_that_could_be_read_and_before_all_that_comes
     assert [each.sequence for each in changes] == [2]
 
 
-async def test_pages_follow_one_another(committed: Sessions) -> None:
+async def test_pages_are_contiguous(committed: Sessions) -> None:
     organization = await organization_of(committed)
     interview = await new_interview(committed, organization)
     async with committed.begin() as session:
@@ -84,7 +84,7 @@ async def test_pages_follow_one_another(committed: Sessions) -> None:
     assert sequences == [[1, 2], [3, 4], [5]]
 
 
-async def test_an_interviews_changes_keep_their_order_whatever_was_written_before_it_was_locked(
+async def test_changes_keep_their_order_when_a_transaction_wrote_before_it_got_the_lock(
     committed: Sessions,
 ) -> None:
     organization = await organization_of(committed)
@@ -98,10 +98,10 @@ async def test_an_interviews_changes_keep_their_order_whatever_was_written_befor
 
 
 async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
-    raw_connection: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def remember(_c: object, _u: object, statement: str, parameters: Any, _x: object, _m: object) -> None:
-        raw_connection.append((statement, parameters))
+        statements.append((statement, parameters))
 
     async with own_engine.connect() as connection:
         await connection.exec_driver_sql("SET enable_seqscan = off")
@@ -109,7 +109,7 @@ async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
         session = AsyncSession(connection)
         await read_feed(session, organization_id=uuid.uuid4(), after=Position(5, 5), limit=10)
         event.remove(own_engine.sync_engine, "before_cursor_execute", remember)
-        ((statement, parameters),) = raw_connection
+        ((statement, parameters),) = statements
         plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
     (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
     assert "ix_changes_organization_id_xid_id" in plan
@@ -119,14 +119,14 @@ async def test_the_index_serves_the_feed(own_engine: AsyncEngine) -> None:
     assert "Filter" not in plan
 
 
-async def test_a_position_that_this_database_has_not_reached(committed: Sessions) -> None:
+async def test_a_position_beyond_this_database_is_refused(committed: Sessions) -> None:
     async with committed() as session:
         await check_position(session, await feed_end(session))
         with pytest.raises(CursorInvalid, match="restored from a backup"):
             await check_position(session, Position(2**62, 1))
 
 
-async def test_changes_from_another_server_are_told_before_those_of_this_one(committed: Sessions) -> None:
+async def test_restored_changes_come_before_new_ones(committed: Sessions) -> None:
     """A dump keeps the other server's xids, which this one may not reach in years."""
     organization = await organization_of(committed)
     interview = await new_interview(committed, organization)
@@ -149,10 +149,10 @@ async def test_changes_from_another_server_are_told_before_those_of_this_one(com
 
 @pytest.mark.parametrize("given", ["", "1", "1-", "-1", "1-2-3", "a-1", "1-a", "1--2", "\u0661-1", "9" * 20 + "-1",
                                    f"{2**63}-1", " 1-1", "1-1\n"])  # fmt: skip
-def test_what_is_no_position(given: str) -> None:
+def test_malformed_positions_are_refused(given: str) -> None:
     with pytest.raises(CursorInvalid):
         Position.parse(given)
 
 
-def test_a_position_is_itself_again_as_text() -> None:
+def test_a_position_survives_a_round_trip_as_text() -> None:
     assert Position.parse(str(Position(2**63 - 1, 17))) == Position(2**63 - 1, 17)

@@ -1,4 +1,4 @@
-"""The stream over real connections: services of their own, as operators run and stop them."""
+"""The stream over real connections, of services that run as operators run them."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ def serve(tmp_path: Path, own_database: str) -> Iterator[Serve]:
         yield lambda: make(DATABASE_URL=own_database).start_and_wait()
 
 
-class Answer:
+class StreamResponse:
     """The stream's bytes as they come. read() raises IncompleteRead where the answer was cut instead of ended."""
 
     def __init__(self, answer: http.client.HTTPResponse) -> None:
@@ -46,11 +46,11 @@ class Answer:
 
 
 @contextmanager
-def listening(service: Service, **headers: str) -> Iterator[Answer]:
+def streaming(service: Service, **headers: str) -> Iterator[StreamResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=WITHIN)
     connection.request("GET", "/interviews/stream", headers={**RECRUITER, **headers})
     try:
-        yield Answer(connection.getresponse())
+        yield StreamResponse(connection.getresponse())
     finally:
         connection.close()
 
@@ -61,7 +61,7 @@ def schedule(service: Service) -> str:
     return str(answer.json()["interviewId"])
 
 
-def told(event: dict[str, str]) -> Any:
+def interview_of(event: dict[str, str]) -> Any:
     return json.loads(event["data"])["data"]["interviewId"]
 
 
@@ -71,33 +71,33 @@ def metric(service: Service, name: str) -> float:
 
 
 @pytest.mark.slow
-def test_what_one_process_changes_the_other_tells_and_either_goes_on_where_the_other_stopped(serve: Serve) -> None:
+def test_processes_stream_each_others_changes_and_resume_each_others_streams(serve: Serve) -> None:
     one, two = serve(), serve()
-    with listening(one) as here, listening(two) as there:
+    with streaming(one) as here, streaming(two) as there:
         assert here.event()["event"] == there.event()["event"] == "ready"
         first = schedule(one)
         event = here.event()
-        assert told(event) == told(there.event()) == first
+        assert interview_of(event) == interview_of(there.event()) == first
         second = schedule(two)
-        assert told(here.event()) == told(there.event()) == second
-    with listening(two, **{"Last-Event-ID": event["id"]}) as there:
+        assert interview_of(here.event()) == interview_of(there.event()) == second
+    with streaming(two, **{"Last-Event-ID": event["id"]}) as there:
         assert there.event()["event"] == "ready"
-        assert told(there.event()) == second
+        assert interview_of(there.event()) == second
 
 
 @pytest.mark.slow
-async def test_a_client_that_goes_away_is_noticed(serve: Serve) -> None:
+async def test_a_disconnected_client_is_noticed(serve: Serve) -> None:
     service = serve()
-    with listening(service) as answer:
+    with streaming(service) as answer:
         answer.event()
         assert metric(service, "interviews_stream_listeners") == 1
     await eventually(lambda: metric(service, "interviews_stream_listeners") == 0)
 
 
 @pytest.mark.slow
-def test_a_service_that_is_stopped_ends_its_streams_and_does_not_wait_for_them(serve: Serve) -> None:
+def test_a_stopped_service_ends_its_streams_at_once(serve: Serve) -> None:
     service = serve()
-    with listening(service) as one, listening(service) as other:
+    with streaming(service) as one, streaming(service) as other:
         for answer in (one, other):
             answer.event()
         service.stop()

@@ -1,4 +1,4 @@
-"""A receiver of webhooks, over real connections: it answers, fails and hangs as the test says."""
+"""A receiver of webhooks over real connections, which responds, fails or hangs as the test sets it."""
 
 import asyncio
 import json
@@ -37,10 +37,10 @@ class Receiver:
     port: int = 0
     received: list[Received] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
-    """For the next requests, one each; afterwards `answer`."""
+    """The next responses, one per request; then `answer`."""
     answer: bytes = OK
     before: Callable[[Received], Awaitable[None]] | None = None
-    """Awaited before it answers: a test may hang here."""
+    """Awaited before the response: a test may hang here."""
     connections: int = 0
 
     @property

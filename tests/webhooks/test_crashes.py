@@ -1,4 +1,4 @@
-"""A worker that is killed in mid-delivery loses nothing: the next one sends it, and the log tells of both tries."""
+"""A worker killed during a delivery loses nothing: the next one sends it, and the log shows both attempts."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ def worker(folder: Path, name: str, database: str) -> Process:
 
 
 @pytest.mark.slow
-async def test_kill_9_in_mid_delivery_loses_nothing(
+async def test_kill_9_during_a_delivery_loses_nothing(
     webhook_driver: WebhookDriver, receiver: Receiver, own_database: str, tmp_path: Path
 ) -> None:
     async def hang(_: Received) -> None:

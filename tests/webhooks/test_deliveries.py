@@ -1,4 +1,4 @@
-"""Deliveries, from the change to the receiver: signed, once when nothing fails, again when something does."""
+"""Deliveries, from the change to the receiver: signed, sent once, and retried after failures."""
 
 import asyncio
 import base64
@@ -25,11 +25,11 @@ from tests.webhooks.webhook_driver import WebhookDriver
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten tries without the waits between them."""
+    """Ten attempts without backoff."""
     monkeypatch.setattr(retry_policy, "BACKOFF", (timedelta(),) * len(retry_policy.BACKOFF))
 
 
-async def test_a_conversation_arrives_signed(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
+async def test_an_interviews_changes_arrive_signed(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
     endpoint = await webhook_driver.endpoint(receiver.url)
     async with webhook_driver.delivering():
         made = await webhook_driver.driver.new()
@@ -37,14 +37,14 @@ async def test_a_conversation_arrives_signed(webhook_driver: WebhookDriver, rece
         await webhook_driver.driver.call(made, "cancel")
         log = await webhook_driver.become(endpoint, *["DELIVERED"] * 4)
     seen = [Webhook(endpoint["secret"]).verify(each.body, each.headers) for each in receiver.received]
-    told = sorted(seen, key=lambda each: each["data"]["sequence"])
-    assert [(each["type"], each["data"]["previousStatus"], each["data"]["status"]) for each in told] == [
+    events = sorted(seen, key=lambda each: each["data"]["sequence"])
+    assert [(each["type"], each["data"]["previousStatus"], each["data"]["status"]) for each in events] == [
         ("interview.scheduled", None, "READY_TO_JOIN"),
         ("interview.status_changed", "READY_TO_JOIN", "WAITING_FOR_AGENT"),
         ("interview.status_changed", "WAITING_FOR_AGENT", "IN_PROGRESS"),
         ("interview.status_changed", "IN_PROGRESS", "CANCELLED"),
     ]
-    assert {each["data"]["interviewId"] for each in told} == {made["interviewId"]}
+    assert {each["data"]["interviewId"] for each in events} == {made["interviewId"]}
     assert {each["webhookId"] for each in log} == {each.id for each in receiver.received}
     assert sorted(each["sequence"] for each in log) == [1, 2, 3, 4]
     for request in receiver.received:
@@ -57,7 +57,7 @@ async def test_a_conversation_arrives_signed(webhook_driver: WebhookDriver, rece
         assert (attempt["statusCode"], attempt["error"], delivery["nextAttemptAt"]) == (200, None, None)
 
 
-async def test_what_is_sent_holds_nothing_private(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
+async def test_payloads_hold_no_personal_data(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
     endpoint = await webhook_driver.endpoint(receiver.url)
     await webhook_driver.driver.new(participantName="Somebody")
     async with webhook_driver.delivering():
@@ -87,7 +87,7 @@ async def test_for_a_day_after_a_rotation_both_secrets_verify(
         Webhook(endpoint["secret"]).verify(alone.body, alone.headers)
 
 
-async def test_only_what_matches_is_enqueued_and_in_the_changes_own_transaction(webhook_driver: WebhookDriver) -> None:
+async def test_only_subscribed_and_enabled_endpoints_get_a_delivery(webhook_driver: WebhookDriver) -> None:
     everything = await webhook_driver.endpoint("https://a.example/")
     statuses = await webhook_driver.endpoint("https://b.example/", eventTypes=["interview.status_changed"])
     disabled = await webhook_driver.endpoint("https://c.example/")
@@ -102,7 +102,7 @@ async def test_only_what_matches_is_enqueued_and_in_the_changes_own_transaction(
     assert await webhook_driver.log(disabled) == []
 
 
-async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
+async def test_a_rolled_back_change_is_not_delivered(
     webhook_driver: WebhookDriver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = await webhook_driver.endpoint(receiver.url)
@@ -110,7 +110,7 @@ async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
     async def fails(*_: Any, **__: Any) -> None:
         raise ConnectionError("after the change was written")
 
-    monkeypatch.setattr(schedule, "tagged", fails)
+    monkeypatch.setattr(schedule, "with_etag_header", fails)
     answer = await webhook_driver.client.post("/interviews", headers=AUTHORIZED, json=NEW)
     assert answer.status_code == 503
     async with webhook_driver.sessions() as session:
@@ -119,7 +119,7 @@ async def test_a_change_that_is_rolled_back_is_delivered_to_nobody(
     assert await webhook_driver.log(endpoint) == []
 
 
-async def test_two_workers_send_each_once(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
+async def test_two_workers_send_each_delivery_once(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
     endpoint = await webhook_driver.endpoint(receiver.url)
     for _ in range(40):
         await webhook_driver.driver.new()
@@ -130,9 +130,7 @@ async def test_two_workers_send_each_once(webhook_driver: WebhookDriver, receive
 
 
 @pytest.mark.usefixtures("quick")
-async def test_what_fails_is_sent_again_the_same_but_for_the_timestamp(
-    webhook_driver: WebhookDriver, receiver: Receiver
-) -> None:
+async def test_a_retry_differs_only_in_the_timestamp(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
     receiver.answers = [status(500), status(302, Location=receiver.url), status(404), OK]
     endpoint = await webhook_driver.endpoint(receiver.url)
     await webhook_driver.driver.new()
@@ -148,7 +146,7 @@ async def test_what_fails_is_sent_again_the_same_but_for_the_timestamp(
 
 
 @pytest.mark.usefixtures("quick")
-async def test_after_ten_tries_it_has_failed_and_a_replay_begins_anew(
+async def test_after_ten_attempts_it_fails_and_a_replay_starts_over(
     webhook_driver: WebhookDriver, receiver: Receiver
 ) -> None:
     receiver.answer = status(500)
@@ -168,7 +166,7 @@ async def test_after_ten_tries_it_has_failed_and_a_replay_begins_anew(
     assert (await webhook_driver.again(endpoint))["failingSince"] is None
 
 
-async def test_410_disables_at_once_and_what_is_pending_waits(
+async def test_410_disables_at_once_and_pending_deliveries_wait(
     webhook_driver: WebhookDriver, receiver: Receiver
 ) -> None:
     receiver.answer = status(410)
@@ -197,7 +195,7 @@ async def _is_disabled(webhook_driver: WebhookDriver, endpoint: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("code", [429, 503])
-async def test_retry_after_puts_off_this_delivery_and_the_others(
+async def test_retry_after_postpones_this_delivery_and_the_others(
     webhook_driver: WebhookDriver, receiver: Receiver, code: int
 ) -> None:
     receiver.answers = [status(code, **{"Retry-After": "600"})]
@@ -222,7 +220,7 @@ async def test_retry_after_puts_off_this_delivery_and_the_others(
 
 
 @pytest.mark.usefixtures("quick")
-async def test_long_failure_disables_and_says_so(
+async def test_long_failure_disables_and_is_logged(
     webhook_driver: WebhookDriver, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answer = status(500)
@@ -242,7 +240,7 @@ async def test_long_failure_disables_and_says_so(
     assert endpoint["secret"] not in caplog.text
 
 
-async def test_receivers_that_hang_do_not_hold_up_another(
+async def test_hanging_receivers_do_not_block_others(
     webhook_driver: WebhookDriver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_delivery, "SHUTDOWN_TIMEOUT", 0.1)
@@ -256,22 +254,22 @@ async def test_receivers_that_hang_do_not_hold_up_another(
             await webhook_driver.driver.new()
         healthy = await webhook_driver.endpoint(receiver.url)
         async with webhook_driver.delivering():
-            await eventually(lambda: len(hanging.received) >= 3 * queue.EACH)
+            await eventually(lambda: len(hanging.received) >= 3 * queue.ENDPOINT_CONCURRENCY)
             for _ in range(10):
                 await webhook_driver.driver.new()
             await webhook_driver.become(healthy, *["DELIVERED"] * 10)
-            assert len(hanging.received) == 3 * queue.EACH
+            assert len(hanging.received) == 3 * queue.ENDPOINT_CONCURRENCY
 
 
 async def _hang(_: Received) -> None:
     await asyncio.Event().wait()
 
 
-async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(
+async def test_failing_endpoints_get_one_slot_each_and_half_of_all(
     webhook_driver: WebhookDriver, receiver: Receiver
 ) -> None:
     receiver.before = _hang
-    for _ in range(queue.FAILING_AT_ONCE + 4):
+    for _ in range(queue.FAILING_CONCURRENCY + 4):
         await webhook_driver.endpoint(receiver.url)
     for _ in range(3):
         await webhook_driver.driver.new()
@@ -279,12 +277,12 @@ async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(
     async with webhook_driver.sessions.begin() as session:
         now = datetime.now(UTC)
         first = await queue.claim(session, under_way=[], at_once=webhook_delivery.CONCURRENCY, now=now)
-        assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_AT_ONCE
+        assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_CONCURRENCY
         assert await queue.claim(session, under_way=first, at_once=webhook_delivery.CONCURRENCY, now=now) == []
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_hanging_receiver_is_given_up_and_tried_again(
+async def test_a_hanging_receiver_times_out_and_is_retried(
     webhook_driver: WebhookDriver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "TIMEOUT", 0.5)
@@ -304,7 +302,7 @@ async def test_a_hanging_receiver_is_given_up_and_tried_again(
     assert last["statusCode"] == 200
 
 
-async def test_a_lease_that_ran_out_is_seen_in_the_log_and_its_late_finish_is_not_taken(
+async def test_an_expired_lease_is_logged_and_its_late_finish_is_ignored(
     webhook_driver: WebhookDriver,
 ) -> None:
     endpoint = await webhook_driver.endpoint("https://a.example/")
@@ -326,20 +324,20 @@ async def test_a_lease_that_ran_out_is_seen_in_the_log_and_its_late_finish_is_no
     assert [(each["statusCode"], each["error"]) for each in delivery["attempts"]] == [(None, LOST), (200, None)]
 
 
-async def test_a_test_message(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
+async def test_a_test_event(webhook_driver: WebhookDriver, receiver: Receiver) -> None:
     endpoint = await webhook_driver.endpoint(receiver.url, eventTypes=["interview.amended"])
     sent = await webhook_driver.call("POST", f"/{endpoint['endpointId']}/test", 202)
     assert (sent["type"], sent["state"], sent["interviewId"]) == ("webhook.test", "PENDING", None)
     async with webhook_driver.delivering():
         await webhook_driver.become(endpoint, "DELIVERED")
     (request,) = receiver.received
-    told = Webhook(endpoint["secret"]).verify(request.body, request.headers)
-    assert (told["type"], told["data"]) == ("webhook.test", {"endpointId": endpoint["endpointId"]})
+    event = Webhook(endpoint["secret"]).verify(request.body, request.headers)
+    assert (event["type"], event["data"]) == ("webhook.test", {"endpointId": endpoint["endpointId"]})
     assert request.id == sent["webhookId"]
 
 
 class TestReplayOfASpan:
-    async def test_it_sends_what_was_never_told_and_what_was_once_more(
+    async def test_it_sends_changes_that_were_sent_and_those_that_were_not(
         self, webhook_driver: WebhookDriver, receiver: Receiver
     ) -> None:
         begin = datetime.now(UTC)
@@ -359,7 +357,7 @@ class TestReplayOfASpan:
         assert len(receiver.received) == 4
         assert len({each.id for each in receiver.received}) == 3
 
-    async def test_what_is_pending_is_not_enqueued_twice(self, webhook_driver: WebhookDriver) -> None:
+    async def test_pending_deliveries_are_not_enqueued_twice(self, webhook_driver: WebhookDriver) -> None:
         endpoint = await webhook_driver.endpoint("https://a.example/")
         begin = datetime.now(UTC)
         await webhook_driver.driver.new()
@@ -367,7 +365,7 @@ class TestReplayOfASpan:
         assert await webhook_driver.call("POST", f"/{endpoint['endpointId']}/replay", 202, json=span) == {"enqueued": 0}
         assert await webhook_driver.states(endpoint) == ["PENDING"]
 
-    async def test_another_organizations_changes_are_not_in_it(self, webhook_driver: WebhookDriver) -> None:
+    async def test_another_organizations_changes_are_not_replayed(self, webhook_driver: WebhookDriver) -> None:
         endpoint = await webhook_driver.endpoint("https://a.example/")
         begin = datetime.now(UTC)
         await webhook_driver.driver.new()
@@ -380,10 +378,10 @@ class TestReplayOfASpan:
         span = {"from": begin.isoformat(), "to": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
         assert await webhook_driver.call("POST", f"/{endpoint['endpointId']}/replay", 202, json=span) == {"enqueued": 0}
 
-    async def test_one_that_is_too_large_is_refused(
+    async def test_too_many_changes_are_refused(
         self, webhook_driver: WebhookDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(deliveries, "MOST_REPLAYED", 2)
+        monkeypatch.setattr(deliveries, "MAX_REPLAYED", 2)
         endpoint = await webhook_driver.endpoint("https://a.example/")
         begin = datetime.now(UTC)
         for _ in range(3):
@@ -394,9 +392,7 @@ class TestReplayOfASpan:
 
 
 class TestPruning:
-    async def test_what_is_finished_for_long_goes_and_the_rest_stays(
-        self, webhook_driver: WebhookDriver, receiver: Receiver
-    ) -> None:
+    async def test_old_finished_deliveries_are_deleted(self, webhook_driver: WebhookDriver, receiver: Receiver) -> None:
         endpoint = await webhook_driver.endpoint(receiver.url)
         async with webhook_driver.delivering():
             await webhook_driver.driver.new()
@@ -410,9 +406,7 @@ class TestPruning:
         async with webhook_driver.sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM delivery_attempts")) == 1
 
-    async def test_what_waits_for_a_disabled_endpoint_is_given_up_after_three_days(
-        self, webhook_driver: WebhookDriver
-    ) -> None:
+    async def test_deliveries_to_a_disabled_endpoint_fail_after_three_days(self, webhook_driver: WebhookDriver) -> None:
         endpoint = await webhook_driver.endpoint("https://a.example/")
         await webhook_driver.driver.new()
         await webhook_driver.driver.new()
@@ -427,7 +421,7 @@ class TestPruning:
         await prune_deliveries(webhook_driver.context)
         assert await webhook_driver.states(endpoint) == ["FAILED", "PENDING"]
 
-    async def test_a_deleted_endpoint_goes_after_a_day(self, webhook_driver: WebhookDriver) -> None:
+    async def test_a_deleted_endpoint_is_removed_after_a_day(self, webhook_driver: WebhookDriver) -> None:
         endpoint = await webhook_driver.endpoint("https://a.example/")
         await webhook_driver.driver.new()
         await webhook_driver.call("DELETE", f"/{endpoint['endpointId']}", 204)
@@ -452,15 +446,15 @@ async def test_the_backlog_is_measured(webhook_driver: WebhookDriver, receiver: 
     assert timedelta(seconds=60) <= waiting.age < timedelta(seconds=120)
 
 
-def test_a_secret_is_what_the_specification_says() -> None:
+def test_a_secret_has_the_specified_form() -> None:
     secret = new_secret()
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     assert secret != new_secret()
 
 
-async def test_taking_what_is_due_uses_the_index_of_what_is_pending(webhook_driver: WebhookDriver) -> None:
-    """A backlog of one endpoint, or what waits for a disabled one, makes it no slower to find another's."""
+async def test_claiming_uses_the_index_of_pending_deliveries(webhook_driver: WebhookDriver) -> None:
+    """The backlog of one endpoint, or of a disabled one, does not slow down the others."""
     await webhook_driver.endpoint("https://a.example/")
     values = {"busy": [], "counts": [], "each": 4, "free": 32, "failing_free": 16, "lost": LOST}
     now = datetime.now(UTC)

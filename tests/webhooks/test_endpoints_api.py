@@ -1,4 +1,4 @@
-"""Webhook endpoints over HTTP: who may see and change them, and what is never shown twice."""
+"""Webhook endpoints over HTTP: who may read and change them, and when secrets are shown."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ SPAN = {"from": "2026-11-22T09:00:00Z", "to": "2026-11-22T10:00:00Z"}
 async def webhook_driver(
     app: FastAPI, client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
 ) -> WebhookDriver:
-    """On the shared database, as nothing is delivered here; with another organization, and a key that only reads."""
+    """On the shared database, as nothing is delivered; with another organization, and a read-only key."""
     async with sessions.begin() as session:
         own = await ensure_default_organization(session)
         other = Organization(name="other", company_name="o", instructions_template="i", max_duration=60)
@@ -45,7 +45,7 @@ def key(secret: str, scopes: list[Scope], organization_id: uuid.UUID) -> ApiKey:
     return ApiKey(organization_id=organization_id, name=secret, key_hash=hash_key(secret), scopes=names)
 
 
-async def test_the_secret_is_shown_when_it_is_made_and_never_again(webhook_driver: WebhookDriver) -> None:
+async def test_the_secret_is_shown_only_on_creation_and_rotation(webhook_driver: WebhookDriver) -> None:
     made = await webhook_driver.client.post(
         "/webhook-endpoints", headers=AUTHORIZED, json={"url": URL, "description": "ATS"}
     )
@@ -76,7 +76,7 @@ async def test_secrets_are_in_no_log_and_on_no_timeline(
     assert endpoint["secret"] not in timeline.text + caplog.text
 
 
-async def test_what_is_left_out_of_a_change_stays(webhook_driver: WebhookDriver) -> None:
+async def test_omitted_fields_stay(webhook_driver: WebhookDriver) -> None:
     endpoint = await webhook_driver.endpoint(URL, description="ATS", eventTypes=["interview.amended"])
     path = f"/{endpoint['endpointId']}"
     changed = await webhook_driver.call("PATCH", path, json={"url": "https://b.example/"})
@@ -131,7 +131,7 @@ async def test_pages_of_the_delivery_log(webhook_driver: WebhookDriver) -> None:
         ("POST", "/deliveries/{delivery}/replay", None),
     ],
 )
-async def test_another_organizations_endpoint_is_not_there(
+async def test_another_organizations_endpoint_is_not_found(
     webhook_driver: WebhookDriver, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
     endpoint = await webhook_driver.endpoint(URL)
@@ -151,7 +151,7 @@ async def test_a_delivery_belongs_to_its_endpoint(webhook_driver: WebhookDriver)
         assert (await webhook_driver.call("POST", path, 404))["code"] == "delivery_not_found"
 
 
-async def test_looking_needs_less_than_changing(webhook_driver: WebhookDriver) -> None:
+async def test_reading_needs_only_the_read_scope(webhook_driver: WebhookDriver) -> None:
     endpoint = await webhook_driver.endpoint(URL)
     path = f"/{endpoint['endpointId']}"
     await webhook_driver.call("GET", path, headers=READER)
@@ -185,12 +185,12 @@ async def test_a_deleted_endpoint_is_gone(webhook_driver: WebhookDriver) -> None
         {"url": URL, "secret": "whsec_mine"},
     ],
 )
-async def test_what_is_no_endpoint(webhook_driver: WebhookDriver, body: dict[str, Any]) -> None:
+async def test_invalid_endpoints_are_refused(webhook_driver: WebhookDriver, body: dict[str, Any]) -> None:
     assert (await webhook_driver.call("POST", "", 422, json=body))["code"] == "payload_invalid"
 
 
 @pytest.mark.parametrize("body", [{"url": None}, {"enabled": None}, {"enabled": "yes"}, {"eventTypes": None}, {"x": 1}])
-async def test_what_is_no_change(webhook_driver: WebhookDriver, body: dict[str, Any]) -> None:
+async def test_invalid_updates_are_refused(webhook_driver: WebhookDriver, body: dict[str, Any]) -> None:
     endpoint = await webhook_driver.endpoint(URL)
     assert (await webhook_driver.call("PATCH", f"/{endpoint['endpointId']}", 422, json=body))[
         "code"
@@ -206,15 +206,17 @@ async def test_what_is_no_change(webhook_driver: WebhookDriver, body: dict[str, 
         ("1970-01-01T00:00:00Z", "1970-01-02T00:00:00Z"),
     ],
 )
-async def test_what_is_no_span(webhook_driver: WebhookDriver, since: str, until: str) -> None:
+async def test_invalid_spans_are_refused(webhook_driver: WebhookDriver, since: str, until: str) -> None:
     endpoint = await webhook_driver.endpoint(URL)
     body = {"from": since, "to": until}
     refused = await webhook_driver.call("POST", f"/{endpoint['endpointId']}/replay", 422, json=body)
     assert refused["code"] == "payload_invalid"
 
 
-async def test_there_is_a_limit(webhook_driver: WebhookDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "MOST", 2)
+async def test_the_number_of_endpoints_is_limited(
+    webhook_driver: WebhookDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 2)
     await webhook_driver.endpoint(URL)
     endpoint = await webhook_driver.endpoint(URL)
     assert (await webhook_driver.call("POST", "", 409, json={"url": URL}))["code"] == "too_many_webhook_endpoints"
@@ -232,7 +234,7 @@ async def test_there_is_a_limit(webhook_driver: WebhookDriver, monkeypatch: pyte
         "https://[::1]/",
     ],
 )
-async def test_outside_a_laptop_private_targets_are_refused(
+async def test_private_targets_are_refused_unless_allowed(
     sessions: async_sessionmaker[AsyncSession], webhook_driver: WebhookDriver, url: str
 ) -> None:
     app = create_app(make_settings(webhook_allow_private=False), sessions)
@@ -246,7 +248,7 @@ async def test_outside_a_laptop_private_targets_are_refused(
         assert (await strict.again(endpoint))["url"] == "https://8.8.8.8/"
 
 
-def test_private_targets_are_for_a_laptop_unless_somebody_says_so() -> None:
+def test_private_targets_are_allowed_only_in_development_or_by_setting() -> None:
     production = {
         "environment": "production",
         "livekit_api_secret": "s" * 32,

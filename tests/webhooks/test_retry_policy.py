@@ -1,4 +1,4 @@
-"""What an answer means: the specification's table and schedule."""
+"""What follows from a response: the specification's table and schedule."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,14 +6,14 @@ import pytest
 
 from app.webhooks.retry_policy import (
     BACKOFF,
-    FEWEST_FAILURES,
-    LONG_FAILURE,
-    LONGEST_PAUSE,
+    DISABLE_AFTER,
+    MAX_PAUSE,
+    MIN_FAILURES,
     DeliveryResponse,
     DeliveryState,
     DisabledReason,
     decide_retry,
-    disabled_reason_of,
+    disabled_reason,
 )
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -31,11 +31,11 @@ def test_2xx_is_delivered(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [None, 199, 300, 302, 400, 404, 410, 429, 500, 502, 503, 504])
-def test_everything_else_is_tried_again(code: int | None) -> None:
+def test_everything_else_is_retried(code: int | None) -> None:
     assert decide_retry(answer(code), attempts=1, now=NOW, chance=0.5).state is DeliveryState.PENDING
 
 
-def test_the_schedule_is_the_specifications() -> None:
+def test_the_backoff_is_that_of_the_specification() -> None:
     at = NOW
     passed = [0.0]
     for attempts in range(1, 10):
@@ -56,7 +56,7 @@ def test_jitter_is_a_tenth_both_ways(attempts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "attempts", "asked", "waits"),
+    ("code", "attempts", "asked", "delays"),
     [
         (429, 1, 600, 600),
         (503, 1, 600, 600),
@@ -73,25 +73,25 @@ def test_retry_after(code: int, attempts: int, asked: int, delays: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "asked", "pauses"), [(429, 60, 60), (503, 10**9, None), (500, 60, 0), (429, 0, 0)])
-def test_a_receiver_that_asks_for_time_is_let_be(code: int, asked: int, pauses: int | None) -> None:
+def test_retry_after_pauses_the_endpoint(code: int, asked: int, pauses: int | None) -> None:
     paused_until = decide_retry(answer(code, retry_after=asked), attempts=1, now=NOW, chance=0.5).paused_until
-    wanted = LONGEST_PAUSE if pauses is None else timedelta(seconds=pauses)
+    wanted = MAX_PAUSE if pauses is None else timedelta(seconds=pauses)
     assert paused_until == (NOW + wanted if wanted else None)
 
 
 def test_410_disables_at_once() -> None:
-    assert disabled_reason_of(answer(410), failures=1, failing_since=NOW, now=NOW) is DisabledReason.GONE
+    assert disabled_reason(answer(410), failures=1, failing_since=NOW, now=NOW) is DisabledReason.GONE
 
 
 @pytest.mark.parametrize(
     ("failures", "since", "disabled"),
     [
-        (FEWEST_FAILURES, LONG_FAILURE, True),
-        (FEWEST_FAILURES - 1, LONG_FAILURE, False),
-        (FEWEST_FAILURES, LONG_FAILURE - timedelta(seconds=1), False),
+        (MIN_FAILURES, DISABLE_AFTER, True),
+        (MIN_FAILURES - 1, DISABLE_AFTER, False),
+        (MIN_FAILURES, DISABLE_AFTER - timedelta(seconds=1), False),
         (10_000, timedelta(hours=1), False),
     ],
 )
 def test_long_failure_disables(failures: int, since: timedelta, disabled: bool) -> None:
-    why = disabled_reason_of(answer(), failures=failures, failing_since=NOW - since, now=NOW)
+    why = disabled_reason(answer(), failures=failures, failing_since=NOW - since, now=NOW)
     assert why == (DisabledReason.FAILING if disabled else None)

@@ -1,4 +1,4 @@
-"""One post: whatever a receiver does, there is an answer to it within the time, and nothing of what it says is kept."""
+"""One post: whatever a receiver does, it has a result in time, which holds nothing of the receiver's text."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,23 +39,23 @@ async def test_no_redirect_is_followed(sender: Sender, receiver: Receiver, code:
     assert len(receiver.received) == 1
 
 
-async def test_the_connection_is_used_again(sender: Sender, receiver: Receiver) -> None:
+async def test_the_connection_is_reused(sender: Sender, receiver: Receiver) -> None:
     for _ in range(5):
         await post(sender, receiver)
     assert receiver.connections == 1
 
 
-async def test_a_long_answer_is_not_read_to_its_end(sender: Sender, receiver: Receiver) -> None:
+async def test_a_long_response_is_not_read_to_its_end(sender: Sender, receiver: Receiver) -> None:
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000
     assert (await post(sender, receiver)).status_code == 200
     assert (await post(sender, receiver)).status_code == 200
     assert receiver.connections == 2
 
 
-async def test_an_answer_whose_body_never_ends_counts_by_its_status(
+async def test_a_response_whose_body_never_ends_counts_by_its_status(
     sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DRAIN", 0.5)
+    monkeypatch.setattr(module, "DRAIN_TIMEOUT", 0.5)
     receiver.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"
     assert (await post(sender, receiver)).is_success
 
@@ -65,7 +65,7 @@ async def test_an_answer_whose_body_never_ends_counts_by_its_status(
     [b"", b"\x00\xff\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", b"HTTP/1.1 200\r\nbroken", b"HTTP/1.1 999999 x\r\n\r\n"],
     ids=["nothing", "bytes", "ssh", "cut off", "odd status"],
 )
-async def test_what_is_no_http_is_a_failed_try(
+async def test_a_response_that_is_not_http_is_a_failed_attempt(
     sender: Sender, receiver: Receiver, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
@@ -76,7 +76,7 @@ async def test_what_is_no_http_is_a_failed_try(
     assert "OpenSSH" not in answer.error
 
 
-async def test_a_receiver_that_hangs_costs_the_timeout_and_no_connection_for_good(
+async def test_a_hanging_receiver_times_out_and_frees_its_connection(
     sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(_: Received) -> None:

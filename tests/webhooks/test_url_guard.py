@@ -1,4 +1,4 @@
-"""Nothing is sent into the network that the service runs in, whatever a URL, a name or a name server says."""
+"""Nothing is sent into the service's own network, whatever the URL, the host name or the name server."""
 
 import shutil
 import socket
@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import WebhookTargetRefused
 from app.webhooks.retry_policy import DeliveryResponse
 from app.webhooks.sender import Sender
-from app.webhooks.url_guard import Resolve, check_url, refusal, resolve_host
+from app.webhooks.url_guard import Resolve, check_url, refusal_reason, resolve_host
 from tests.webhooks.receiver import receiving
 
 PUBLIC = [
@@ -75,18 +75,18 @@ REFUSED = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address: str) -> None:
-    assert refusal(address) is None
+    assert refusal_reason(address) is None
 
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_refused_addresses(address: str) -> None:
-    why = refusal(address)
+    why = refusal_reason(address)
     assert why
     assert address in why
 
 
 def answering(*answers: Sequence[str]) -> Resolve:
-    """A name server that gives one answer after the other, and the last one for ever."""
+    """A name server that gives one answer after the other, and then repeats the last."""
     left = list(answers)
 
     async def resolve(_: str, __: int) -> Sequence[str]:
@@ -108,7 +108,7 @@ def answering(*answers: Sequence[str]) -> Resolve:
         "https://a.example:80/",
     ],
 )
-async def test_urls_that_are_refused_by_their_looks(url: str) -> None:
+async def test_refused_urls(url: str) -> None:
     with pytest.raises(WebhookTargetRefused):
         await check_url(url, allow_private=False, resolve=answering(["8.8.8.8"]))
 
@@ -116,14 +116,14 @@ async def test_urls_that_are_refused_by_their_looks(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://a.example/", "https://a.example:8443/x?y=z", "https://8.8.8.8/", "https://[2606:4700::1]/"]
 )
-async def test_urls_that_are_fine(url: str) -> None:
+async def test_accepted_urls(url: str) -> None:
     await check_url(url, allow_private=False, resolve=answering(["8.8.8.8"]))
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "[::1]", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "[::ffff:7f00:1]"]
 )
-async def test_every_spelling_of_the_own_host_is_refused(host: str) -> None:
+async def test_every_spelling_of_localhost_is_refused(host: str) -> None:
     with pytest.raises(WebhookTargetRefused):
         await check_url(f"https://{host}/", allow_private=False, resolve=resolve_host)
     answer = await sent(f"https://{host}/", resolve=resolve_host)
@@ -136,7 +136,7 @@ async def test_one_private_address_among_public_ones_is_enough() -> None:
         await check_url("https://a.example/", allow_private=False, resolve=answering(["8.8.8.8", "10.0.0.1"]))
 
 
-async def test_a_name_that_can_not_be_resolved_now_is_taken_and_its_delivery_says_so() -> None:
+async def test_an_unresolvable_name_is_accepted_and_its_delivery_fails() -> None:
     async def fails(_: str, __: int) -> Sequence[str]:
         raise OSError("no such host")
 
@@ -163,13 +163,13 @@ async def test_a_name_that_turns_private_after_the_check_is_not_connected_to() -
         assert receiver.connections == 0
 
 
-async def test_http_is_refused_when_it_is_sent_too() -> None:
+async def test_http_is_refused_by_the_sender_too() -> None:
     answer = await sent("http://a.example/", resolve=answering(["8.8.8.8"]))
     assert answer.error
     assert "https" in answer.error
 
 
-async def test_the_address_that_was_looked_up_is_the_one_connected_to_and_looked_up_once() -> None:
+async def test_the_sender_connects_to_the_checked_address() -> None:
     asked: list[str] = []
 
     async def resolve(host: str, _: int) -> Sequence[str]:
@@ -182,7 +182,7 @@ async def test_the_address_that_was_looked_up_is_the_one_connected_to_and_looked
         assert receiver.received[0].headers["host"] == f"a.example:{receiver.port}"
 
 
-async def test_the_next_address_is_tried_when_one_does_not_answer(unused_port: int) -> None:
+async def test_the_next_address_is_tried_when_one_fails(unused_port: int) -> None:
     async with receiving() as receiver:
         resolve = answering(["127.0.0.2", "127.0.0.1"])  # the receiver listens on the second alone
         answer = await sent(f"http://a.example:{receiver.port}/", resolve=resolve, allow_private=True)
@@ -194,7 +194,7 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(unused_port: i
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """Nobody listens on it, and nobody else can take it meanwhile."""
+    """Nothing listens on it, and no other process can take it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -209,7 +209,7 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPat
 
 
 class TestTLS:
-    async def test_the_name_is_kept_in_sni_and_in_the_certificates_check(self, tmp_path: Path) -> None:
+    async def test_the_host_name_is_used_for_sni_and_certificates(self, tmp_path: Path) -> None:
         server, trusting = certificate_for("a.example", tmp_path)
         names: list[str | None] = []
         server.sni_callback = lambda _, name, __: names.append(name)
@@ -223,7 +223,7 @@ class TestTLS:
         assert answer.error
         assert answer.error.startswith("The certificate is not valid")
 
-    async def test_a_certificate_that_nobody_vouches_for_is_refused(self, tmp_path: Path) -> None:
+    async def test_an_untrusted_certificate_is_refused(self, tmp_path: Path) -> None:
         server, _ = certificate_for("a.example", tmp_path)
         async with receiving(server) as receiver:
             url = f"https://a.example:{receiver.port}/"

@@ -1,4 +1,4 @@
-"""Endpoints, changes and deliveries on committed rows: what the tests of outgoing webhooks start from."""
+"""Drive endpoints, changes and deliveries on committed rows."""
 
 import asyncio
 from collections.abc import AsyncIterator

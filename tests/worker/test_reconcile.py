@@ -12,7 +12,7 @@ from app.livekit.client import LiveKitUnavailable
 from app.livekit.rooms import room_name
 from app.models import Connection, Interview, TimelineEntry
 from app.worker.reconcile import LIVE_ROOM_STATES, reconcile
-from tests.explained import fill
+from tests.query_plans import fill
 from tests.worker.world import AGENT, CANDIDATE, World, ago
 
 

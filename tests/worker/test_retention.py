@@ -22,7 +22,7 @@ from app.worker import WorkerContext, scheduler
 from app.worker.scheduler import EraseOverdue
 from tests.conftest import make_settings
 from tests.e2e.conditions import eventually
-from tests.explained import NOW, fill, plan_of
+from tests.query_plans import NOW, fill, plan_of
 from tests.worker.test_audit import cancelled
 from tests.worker.test_audit import found as differences
 from tests.worker.test_scheduler import running_workers

@@ -104,8 +104,8 @@ TENANTS = (
     Defence(
         "interviews are listed to their organization",
         "app/interviews/search.py",
-        "query = select(*columns).where(Interview.organization_id == self.organization_id, *_foreseen(self.filters))",
-        "query = select(*columns).where(*_foreseen(self.filters))",
+        "query = select(*columns).where(Interview.organization_id == self.organization_id, *_estimable(self.filters))",
+        "query = select(*columns).where(*_estimable(self.filters))",
         (f"{READ}[listInterviews]", "tests/attacks/test_tampered_cursors.py::test_a_cursor_is_no_key[listInterviews]"),
     ),
     Defence(
@@ -118,16 +118,16 @@ TENANTS = (
     Defence(
         "so are the counts that are kept",
         "app/interviews/counts.py",
-        "found = [of.organization_id == asked.organization_id]",
-        "found = [of.organization_id.is_not(None)]",
+        "clauses = [of.organization_id == query.organization_id]",
+        "clauses = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
         "changes are told to their organization",
         "app/stream/feed.py",
-        "select(Change).where(Change.organization_id == organization_id, Change.xid < OPEN_FROM)",
-        "select(Change).where(Change.xid < OPEN_FROM)",
-        ("tests/stream/test_stream.py::test_another_organizations_changes_are_never_told",),
+        "select(Change).where(Change.organization_id == organization_id, Change.xid < OLDEST_OPEN_XID)",
+        "select(Change).where(Change.xid < OLDEST_OPEN_XID)",
+        ("tests/stream/test_stream.py::test_another_organizations_changes_are_not_streamed",),
     ),
     Defence(
         "a webhook endpoint is its organization's",
@@ -161,8 +161,8 @@ TENANTS = (
     Defence(
         "a cursor is its list's",
         "app/interviews/search.py",
-        "if marked != mark:",
-        "if not marked:",
+        "if cursor_fingerprint != fingerprint:",
+        "if not cursor_fingerprint:",
         ("tests/interviews/test_filters.py::test_a_cursor_belongs_to_its_sort_and_filters",),
     ),
 )

@@ -4,7 +4,7 @@ from tests.attacks.defences.defence import Defence
 
 TEXTS = "tests/attacks/test_injection.py::test_a_text_of_a_body_is_kept_as_it_is_or_refused"
 TARGETS = "tests/webhooks/test_url_guard.py"
-LOOKS = f"{TARGETS}::test_urls_that_are_refused_by_their_looks"
+LOOKS = f"{TARGETS}::test_refused_urls"
 
 WORDS = (
     Defence(
@@ -26,7 +26,7 @@ WORDS = (
         "app/interviews/search.py",
         "texts.contains(word, autoescape=True)",
         "texts.contains(word)",
-        ("tests/interviews/test_search.py::test_nothing_is_a_wildcard_and_every_word_counts",),
+        ("tests/interviews/test_search.py::test_there_are_no_wildcards_and_every_word_must_match",),
     ),
     Defence(
         "a request's id is plain",
@@ -75,11 +75,11 @@ TARGETED = (
     Defence(
         "nothing is sent to a private address",
         "app/webhooks/url_guard.py",
-        "refused = [] if allow_private else [why for each in addresses if (why := refusal(each))]",
+        "refused = [] if allow_private else [reason for address in addresses if (reason := refusal_reason(address))]",
         "refused: list[str] = []",
         (
-            f"{TARGETS}::test_every_spelling_of_the_own_host_is_refused",
-            "tests/webhooks/test_endpoints_api.py::test_outside_a_laptop_private_targets_are_refused",
+            f"{TARGETS}::test_every_spelling_of_localhost_is_refused",
+            "tests/webhooks/test_endpoints_api.py::test_private_targets_are_refused_unless_allowed",
         ),
     ),
     Defence(
@@ -99,7 +99,7 @@ TARGETED = (
     Defence(
         "relays that lead anywhere are refused",
         "app/webhooks/url_guard.py",
-        "any(ip in each for each in NEVER)",
+        "any(ip in network for network in BLOCKED_NETWORKS)",
         "False",
         (f"{TARGETS}::test_refused_addresses",),
     ),
@@ -136,7 +136,7 @@ TARGETED = (
         "app/webhooks/signing.py",
         "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
         'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
-        ("tests/webhooks/test_deliveries.py::test_a_conversation_arrives_signed",),
+        ("tests/webhooks/test_deliveries.py::test_an_interviews_changes_arrive_signed",),
     ),
     Defence(
         "no redirect is followed",

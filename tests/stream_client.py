@@ -1,7 +1,4 @@
-"""A client of the stream, of an app in this process: what is written is taken as it comes.
-
-httpx.ASGITransport would wait for the answer's end, and a stream has none.
-"""
+"""A client of the stream of an app in this process. httpx.ASGITransport would wait for the end, which never comes."""
 
 import asyncio
 import json
@@ -14,7 +11,7 @@ from fastapi import FastAPI
 
 from tests.conftest import API_KEY
 
-HOPELESS = 300  # seconds: other tests' transactions on the same server hold the feed back
+EVENT_TIMEOUT = 300  # seconds; other tests' transactions on the same server hold the feed back
 
 Message = MutableMapping[str, Any]
 
@@ -37,13 +34,12 @@ class Event:
         return cls(fields.get("id", ""), fields.get("event", ""), data, fields.get("retry", ""), comment)
 
     @property
-    def told(self) -> tuple[str, int]:
-        """The interview and the sequence."""
+    def interview_and_sequence(self) -> tuple[str, int]:
         return self.data["data"]["interviewId"], self.data["data"]["sequence"]
 
 
-class Listening:
-    """`async with` connects, and disconnects at its end. While `takes` is not set it takes nothing from the app."""
+class StreamClient:
+    """`async with` connects, and disconnects at its end. While `takes` is not set, it reads nothing from the app."""
 
     def __init__(self, app: FastAPI, *, after: str = "", key: str = API_KEY, query: str = "") -> None:
         headers = [(b"authorization", f"Bearer {key}".encode())]
@@ -70,7 +66,7 @@ class Listening:
         self.takes = asyncio.Event()
         self.takes.set()
         self.blocks = asyncio.Event()
-        """Set once the app has waited for this client to take something."""
+        """Set once the app has waited for this client to read."""
         self.status = 0
         self.headers: dict[str, str] = {}
 
@@ -90,7 +86,7 @@ class Listening:
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event. Raises EOFError at the stream's end."""
-        async with asyncio.timeout(HOPELESS):  # comments come for ever
+        async with asyncio.timeout(EVENT_TIMEOUT):  # there is no end to comments
             while (event := await self._next()).comment and not comments:
                 pass
             return event
@@ -106,16 +102,16 @@ class Listening:
         return self._rest.pop(0)
 
     async def changes(self, count: int) -> list[Event]:
-        """Return the next changes; `ready` is passed over."""
-        found: list[Event] = []
-        while len(found) < count:
+        """Return the next changes, without `ready`."""
+        events: list[Event] = []
+        while len(events) < count:
             event = await self.next()
             if event.type != "ready":
-                found.append(event)
-        return found
+                events.append(event)
+        return events
 
     async def body(self) -> Any:
-        """Return the JSON of an answer that is no stream."""
+        """Return the JSON of a response that is not a stream."""
         return json.loads((await self._came.get())["body"])
 
     async def _run(self) -> None:

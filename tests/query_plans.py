@@ -1,4 +1,4 @@
-"""What Postgres plans to do for a query of the app's, on a table that is large enough to have a choice."""
+"""The plans of Postgres for the app's queries, on a table large enough for a choice of plans."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from app.models import Organization
 Result = TypeVar("Result")
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-# Each is a second older than the one before, was changed half a second later than that, and opens by the minute.
+# Row n was created n seconds before NOW and updated n/2 seconds before; every second one opens, minutes apart.
 FILL = text(
     """
     INSERT INTO interviews (organization_id, candidate_id, application_id, job_post_id, participant_name, phone_number,
@@ -30,7 +30,7 @@ FILL = text(
 
 
 async def fill(engine: AsyncEngine, count: int) -> None:
-    """Insert interviews, and let the planner know."""
+    """Insert interviews and update the planner's statistics."""
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("SET statement_timeout = 0"))
@@ -47,12 +47,12 @@ async def organization_of(engine: AsyncEngine) -> uuid.UUID:
 async def plan_of(
     engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
 ) -> tuple[str, Result]:
-    """Return EXPLAIN's lines for the statements on a table that the work executes, and what the work gives."""
-    raw_connection: list[tuple[str, Any]] = []
+    """Return EXPLAIN's lines for the statements on a table that `work` executes, and the result of `work`."""
+    statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:
         if f"FROM {table}" in statement or f"JOIN {table}" in statement:
-            raw_connection.append((statement, parameters))
+            statements.append((statement, parameters))
 
     async with create_sessionmaker(engine)() as session:
         connection = await session.connection()
@@ -61,7 +61,7 @@ async def plan_of(
         event.remove(connection.sync_connection, "before_cursor_execute", keep)
         lines = [
             line
-            for statement, parameters in raw_connection
+            for statement, parameters in statements
             for line in (await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars()
         ]
         return "\n".join(lines), result
