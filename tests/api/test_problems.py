@@ -160,7 +160,7 @@ async def test_every_rule_of_a_query_is_explained(client: httpx.AsyncClient, ope
     messages: dict[str, set[str]] = {parameter["name"]: set() for parameter in operation.parameters("query")}
     for value in (each for each in BAD_VALUES if isinstance(each, str | int | float) and each != "\ud800"):
         answer = await client.request(
-            operation.method, path, headers=AUTHORIZED, params=dict.fromkeys(messages, str(value))
+            operation.method, path, headers=AUTHORIZED, params=dict.fromkeys(messages, str(value)[:1000])
         )
         errors = answer.json().get("errors", [])
         assert_plain(errors)
