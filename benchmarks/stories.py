@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from benchmarks.interviews import Candidate
 from benchmarks.servers import LIVEKIT_KEY, LIVEKIT_SECRET
 from benchmarks.wrk import http_request
-from simulator.events import Event, Place, events_of, sign
-from simulator.history import Connection, Expected, History, Role, Room, millis
+from simulator.events import Event, Placement, events_of, sign
+from simulator.history import Connection, History, Result, Role, Room, millis
 
 RELOAD = 1.0  # seconds between a candidate's leave, by a reload of its page, and its coming back
 BY_CHOICE = "CLIENT_INITIATED"
@@ -27,8 +27,8 @@ def story(name: str, talk: float) -> History:
 
     return History(
         name=name,
-        kind="benchmark",
-        expected=Expected("COMPLETED", "AGENT_REPORTED", millis(met), millis(over)),
+        scenario="benchmark",
+        expected=Result("COMPLETED", "AGENT_REPORTED", millis(met), millis(over)),
         max_duration=1800,
         connections=(
             visit("first", Role.CANDIDATE, 0.1, dropped),
@@ -39,12 +39,12 @@ def story(name: str, talk: float) -> History:
     )
 
 
-def place_of(candidate: Candidate, origin: int) -> Place:
+def place_of(candidate: Candidate, origin: int) -> Placement:
     """Return where this candidate's story happens; `origin` is its beginning in milliseconds since 1970."""
-    return Place(f"interview-{candidate.interview_id}", f"candidate-{candidate.candidate_id}", origin)
+    return Placement(f"interview-{candidate.interview_id}", f"candidate-{candidate.candidate_id}", origin)
 
 
-def interleaved(histories: Sequence[tuple[History, Place]], at_once: int) -> Iterator[Event]:
+def interleaved(histories: Sequence[tuple[History, Placement]], at_once: int) -> Iterator[Event]:
     """Give the events of all, those of a room in order, `at_once` rooms in turn: as many interviews go on at once."""
     for first in range(0, len(histories), at_once):
         rooms = [events_of(history, place) for history, place in histories[first : first + at_once]]

@@ -1,6 +1,6 @@
-"""A LiveKit of our own making that knows the truth, for `interviews simulate`.
+"""A simulated LiveKit that knows the correct result of every interview; `interviews simulate` runs it.
 
-It makes up true histories of interviews (histories), tells a deployment about them as LiveKit would (events,
-delivery), answers the deployment's questions (world, server) and compares what the deployment says with what is true
-(run). It stands apart: it imports nothing else from app, so that a mistake there can't hide itself here.
+It generates interviews (scenarios), sends their webhook events to a deployment as LiveKit would (events, delivery),
+serves LiveKit's server API (livekit_state, livekit_api), and compares the statuses that the deployment reports with the
+correct ones (player, report). It imports nothing of app, so an error there cannot hide itself here.
 """

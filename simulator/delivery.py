@@ -1,4 +1,4 @@
-"""What becomes of LiveKit's events on their way: lost, repeated, late, in LiveKit's order within a room or in none."""
+"""Network faults between LiveKit and the deployment: webhook events that are lost, repeated, late or out of order."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,27 +9,17 @@ from simulator.history import millis
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """`lost` and `repeated` are shares of the events; every event is `late` by up to so many seconds.
+class Faults:
+    """`lost` and `repeated` are shares of the events, 0 to 1. Each event is late by up to `max_delay` seconds.
 
-    Rooms overtake each other in any case. `in_order` keeps LiveKit's order within a room, as its queue does.
+    Events of different rooms may overtake each other. Events of one room do so only if `in_order` is false; LiveKit
+    itself keeps their order.
     """
 
     lost: float = 0.0
     repeated: float = 0.0
-    late: float = 0.0
+    max_delay: float = 0.0
     in_order: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """The delays, in milliseconds, after which an event is delivered, each time it is; none if it is lost."""
-
-    delays: tuple[int, ...]
-
-    @property
-    def lost(self) -> bool:
-        return not self.delays
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +30,35 @@ class Delivery:
     event: Event
 
 
-def fate(rates: Rates, rng: Random) -> Fate:
-    """Draw one event's fate. Always as many draws, so that changing one rate leaves the other draws as they are."""
-    lost, repeated, late, again = (rng.random() for _ in range(4))
-    first = millis(late * rates.late)
-    if lost < rates.lost:
-        return Fate(())
-    if repeated < rates.repeated:
-        return Fate((first, first + millis(again * max(rates.late, 1))))
-    return Fate((first,))
+def draw_delays(faults: Faults, rng: Random) -> tuple[int, ...]:
+    """Return the delay of each delivery of one event, in milliseconds; empty if the event is lost.
+
+    It always draws four numbers, so changing one fault leaves the random numbers of the others as they are.
+    """
+    lost, repeated, delay, repeat_delay = (rng.random() for _ in range(4))
+    first = millis(delay * faults.max_delay)
+    if lost < faults.lost:
+        return ()
+    if repeated < faults.repeated:
+        return (first, first + millis(repeat_delay * max(faults.max_delay, 1)))
+    return (first,)
 
 
-def schedule(events: Iterable[Event], rates: Rates, rng: Random) -> list[Delivery]:
-    """When each event arrives: events of any number of rooms, those of one room in its queue's order."""
-    return sorted(_deliveries(events, rates, rng), key=lambda delivery: delivery.at)
+def schedule(events: Iterable[Event], faults: Faults, rng: Random) -> list[Delivery]:
+    """Return the deliveries of these events, of any number of rooms, sorted by time."""
+    return sorted(_deliveries(events, faults, rng), key=lambda delivery: delivery.at)
 
 
-def _deliveries(events: Iterable[Event], rates: Rates, rng: Random) -> Iterator[Delivery]:
-    queues: dict[str, int] = {}  # when the last event of a room arrived
+def _deliveries(events: Iterable[Event], faults: Faults, rng: Random) -> Iterator[Delivery]:
+    last_arrivals: dict[str, int] = {}  # by room
     for event in events:
-        drawn = fate(rates, rng)
-        if drawn.lost:
+        delays = draw_delays(faults, rng)
+        if not delays:
             continue
-        first = event.at + drawn.delays[0]
-        if rates.in_order:
-            first = max(first, queues.get(event.room_name, 0))
-            queues[event.room_name] = first
+        first = event.at + delays[0]
+        if faults.in_order:
+            first = max(first, last_arrivals.get(event.room_name, 0))
+            last_arrivals[event.room_name] = first
         yield Delivery(first, event)
-        for again in drawn.delays[1:]:
-            yield Delivery(max(first, event.at + again), event)
+        for delay in delays[1:]:
+            yield Delivery(max(first, event.at + delay), event)

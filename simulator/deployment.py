@@ -1,4 +1,4 @@
-"""The deployment under test, by its HTTP API: as its platform, its candidates, its agents and LiveKit see it."""
+"""The client of the deployment under test: it calls the API as the platform, candidates, agents and LiveKit do."""
 
 import asyncio
 import time
@@ -13,21 +13,21 @@ from simulator.events import Event, Json, sign
 from simulator.history import History
 from simulator.options import Options
 
-PASSING = (429, 500, 502, 503, 504)
-AGAIN = 1.0  # seconds between two tries of a call
+TRANSIENT = (429, 500, 502, 503, 504)
+RETRY_DELAY = 1.0  # seconds
 
 
-class Refused(Exception):
-    """The deployment said no, and would again."""
+class Rejected(Exception):
+    """The deployment rejected a request, and a retry would not help."""
 
-    def __init__(self, call: str, status: int, answer: str) -> None:
+    def __init__(self, call: str, status: int, body: str) -> None:
         self.status = status
-        super().__init__(f"{call}: {status} {answer[:300]}")
+        super().__init__(f"{call}: {status} {body[:300]}")
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """What a join gives: where the candidate is expected, and as whom."""
+class JoinResult:
+    """The room, identity and metadata in the token of a join."""
 
     room_name: str
     identity: str
@@ -35,38 +35,38 @@ class Seat:
 
 
 @dataclass(slots=True)
-class Deployment:
+class DeploymentClient:
     session: aiohttp.ClientSession
     options: Options
 
     async def schedule(self, history: History, closes_at: datetime | None) -> str:
-        """Make the interview; the answer is its id."""
+        """Create the interview and return its id."""
         body: Json = {
             "candidateId": f"candidate-{history.name}",
             "applicationId": f"application-{history.name}",
-            "jobPostId": f"simulation-{history.kind}",
+            "jobPostId": f"simulation-{history.scenario}",
             "jobTitle": "Simulated Candidate",
             "phoneNumber": f"9665{int(history.name) % 100_000_000:08}" if history.name.isdigit() else "966509876543",
             "maxDuration": history.max_duration,
         }
         if closes_at:
             body["closesAt"] = closes_at.isoformat()
-        made = await self._call("POST", "/interviews", body, {"Idempotency-Key": str(uuid.uuid4())})
-        return str(made["interviewId"])
+        created = await self._call("POST", "/interviews", body, {"Idempotency-Key": str(uuid.uuid4())})
+        return str(created["interviewId"])
 
-    async def join(self, interview_id: str) -> Seat:
-        seat = await self._call("POST", f"/interviews/{interview_id}/join", {})
-        # the deployment's own token: it is read for what LiveKit would read in it, and trusted as far as that
-        claims = jwt.decode(seat["participantToken"], options={"verify_signature": False})
-        return Seat(claims["video"]["room"], claims["sub"], claims.get("metadata", ""))
+    async def join(self, interview_id: str) -> JoinResult:
+        joined = await self._call("POST", f"/interviews/{interview_id}/join", {})
+        # not verified: only LiveKit has to trust it, and reads these claims
+        claims = jwt.decode(joined["participantToken"], options={"verify_signature": False})
+        return JoinResult(claims["video"]["room"], claims["sub"], claims.get("metadata", ""))
 
     async def cancel(self, interview_id: str) -> None:
         await self._call("POST", f"/interviews/{interview_id}/cancel", {})
 
     async def complete(self, interview_id: str, room_name: str, outcome: str) -> None:
-        """Report an outcome as an agent should: again, if the deployment has not yet heard of the start (409)."""
+        """Report an outcome as an agent does, with retries on 409: the deployment may not know yet that it started."""
         body = {"roomName": room_name, "outcome": outcome, "summary": "simulated", "result": {}}
-        await self._call("POST", f"/interviews/{interview_id}/complete", body, also=(409,))
+        await self._call("POST", f"/interviews/{interview_id}/complete", body, retry_on=(409,))
 
     async def read(self, interview_id: str) -> Json:
         return await self._call("GET", f"/interviews/{interview_id}")
@@ -78,25 +78,25 @@ class Deployment:
         body: Json | None = None,
         headers: dict[str, str] | None = None,
         *,
-        also: tuple[int, ...] = (),
+        retry_on: tuple[int, ...] = (),
     ) -> Json:
-        """Call until there is an answer that lasts. Raises Refused; TimeoutError after `patience` seconds."""
+        """Call, and retry transient errors. Raises Rejected, and TimeoutError after `patience` seconds."""
         headers = {"Authorization": f"Bearer {self.options.key}"} | (headers or {})
-        url, until = self.options.url + path, time.monotonic() + self.options.patience
+        url, deadline = self.options.url + path, time.monotonic() + self.options.patience
         while True:
-            status, answer, text = await self._try(method, url, body, headers)
+            status, response, text = await self._try(method, url, body, headers)
             if status is not None and status < 300:
-                return answer
-            if status is not None and status not in PASSING + also:
-                raise Refused(f"{method} {path}", status, text)
-            if time.monotonic() > until:
+                return response
+            if status is not None and status not in TRANSIENT + retry_on:
+                raise Rejected(f"{method} {path}", status, text)
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"{method} {path}: {status or 'no connection'} {text[:300]}")
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(RETRY_DELAY)
 
     async def _try(
         self, method: str, url: str, body: Json | None, headers: dict[str, str]
     ) -> tuple[int | None, Json, str]:
-        """Status, JSON and text of one try; no status if there was no answer at all."""
+        """Return status, JSON and text of one attempt; the status is None if there was no response."""
         try:
             async with self.session.request(method, url, json=body, headers=headers) as response:
                 text = await response.text()
@@ -105,7 +105,7 @@ class Deployment:
             return None, {}, repr(error)
 
     async def webhook(self, event: Event) -> int | None:
-        """Deliver an event once; the status of the answer, None if there was none."""
+        """Send an event once. Return the status, or None if there was no response."""
         raw, options = event.raw, self.options
         signature = sign(raw, key=options.livekit_key, secret=options.livekit_secret, now=time.time())
         headers = {"Authorization": signature, "Content-Type": "application/webhook+json"}
@@ -118,10 +118,10 @@ class Deployment:
             return None
 
 
-def instant(text: str | None) -> int | None:
-    """Milliseconds since 1970 of an instant in the API's answers."""
+def parse_instant(text: str | None) -> int | None:
+    """Return an instant of an API response in milliseconds since 1970."""
     return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def moment(millis: int) -> datetime:
+def datetime_of(millis: int) -> datetime:
     return datetime.fromtimestamp(millis / 1000, UTC)

@@ -1,4 +1,4 @@
-"""The true history of one interview, as data. Instants are milliseconds from the history's own beginning."""
+"""What happens in one interview, as data. Instants are milliseconds since the start of the history."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,17 +13,17 @@ def millis(seconds: float) -> int:
 class Role(StrEnum):
     CANDIDATE = "candidate"
     AGENT = "agent"
-    WATCHER = "watcher"  # a recruiter, hidden: counts for nothing
-    AVATAR = "avatar"  # kind AGENT, but publishing on the agent's behalf: counts for nothing
+    RECRUITER = "recruiter"  # hidden; does not affect the status
+    AVATAR = "avatar"  # kind AGENT, publishes on the agent's behalf; does not affect the status
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One participant sid.
 
-    `left` is when it was really gone, `noticed` when LiveKit knew and said so: 19 to 21 s later for a
-    CONNECTION_TIMEOUT, never (None) if LiveKit's server was killed under it. `identity` is empty for the candidate:
-    the deployment under test chooses it, and puts it into the token.
+    `left` is when the participant was gone, `noticed` when LiveKit noticed and sent the event: 19 to 21 s later for a
+    CONNECTION_TIMEOUT, never (None) if LiveKit's server was killed. `identity` is empty for the candidate: the
+    deployment chooses it and puts it into the token.
     """
 
     sid: str
@@ -34,14 +34,14 @@ class Connection:
     left: int | None = None
     noticed: int | None = None
     reason: str = ""
-    outcome: str | None = None  # the attribute interview.outcome, as it is when it leaves
-    media: bool = True  # False: its media never came up, LiveKit says participant_connection_aborted
-    dispatched: bool = False  # comes only if the deployment has dispatched it
+    outcome: str | None = None  # value of the attribute interview.outcome when the agent leaves
+    media: bool = True  # False: media never connected, LiveKit sends participant_connection_aborted
+    dispatched: bool = False  # joins only if the deployment has dispatched it
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One room sid under the interview's room name. A room that was killed with its server is never finished."""
+    """One room sid under the interview's room name. A room that was killed with its server never finishes."""
 
     sid: str
     created: int
@@ -49,21 +49,21 @@ class Room:
     killed: int | None = None
 
     @property
-    def over(self) -> int | None:
+    def ended(self) -> int | None:
         return self.finished if self.killed is None else self.killed
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the agent says by POST .../complete."""
+class AgentReport:
+    """What the agent sends to POST .../complete."""
 
-    said: int
+    at: int
     outcome: str
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What the deployment has to say once all is over; a living interview has no end."""
+class Result:
+    """The status of an interview, and when it started and ended. `ended` is None while it is running."""
 
     status: str
     end_reason: str | None
@@ -71,36 +71,36 @@ class Expected:
     ended: int | None
 
     @property
-    def key(self) -> str:
+    def label(self) -> str:
         return f"{self.status} / {self.end_reason}" if self.end_reason else self.status
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that truly happens in one interview, and what follows from it."""
+    """Everything that happens in one interview, and the correct result."""
 
     name: str
-    kind: str
-    expected: Expected
+    scenario: str
+    expected: Result
     max_duration: int  # seconds
     closes: int | None = None
     tokens: tuple[int, ...] = ()
     connections: tuple[Connection, ...] = ()
     rooms: tuple[Room, ...] = ()
-    deletions: tuple[int, ...] = ()  # by somebody else than the deployment
-    reports: tuple[Report, ...] = ()
+    deletions: tuple[int, ...] = ()  # of the room, not by the deployment
+    reports: tuple[AgentReport, ...] = ()
     cancelled: int | None = None
 
     @property
-    def over(self) -> int:
-        """The last instant at which somebody does something, or something becomes true; rooms may outlast it."""
-        known = [self.expected.ended, self.cancelled, *self.tokens]
-        known += [at for visit in self.connections for at in (visit.joined, visit.left, visit.noticed)]
-        known += [report.said for report in self.reports]
-        return max((at for at in known if at is not None), default=0)
+    def end(self) -> int:
+        """The last instant at which anything happens or the status changes. Rooms may exist for longer."""
+        instants = [self.expected.ended, self.cancelled, *self.tokens]
+        instants += [at for each in self.connections for at in (each.joined, each.left, each.noticed)]
+        instants += [report.at for report in self.reports]
+        return max((at for at in instants if at is not None), default=0)
 
     @property
-    def shortest_visit(self) -> int | None:
-        """How long the briefest of the visits that count lasted; None if there was none that ended."""
-        counted = [visit for visit in self.connections if visit.media and visit.role in (Role.CANDIDATE, Role.AGENT)]
-        return min((visit.left - visit.joined for visit in counted if visit.left is not None), default=None)
+    def shortest_connection(self) -> int | None:
+        """Duration of the shortest connection of candidate or agent that ended; None if none did."""
+        counted = [each for each in self.connections if each.media and each.role in (Role.CANDIDATE, Role.AGENT)]
+        return min((each.left - each.joined for each in counted if each.left is not None), default=None)

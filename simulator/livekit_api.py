@@ -1,6 +1,6 @@
-"""LiveKit's server API, answered from a World: Twirp, in protobuf as livekit-api sends it, or in JSON.
+"""LiveKit's server API, served from a LiveKitState: Twirp, with protobuf as livekit-api sends it, or JSON.
 
-The only module of the simulation that needs LiveKit's library, for the messages (package livekit-protocol).
+The only module of the simulator that imports LiveKit's library, for the messages (package livekit-protocol).
 """
 
 import json
@@ -15,13 +15,13 @@ from google.protobuf.message import Message
 from livekit.protocol import agent_dispatch, room
 
 from simulator.events import Json
-from simulator.livekit_state import World
+from simulator.livekit_state import LiveKitState
 
 PROTOBUF = "application/protobuf"
 
 
 class TwirpError(Exception):
-    """An error as Twirp tells it: always JSON, whatever the request was."""
+    """A Twirp error. Its response is JSON, even if the request was protobuf."""
 
     def __init__(self, status: int, code: str, msg: str) -> None:
         self.status = status
@@ -32,45 +32,45 @@ class TwirpError(Exception):
 class Method(NamedTuple):
     request: Callable[[], Message]
     response: Callable[[], Message]
-    answer: Callable[[World, Json], Json]
+    handle: Callable[[LiveKitState, Json], Json]
 
 
-def list_rooms(world: World, asked: Json) -> Json:
-    return {"rooms": world.rooms(asked.get("names", []))}
+def list_rooms(state: LiveKitState, request: Json) -> Json:
+    return {"rooms": state.rooms(request.get("names", []))}
 
 
-def list_participants(world: World, asked: Json) -> Json:
-    return {"participants": world.participants(asked.get("room", ""))}
+def list_participants(state: LiveKitState, request: Json) -> Json:
+    return {"participants": state.participants(request.get("room", ""))}
 
 
-def delete_room(world: World, asked: Json) -> Json:
-    if not world.delete_room(asked.get("room", "")):
+def delete_room(state: LiveKitState, request: Json) -> Json:
+    if not state.delete_room(request.get("room", "")):
         raise TwirpError(404, "not_found", "requested room does not exist")
     return {}
 
 
-def remove_participant(world: World, asked: Json) -> Json:
-    if not world.remove_participant(asked.get("room", ""), asked.get("identity", "")):
+def remove_participant(state: LiveKitState, request: Json) -> Json:
+    if not state.remove_participant(request.get("room", ""), request.get("identity", "")):
         raise TwirpError(404, "not_found", "participant does not exist")
     return {}
 
 
-def send_data(world: World, asked: Json) -> Json:
-    if not world.send(asked.get("room", ""), asked):
+def send_data(state: LiveKitState, request: Json) -> Json:
+    if not state.send_data(request.get("room", ""), request):
         raise TwirpError(404, "not_found", "requested room does not exist")
     return {}
 
 
-def create_dispatch(world: World, asked: Json) -> Json:
-    number = world.dispatch(asked.get("room", ""))
+def create_dispatch(state: LiveKitState, request: Json) -> Json:
+    number = state.dispatch(request.get("room", ""))
     if number is None:
         raise TwirpError(404, "not_found", "requested room does not exist")
-    return _dispatch(asked.get("room", ""), number, asked.get("agentName", ""))
+    return _dispatch(request.get("room", ""), number, request.get("agentName", ""))
 
 
-def list_dispatch(world: World, asked: Json) -> Json:
-    name = asked.get("room", "")
-    return {"agentDispatches": [_dispatch(name, number) for number, _ in enumerate(world.dispatches(name), start=1)]}
+def list_dispatch(state: LiveKitState, request: Json) -> Json:
+    name = request.get("room", "")
+    return {"agentDispatches": [_dispatch(name, number) for number, _ in enumerate(state.dispatches(name), start=1)]}
 
 
 def _dispatch(room_name: str, number: int, agent_name: str = "") -> Json:
@@ -96,14 +96,14 @@ METHODS = {
 }
 
 
-class ServerApi:
-    """Answers for one World, to whoever holds the API key. While `away` it answers 503 to everything."""
+class LiveKitApi:
+    """Serves one LiveKitState to callers with its API key. While `unavailable`, every response is 503."""
 
-    def __init__(self, world: World, *, key: str, secret: str) -> None:
-        self.world = world
+    def __init__(self, state: LiveKitState, *, key: str, secret: str) -> None:
+        self.state = state
         self.key = key
         self.secret = secret
-        self.away = False
+        self.unavailable = False
         self.calls: dict[str, int] = {}
 
     def app(self) -> web.Application:
@@ -113,25 +113,25 @@ class ServerApi:
         return app
 
     async def _health(self, request: web.Request) -> web.Response:
-        return web.Response(text="OK", status=503 if self.away else 200)
+        return web.Response(text="OK", status=503 if self.unavailable else 200)
 
     async def _call(self, request: web.Request) -> web.Response:
         try:
-            return await self._answer(request)
+            return await self._handle(request)
         except TwirpError as error:
             return web.json_response(error.body, status=error.status)
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        if self.away:
-            raise TwirpError(503, "unavailable", "the simulated server is away")
+    async def _handle(self, request: web.Request) -> web.Response:
+        if self.unavailable:
+            raise TwirpError(503, "unavailable", "the simulated server is unavailable")
         self._authenticate(request.headers.get("Authorization", ""))
         name = f"{request.match_info['service']}/{request.match_info['method']}"
         method = METHODS.get(name)
         if method is None:
             raise TwirpError(404, "bad_route", f"no handler for path {request.path}")
         self.calls[name] = self.calls.get(name, 0) + 1
-        asked = _read(await request.read(), method.request(), request.content_type)
-        return _response(ParseDict(method.answer(self.world, asked), method.response()), request.content_type)
+        fields = _read(await request.read(), method.request(), request.content_type)
+        return _response(ParseDict(method.handle(self.state, fields), method.response()), request.content_type)
 
     def _authenticate(self, header: str) -> None:
         try:
@@ -155,8 +155,8 @@ def _response(message: Message, content_type: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(api: ServerApi, host: str, port: int) -> AsyncIterator[str]:
-    """Listen while the block runs; gives the URL. Port 0 takes a free one."""
+async def serve_api(api: LiveKitApi, host: str, port: int) -> AsyncIterator[str]:
+    """Listen while the block runs, and yield the URL. Port 0 picks a free port."""
     runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

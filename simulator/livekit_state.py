@@ -1,161 +1,185 @@
-"""LiveKit's present: which rooms there are and who is in them, as the histories have it and as the deployment made it.
+"""The current state of the simulated LiveKit: its rooms and participants.
 
-What the deployment does (it deletes rooms, removes participants, dispatches agents) changes the histories from then on.
+When the deployment deletes a room, removes a participant or dispatches an agent, the rest of the history changes.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from simulator.events import Event, Json, Place, events_of, participant_json, room_json
+from simulator.events import Event, Json, Placement, events_of, participant_json, room_json
 from simulator.history import Connection, History, Role, Room
 
-LEAVING = 15  # milliseconds between one participant's leave and the next, and the room's end, when a room is deleted
+LEAVE_INTERVAL = 15  # milliseconds between two participants' leaves, and the room's end, when a room is deleted
 
 
 @dataclass(slots=True)
-class Played:
-    """A history while it happens, and what the deployment did to it; instants in milliseconds since 1970."""
+class SimulatedInterview:
+    """A history in progress, and what the deployment did to it; instants are milliseconds since 1970."""
 
     history: History
-    place: Place
+    placement: Placement
     on_change: Callable[[], None] = lambda: None
     dispatches: list[int] = field(default_factory=list)
     messages: list[Json] = field(default_factory=list)
     deletions: list[int] = field(default_factory=list)
 
     def room(self, now: int) -> Room | None:
-        """The living room, if there is one at `now`."""
-        at = now - self.place.origin
-        alive = [room for room in self.history.rooms if room.created <= at and (room.over is None or room.over > at)]
-        return alive[-1] if alive else None
+        """Return the room that exists at `now`, if any."""
+        at = now - self.placement.origin
+        rooms = [room for room in self.history.rooms if room.created <= at and (room.ended is None or room.ended > at)]
+        return rooms[-1] if rooms else None
 
     def connections(self, now: int) -> list[Connection]:
-        """Whom LiveKit believes to be connected: also those whose loss it has not noticed yet."""
-        room, at = self.room(now), now - self.place.origin
+        """Return the connections that LiveKit believes to be open, including lost ones not yet detected."""
+        room, at = self.room(now), now - self.placement.origin
         return [
-            visit
-            for visit in self.known(now).connections
-            if room and visit.room_sid == room.sid and visit.media and visit.joined <= at and _unnoticed(visit, at)
+            connection
+            for connection in self.dispatched_history(now).connections
+            if room
+            and connection.room_sid == room.sid
+            and connection.media
+            and connection.joined <= at
+            and _undetected(connection, at)
         ]
 
-    def known(self, now: int) -> History:
-        """The history without the agents that nobody has sent for in time."""
-        return replace(self.history, connections=tuple(v for v in self.history.connections if self._comes(v, now)))
+    def dispatched_history(self, now: int) -> History:
+        """Return the history without the agents that were not dispatched in time."""
+        return replace(
+            self.history, connections=tuple(each for each in self.history.connections if self._joins(each, now))
+        )
 
-    def _comes(self, visit: Connection, now: int) -> bool:
-        joined = visit.joined + self.place.origin
-        return not visit.dispatched or any(at <= joined for at in self.dispatches) or joined > now
-
-
-def _unnoticed(visit: Connection, at: int) -> bool:
-    return visit.noticed is None or visit.noticed > at
+    def _joins(self, connection: Connection, now: int) -> bool:
+        joined = connection.joined + self.placement.origin
+        return not connection.dispatched or any(at <= joined for at in self.dispatches) or joined > now
 
 
-class World:
-    """All rooms of a simulated LiveKit. `now` tells milliseconds since 1970."""
+def _undetected(connection: Connection, at: int) -> bool:
+    return connection.noticed is None or connection.noticed > at
+
+
+class LiveKitState:
+    """All rooms of a simulated LiveKit. `now` returns milliseconds since 1970."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.now = now
-        self.played: dict[str, Played] = {}
+        self.interviews: dict[str, SimulatedInterview] = {}
 
-    def add(self, history: History, place: Place, on_change: Callable[[], None] = lambda: None) -> Played:
-        """Let a history happen; `on_change` is called whenever the deployment has changed it."""
-        self.played[place.room_name] = Played(history, place, on_change)
-        return self.played[place.room_name]
+    def add(
+        self, history: History, placement: Placement, on_change: Callable[[], None] = lambda: None
+    ) -> SimulatedInterview:
+        """Start a history. `on_change` is called when the deployment has changed it."""
+        self.interviews[placement.room_name] = SimulatedInterview(history, placement, on_change)
+        return self.interviews[placement.room_name]
 
-    # What LiveKit says by itself
+    # Events
 
-    def upcoming(self, room_name: str) -> list[Event]:
-        """Every event of the room, past and to come, as things stand now."""
-        played = self.played[room_name]
-        return events_of(played.known(self.now()), played.place)
+    def events(self, room_name: str) -> list[Event]:
+        """Return all events of the room, past and future, unless the deployment changes the history again."""
+        interview = self.interviews[room_name]
+        return events_of(interview.dispatched_history(self.now()), interview.placement)
 
-    # What it answers
+    # Queries
 
     def rooms(self, names: Iterable[str] = ()) -> list[Json]:
         now, wanted = self.now(), set(names)
-        chosen = [self.played[name] for name in wanted if name in self.played] if wanted else self.played.values()
+        chosen = (
+            [self.interviews[name] for name in wanted if name in self.interviews]
+            if wanted
+            else self.interviews.values()
+        )
         return [
-            room_json(room, played.place) | {"numParticipants": len(played.connections(now))}
-            for played in chosen
-            if (room := played.room(now))
+            room_json(room, interview.placement) | {"numParticipants": len(interview.connections(now))}
+            for interview in chosen
+            if (room := interview.room(now))
         ]
 
     def participants(self, room_name: str) -> list[Json]:
-        """Who is in the room; an empty list, and no error, for a room that is not there."""
-        played = self.played.get(room_name)
-        if played is None:
+        """Return the participants of the room; an empty list if it does not exist, as LiveKit does."""
+        interview = self.interviews.get(room_name)
+        if interview is None:
             return []
-        return [participant_json(visit, played.place, gone=False) for visit in played.connections(self.now())]
+        return [
+            participant_json(connection, interview.placement, gone=False)
+            for connection in interview.connections(self.now())
+        ]
 
-    # What it does when told
+    # Commands
 
     def delete_room(self, room_name: str) -> bool:
-        """False if there is no such room."""
-        played, now = self.played.get(room_name), self.now()
-        room = played.room(now) if played else None
-        if played is None or room is None:
+        """Return False if the room does not exist."""
+        interview, now = self.interviews.get(room_name), self.now()
+        room = interview.room(now) if interview else None
+        if interview is None or room is None:
             return False
-        played.history = without_room(played.history, room, now - played.place.origin)
-        played.deletions.append(now)
-        played.on_change()
+        interview.history = without_room(interview.history, room, now - interview.placement.origin)
+        interview.deletions.append(now)
+        interview.on_change()
         return True
 
     def remove_participant(self, room_name: str, identity: str) -> bool:
-        """False if there is no such participant."""
-        played, now = self.played.get(room_name), self.now()
-        if played is None:
+        """Return False if the participant does not exist."""
+        interview, now = self.interviews.get(room_name), self.now()
+        if interview is None:
             return False
-        removed = [visit for visit in played.connections(now) if (visit.identity or played.place.identity) == identity]
-        for visit in removed:
-            played.history = without_participant(played.history, visit, now - played.place.origin)
-        played.on_change()
+        removed = [
+            connection
+            for connection in interview.connections(now)
+            if (connection.identity or interview.placement.identity) == identity
+        ]
+        for connection in removed:
+            interview.history = without_participant(interview.history, connection, now - interview.placement.origin)
+        interview.on_change()
         return bool(removed)
 
     def dispatch(self, room_name: str) -> int | None:
-        """The number of dispatches of that room so far, this one with them; None if there is no such room."""
-        played = self.played.get(room_name)
-        if played is None or played.room(self.now()) is None:
+        """Return the number of dispatches of the room, with this one; None if the room does not exist."""
+        interview = self.interviews.get(room_name)
+        if interview is None or interview.room(self.now()) is None:
             return None
-        played.dispatches.append(self.now())
-        played.on_change()
-        return len(played.dispatches)
+        interview.dispatches.append(self.now())
+        interview.on_change()
+        return len(interview.dispatches)
 
     def dispatches(self, room_name: str) -> list[int]:
-        played = self.played.get(room_name)
-        return list(played.dispatches) if played else []
+        interview = self.interviews.get(room_name)
+        return list(interview.dispatches) if interview else []
 
-    def send(self, room_name: str, message: Json) -> bool:
-        played = self.played.get(room_name)
-        if played is None or played.room(self.now()) is None:
+    def send_data(self, room_name: str, message: Json) -> bool:
+        interview = self.interviews.get(room_name)
+        if interview is None or interview.room(self.now()) is None:
             return False
-        played.messages.append(message)
+        interview.messages.append(message)
         return True
 
 
 def without_room(history: History, room: Room, at: int) -> History:
-    """The room deleted at `at`: all in it are out at once, the candidate first, and nobody comes to it any more."""
-    there = [visit for visit in history.connections if _in_room(visit, room, at)]
-    there.sort(key=lambda visit: visit.role is not Role.CANDIDATE)
-    out = {visit.sid: _put_out(visit, at, at + n * LEAVING, "ROOM_DELETED") for n, visit in enumerate(there, start=1)}
-    stay = [
-        out.get(visit.sid, visit) for visit in history.connections if visit.room_sid != room.sid or visit.joined <= at
+    """Return the history with the room deleted at `at`: all leave, the candidate first, and nobody joins later."""
+    present = [connection for connection in history.connections if _in_room(connection, room, at)]
+    present.sort(key=lambda connection: connection.role is not Role.CANDIDATE)
+    removed = {
+        connection.sid: _removed(connection, at, at + n * LEAVE_INTERVAL, "ROOM_DELETED")
+        for n, connection in enumerate(present, start=1)
+    }
+    connections = [
+        removed.get(connection.sid, connection)
+        for connection in history.connections
+        if connection.room_sid != room.sid or connection.joined <= at
     ]
-    finished = replace(room, finished=at + (len(there) + 1) * LEAVING, killed=None)
+    finished = replace(room, finished=at + (len(present) + 1) * LEAVE_INTERVAL, killed=None)
     rooms = tuple(finished if other.sid == room.sid else other for other in history.rooms)
-    return replace(history, connections=tuple(stay), rooms=rooms)
+    return replace(history, connections=tuple(connections), rooms=rooms)
 
 
-def without_participant(history: History, removed: Connection, at: int) -> History:
-    out = _put_out(removed, at, at + LEAVING, "PARTICIPANT_REMOVED")
-    stay = tuple(out if visit.sid == removed.sid else visit for visit in history.connections)
-    return replace(history, connections=stay)
+def without_participant(history: History, participant: Connection, at: int) -> History:
+    removed = _removed(participant, at, at + LEAVE_INTERVAL, "PARTICIPANT_REMOVED")
+    connections = tuple(removed if connection.sid == removed.sid else connection for connection in history.connections)
+    return replace(history, connections=connections)
 
 
-def _in_room(visit: Connection, room: Room, at: int) -> bool:
-    return visit.room_sid == room.sid and visit.joined <= at and _unnoticed(visit, at)
+def _in_room(connection: Connection, room: Room, at: int) -> bool:
+    return connection.room_sid == room.sid and connection.joined <= at and _undetected(connection, at)
 
 
-def _put_out(visit: Connection, at: int, noticed: int, reason: str) -> Connection:
-    left = at if visit.left is None else min(at, visit.left)
-    return replace(visit, left=left, noticed=noticed, reason=reason)
+def _removed(connection: Connection, at: int, noticed: int, reason: str) -> Connection:
+    left = at if connection.left is None else min(at, connection.left)
+    return replace(connection, left=left, noticed=noticed, reason=reason)

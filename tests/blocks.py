@@ -55,7 +55,7 @@ NOT_RUN = {
     "# agent.py": "LiveKit Agents is a download of 500 MB, and needs another version of LiveKit's SDK than our lock",
     "python3 -m venv .venv && .venv/bin/pip install livekit-agents   # some 500 MB": "starts agent.py, see there",
     "npx openapi-typescript http://127.0.0.1:8000/openapi.json -o schema.d.ts    "
-    "# then createClient<paths>() of openapi-fetch": "tests/openapi/test_generated_clients.py runs both generators",
+    "# then createClient<paths>() of openapi-fetch": "tests/api/openapi/test_generated_clients.py runs both generators",
     "make bench                                   # all, some 25 minutes; writes docs/benchmarks.md and "
     "docs/benchmarks.svg": "takes 25 minutes",
 }

@@ -1,6 +1,6 @@
 """The documentation is true: its code works, its links lead somewhere, and it leaves out no setting, metric or command.
 
-Blocks that need `make run`, a LiveKit server or TypeScript's compiler are in test_readme.py.
+Blocks that need `make run`, a LiveKit server or TypeScript's compiler are run by test_readme.py.
 """
 
 import ast
@@ -257,6 +257,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors_of(target), link
+
+
+def test_each_file_that_is_named_exists() -> None:
+    named = {
+        path
+        for page in (*PAGES, ROOT / "tests" / "blocks.py")
+        for path in re.findall(r"\b(?:app|tests|benchmarks|simulator|deploy)/[\w./-]+\.(?:py|yaml)\b", page.read_text())
+    }
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def anchors_of(page: Path) -> set[str]:

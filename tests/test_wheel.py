@@ -97,8 +97,17 @@ def test_it_serves_and_simulates(environment: Path, tmp_path: Path) -> None:
         service.wait_until(lambda: http_status(port, "/health/ready") == 200, within=WITHIN)
         assert http_status(port, "/docs") == 200
         simulate = ("simulate", "--url", f"http://127.0.0.1:{port}", "--listen", f"127.0.0.1:{livekit_port}")
-        brief = ("--interviews", "2", "--kinds", "cancelled_before_anybody_came", "--spread", "0", "--reconcile", "1")
-        assert "interviews: 2, right 2" in _run(_interviews(environment), *simulate, *brief, cwd=tmp_path)
+        brief = (
+            "--interviews",
+            "2",
+            "--scenarios",
+            "cancelled_before_anybody_came",
+            "--spread",
+            "0",
+            "--reconcile",
+            "1",
+        )
+        assert "interviews: 2, correct: 2" in _run(_interviews(environment), *simulate, *brief, cwd=tmp_path)
         service.send(signal.SIGTERM)
         assert service.wait(WITHIN) == 0, service.log_tail()
     finally:

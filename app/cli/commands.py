@@ -9,7 +9,6 @@ from types import FrameType
 from typing import NoReturn
 
 from app import __version__
-from app.cli.progress import progress
 from app.cli.runtime import Commands, database, fail, read_settings
 from app.core.embedded_postgres import EmbeddedPostgresError
 from app.core.logging import configure_logging
@@ -24,14 +23,14 @@ MODULES = {
     "app.cli.keys": ("keys",),
     "app.cli.interviews": ("list", "show"),
     "app.cli.watch": ("watch",),
-    "simulator.run": ("simulate",),
+    "app.cli.simulate": ("simulate",),
 }
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command that the arguments name."""
-    if hasattr(arguments, "simulate"):  # speaks to a deployment, and needs neither its settings nor its database
-        sys.exit(arguments.simulate(arguments, progress))
+    if hasattr(arguments, "simulate"):  # calls a deployment, and needs no settings or database
+        sys.exit(arguments.simulate(arguments))
     settings = read_settings()
     configure_logging()
     # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from app.cli.fast_imports import importing
-from app.cli.runtime import Commands
+from app.cli.runtime import Commands, direct_url, fail
 from app.core.settings import Settings
 
 
@@ -30,9 +30,23 @@ def serve(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
     with _counters() if workers > 1 else nullcontext() as counters:
         with importing():
             # where there are several processes, prometheus_client must be told before anything imports it
-            from app.server.run import run
+            from app.cli.preparation import prepare
+            from app.livekit.access_tokens import accept_secrets
+            from app.server.run import PortUnavailable, run
 
-        run(settings, url, workers=workers, counters=counters)
+        accept_secrets(settings)
+        greeting = prepare(settings, url)
+        try:
+            run(
+                settings,
+                url,
+                listen_url=direct_url(settings, url),
+                workers=workers,
+                counters=counters,
+                on_ready=lambda: print(greeting, flush=True),
+            )
+        except PortUnavailable as error:
+            fail(str(error))
 
 
 @contextmanager

@@ -26,6 +26,6 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     interview.settled_at = interview.updated_at = now
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
     detail = {"why": why, "before": before, **after}
-    session.add(TimelineEntry.about(interview, kind="status", name="opened_again", detail=detail))
+    session.add(TimelineEntry.about(interview, kind="status", name="attempt_opened", detail=detail))
     change = count_change(interview, ChangeType.STATUS_CHANGED, PublicStatus(previous))
     await record_changes(await driver_connection(session), [change], now=now)

@@ -57,7 +57,7 @@ async def _add_timeline_entry(
         "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
     entry = TimelineEntry(
-        interview_id=interview.id, attempt=interview.attempt, kind="livekit", name="asked", detail=detail
+        interview_id=interview.id, attempt=interview.attempt, kind="livekit", name="room_checked", detail=detail
     )
     session.add(entry)
     await session.flush()

@@ -17,7 +17,7 @@ from app.models import JoinRequest, TimelineEntry
 
 # What a rule of derive() means, in a sentence's second half.
 RULES = {
-    "nobody_yet": "nobody is in the room",
+    "nobody_connected": "nobody is in the room",
     "candidate_alone": "the candidate is connected, no agent is",
     "both_connected": "candidate and agent are both connected",
     "candidate_away": "the conversation has started, the candidate is gone",
@@ -38,13 +38,13 @@ EVENTS = {
     "participant_joined": "{who} joined",
     "participant_left": "{who} left ({reason})",
     "participant_connection_aborted": "{who} tried to connect and did not succeed",
-    "asked": "LiveKit was asked: there {present}; newly found {joined}; gone {gone}",
+    "room_checked": "LiveKit was asked: there {present}; newly found {joined}; gone {gone}",
 }
-DEEDS = {
+SERVICE_ACTIONS = {
     "room_deleted": "The service deleted the room",
     "agent_dispatched": "The service dispatched an agent",
-    "time_told": "The room was told that {secondsLeft} seconds are left",
-    "put_off": "A decision was put off ({why})",
+    "time_left_announced": "The room was told that {secondsLeft} seconds are left",
+    "postponed": "A decision was put off ({why})",
     "personal_data_erased": "The service erased the personal data, which is kept for so long only",
 }
 CALLS = {
@@ -82,7 +82,7 @@ class Entry:
     @property
     def sentence(self) -> str:
         match self.kind:
-            case "status" if self.name == "opened_again":
+            case "status" if self.name == "attempt_opened":
                 return f"Attempt {self.attempt} was opened: {self.detail['why']}"
             case "status":
                 reason = f" / {self.detail['endReason']}" if self.detail["endReason"] else ""
@@ -90,7 +90,7 @@ class Entry:
             case "livekit":
                 return EVENTS.get(self.name, self.name).format_map(_Words(self.detail))
             case "service":
-                return DEEDS.get(self.name, self.name).format_map(_Words(self.detail))
+                return SERVICE_ACTIONS.get(self.name, self.name).format_map(_Words(self.detail))
             case _:
                 refused = f"The candidate asked to join and was refused: {self.name}"
                 return CALLS.get(self.name, refused).format_map(_Words(self.detail))

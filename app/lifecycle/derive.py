@@ -163,7 +163,7 @@ def _state(there: PresenceChange | None, *, started: bool) -> tuple[Status, str]
         return Status.WAITING_FOR_AGENT, "candidate_alone"
     if started:
         return Status.RECONNECTING, "candidate_away"
-    return Status.READY_TO_JOIN, "nobody_yet"
+    return Status.READY_TO_JOIN, "nobody_connected"
 
 
 def _effects_while_live(attempt: Attempt) -> tuple[Effect, ...]:

@@ -1,4 +1,4 @@
-"""What `interviews serve` runs: the service on one socket, in one process or several."""
+"""Runs the service on one socket, in one process or several."""
 
 import asyncio
 import gc
@@ -9,21 +9,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.auth.api_keys import ensure_bootstrap_key
-from app.cli.migrate import bring_up_to_date
-from app.cli.runtime import database_name, direct_url, fail, with_engine
-from app.core.database import create_engine, create_sessionmaker, transaction
+from app.core.database import create_engine, create_sessionmaker
 from app.core.logging import configure_logging
-from app.core.settings import LOCAL_API_KEY, LOCAL_LIVEKIT_KEY, Settings
-from app.interviews.demo import DEMO_ID, ensure_demo
-from app.interviews.schedule import ensure_default_organization
-from app.livekit.access_tokens import accept_secrets, signer_of
+from app.core.settings import Settings
 from app.main import create_app
 from app.server.processes import fork_workers
 from app.server.protocol import BoundedProtocol
@@ -68,21 +60,33 @@ class Server(uvicorn.Server):
             sys.exit(NOT_STARTED)
 
 
-def run(settings: Settings, url: str, *, workers: int, counters: str | None) -> None:
-    """Migrate, prepare, then serve until told to stop. `counters`: the folder in which several processes count."""
-    accept_secrets(settings)
-    bring_up_to_date(settings, url)
-    has_demo = with_engine(url, lambda engine: _prepare(settings, engine))
-    server = _server(settings, url)
-    greeting = _greeting(settings, url, has_demo=has_demo)
-    gc.freeze()  # what stays is not looked at again; and it stays shared memory, where there are several processes
-    gc.set_threshold(20_000)  # new objects between two looks; with 700 it took a quarter of the time of a webhook
+class PortUnavailable(Exception):
+    """The address is in use, or may not be listened on."""
+
+
+def run(
+    settings: Settings,
+    url: str,
+    *,
+    listen_url: str | None,
+    workers: int,
+    counters: str | None,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until stopped. `on_ready` is called once, before the first request is accepted.
+
+    `listen_url` is for Postgres' LISTEN, None if no connection can do that; `counters` is the folder in which several
+    processes keep their metrics. Raises PortUnavailable.
+    """
+    server = _server(settings, url, listen_url)
+    gc.freeze()  # what is there now stays, and stays shared memory between processes
+    gc.set_threshold(20_000)  # new objects between two collections; at 700 they took a quarter of a webhook's time
     if counters is None:
-        print(greeting, flush=True)
+        on_ready()
         server.run_until_stopped()
         return
     listening = _listen(settings)
-    print(greeting, flush=True)
+    on_ready()
     parent = fork_workers(workers, listening, within=LAST, gone=lambda pid: _forget_gauges(pid, counters))
     if parent is None:
         return
@@ -92,12 +96,12 @@ def run(settings: Settings, url: str, *, workers: int, counters: str | None) -> 
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Return the socket that all processes take connections from, as uvicorn makes it for one."""
+    """Return the socket that all processes accept from, made as uvicorn makes it for one."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        fail(f"Nobody can listen on {settings.host}, port {settings.port}: {error}")
+        raise PortUnavailable(f"Can't listen on {settings.host}, port {settings.port}: {error}") from error
 
 
 def _forget_gauges(pid: int, counters: str) -> None:
@@ -105,7 +109,7 @@ def _forget_gauges(pid: int, counters: str) -> None:
     mark_process_dead(pid, counters)  # type: ignore[no-untyped-call]
 
 
-def _server(settings: Settings, url: str) -> Server:
+def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
     engine = create_engine(url, pool_size=settings.database_pool_size)
     sessions = create_sessionmaker(engine)
     hub = Hub(sessions)
@@ -116,7 +120,7 @@ def _server(settings: Settings, url: str) -> Server:
             running.push_async_callback(engine.dispose)
             running.push_async_callback(app.state.rate_limits.close)
             await running.enter_async_context(app.state.last_used.running())
-            await running.enter_async_context(hub.running(direct_url(settings, url)))
+            await running.enter_async_context(hub.running(listen_url))
             if settings.run_worker:
                 await running.enter_async_context(running_worker(settings, sessions, settings.timeouts))
             yield
@@ -136,39 +140,3 @@ def _server(settings: Settings, url: str) -> Server:
         timeout_graceful_shutdown=DRAIN,
     )
     return Server(config, end_streams=hub.close)
-
-
-async def _prepare(settings: Settings, engine: AsyncEngine) -> bool:
-    """Return whether the demo interview can be joined."""
-    async with transaction(create_sessionmaker(engine)) as session:
-        organization_id = await ensure_default_organization(session)
-        key = settings.bootstrap_api_key.get_secret_value()
-        await ensure_bootstrap_key(session, organization_id=organization_id, key=key)
-        if not settings.is_local:
-            return False
-        return await ensure_demo(
-            session, organization_id=organization_id, now=datetime.now(UTC), signer=signer_of(settings)
-        )
-
-
-def _greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
-    """Return what a newcomer needs to know."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not listened on
-    host = f"[{host}]" if ":" in host else host
-    address = f"http://{host}:{settings.port}"
-    lines = [
-        f"Interviews        {address}    (API: {address}/docs)",
-        f"Database          {database_name(settings, url)}",
-        f"LiveKit           {settings.livekit_url} with the key {settings.livekit_api_key};",
-        f"                  its webhooks are to go to {address}/webhooks/livekit",
-    ]
-    if settings.livekit_api_key == LOCAL_LIVEKIT_KEY:
-        lines.append("                  start one with: livekit-server --dev --config deploy/livekit.local.yaml")
-    if settings.bootstrap_api_key.get_secret_value() == LOCAL_API_KEY:
-        lines.append(f"Recruiter's key   {LOCAL_API_KEY}")
-    if has_demo:
-        lines += [
-            f"Demo interview    {DEMO_ID}",
-            f"Join it           curl -X POST {address}/interviews/{DEMO_ID}/join",
-        ]
-    return "\n" + "\n".join(lines) + "\n"

@@ -34,7 +34,7 @@ _AGENT_DISPATCHED = f"""
 """  # noqa: S608 - of constants alone
 _TIME_TOLD = f"""
     WITH done AS (UPDATE interviews SET told = $3 WHERE id = $1 AND attempt = $2 RETURNING id, attempt)
-    {_SAY} 'time_told', jsonb_build_object('secondsLeft', $4::bigint) FROM done WHERE $5
+    {_SAY} 'time_left_announced', jsonb_build_object('secondsLeft', $4::bigint) FROM done WHERE $5
 """  # noqa: S608 - of constants alone
 # Again later, and ever later; the first time it is said.
 _PUT_OFF = f"""
@@ -44,7 +44,7 @@ _PUT_OFF = f"""
         WHERE id = $1
         RETURNING id, attempt, failures
     )
-    {_SAY} 'put_off', jsonb_build_object('why', $4::text) FROM done WHERE failures = 1
+    {_SAY} 'postponed', jsonb_build_object('why', $4::text) FROM done WHERE failures = 1
 """  # noqa: S608 - of constants alone
 _RELEASED = "UPDATE interviews SET leased_until = $2, failures = 0 WHERE id = $1"
 

@@ -16,11 +16,11 @@ from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes, microseconds, milliseconds
 from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, Running, ours, running
 from benchmarks.stories import place_of, story, webhook_headers
-from simulator.events import Event, Place, events_of
+from simulator.events import Event, Placement, events_of
 from simulator.history import SECOND, History, Role
-from simulator.livekit_api import ServerApi, serving
-from simulator.livekit_state import World
-from simulator.player import TRIES, sleep_until, wall
+from simulator.livekit_api import LiveKitApi, serve_api
+from simulator.livekit_state import LiveKitState
+from simulator.player import ATTEMPTS, now_millis, sleep_until
 
 A_SECOND = 25  # candidates: 3,000 in two minutes, and 200 webhooks a second
 BEFORE = 2.0  # seconds until the first one comes, and
@@ -62,7 +62,7 @@ class Part:
 
     candidate: Candidate
     history: History
-    place: Place
+    place: Placement
     events: Sequence[tuple[Event, dict[str, str]]]
 
 
@@ -79,22 +79,22 @@ def measure(bench: Bench) -> Section:
 
 
 async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
-    world, morning = World(wall), Morning()
-    async with serving(ServerApi(world, key=LIVEKIT_KEY, secret=LIVEKIT_SECRET), "127.0.0.1", 0) as livekit:
+    state, morning = LiveKitState(now_millis), Morning()
+    async with serve_api(LiveKitApi(state, key=LIVEKIT_KEY, secret=LIVEKIT_SECRET), "127.0.0.1", 0) as livekit:
         contender = ours(LIVEKIT_URL=livekit.replace("http", "ws"))
         starting = running(contender, url, bench.folder)
         server = await asyncio.to_thread(starting.__enter__)  # it asks our LiveKit already while it starts
         try:
-            await _run(server, world, candidates, morning)
+            await _run(server, state, candidates, morning)
         finally:
             await asyncio.to_thread(starting.__exit__, None, None, None)
     return morning
 
 
-async def _run(server: Running, world: World, candidates: list[Candidate], morning: Morning) -> None:
-    parts = parts_of(candidates, begin=wall() + round((BEFORE + TO_SIGN * len(candidates)) * SECOND))
+async def _run(server: Running, state: LiveKitState, candidates: list[Candidate], morning: Morning) -> None:
+    parts = parts_of(candidates, begin=now_millis() + round((BEFORE + TO_SIGN * len(candidates)) * SECOND))
     for part in parts:
-        world.add(part.history, part.place)
+        state.add(part.history, part.place)
     morning.due = sorted(event.at for part in parts for event, _ in part.events)
     before = server.cpu_seconds()
     # shorter than the server keeps an idle connection: one that is closed while it is used again is nobody's fault
@@ -146,8 +146,8 @@ async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
 
 async def _deliver(session: aiohttp.ClientSession, event: Event, headers: dict[str, str], morning: Morning) -> None:
     """Send a webhook until it is answered 200, as often as LiveKit would."""
-    first = wall()
-    for offset in TRIES:
+    first = now_millis()
+    for offset in ATTEMPTS:
         await sleep_until(first + offset * SECOND)
         status, took = await _post(session, "/webhooks/livekit", event.raw, headers)
         morning.webhooks.append(took)
@@ -171,8 +171,8 @@ async def _post(session: aiohttp.ClientSession, path: str, body: bytes, headers:
 async def _watch(morning: Morning) -> None:
     """Look at the queue from the first webhook to the last."""
     while True:
-        if morning.due[0] <= wall() <= morning.due[-1]:
-            morning.waiting.append(bisect.bisect_right(morning.due, wall()) - morning.done)
+        if morning.due[0] <= now_millis() <= morning.due[-1]:
+            morning.waiting.append(bisect.bisect_right(morning.due, now_millis()) - morning.done)
         await asyncio.sleep(LOOK)
 
 

@@ -1,167 +1,167 @@
-"""What agents do: they bring an interview to an end, crash, or never come."""
+"""Agents that finish an interview, crash, or never join."""
 
-from simulator.history_builder import Story
-from simulator.scenarios.registry import kind, slow
+from simulator.history_builder import HistoryBuilder
+from simulator.scenarios.registry import detects_disconnect_within_grace, scenario
 from simulator.timing import MARGIN
 
 
-@kind(20)
-def agent_announces_completed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_leaves("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
+@scenario(20)
+def agent_announces_completed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_leaves("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
 
 
-@kind(4)
-def agent_announces_failed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_leaves("failed")
-    story.ends("FAILED", "AGENT_REPORTED")
+@scenario(4)
+def agent_announces_failed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_leaves("failed")
+    interview.expect_end("FAILED", "AGENT_REPORTED")
 
 
-@kind(12)
-def agent_announces_nothing(story: Story) -> None:
-    story.meet()
-    story.talk()
-    story.agent_leaves()
-    story.ends("COMPLETED", "AGENT_LEFT")
+@scenario(12)
+def agent_announces_nothing(interview: HistoryBuilder) -> None:
+    interview.meet()
+    interview.talk()
+    interview.agent_leaves()
+    interview.expect_end("COMPLETED", "AGENT_LEFT")
 
 
-@kind(4)
-def agent_completes_and_deletes_the_room(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.announces("completed")
-    story.room_deleted()
-    story.ends("COMPLETED", "AGENT_REPORTED", at=story.over[-1].left)
+@scenario(4)
+def agent_completes_and_deletes_the_room(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_announces("completed")
+    interview.delete_room()
+    interview.expect_end("COMPLETED", "AGENT_REPORTED", at=interview.closed[-1].left)
 
 
-@kind(4)
-def agent_deletes_the_room(story: Story) -> None:
-    story.meet()
-    story.talk()
-    story.ends("COMPLETED", "ROOM_DELETED")
-    story.room_deleted()
+@scenario(4)
+def agent_deletes_the_room(interview: HistoryBuilder) -> None:
+    interview.meet()
+    interview.talk()
+    interview.expect_end("COMPLETED", "ROOM_DELETED")
+    interview.delete_room()
 
 
-@kind(2)
-def room_deleted_under_an_agent_at_work(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.grace)
-    story.room_deleted()
+@scenario(2)
+def room_deleted_under_an_agent_at_work(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.candidate_grace)
+    interview.delete_room()
 
 
-@kind(4)
-def agent_posts_completed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.report("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
-    story.pause(0.2, 3)
-    story.agent_leaves("completed")
+@scenario(4)
+def agent_posts_completed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_reports("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
+    interview.pause(0.2, 3)
+    interview.agent_leaves("completed")
 
 
-@kind(2)
-def agent_posts_failed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.report("failed")
-    story.ends("FAILED", "AGENT_REPORTED")
-    story.pause(0.2, 3)
-    story.agent_leaves()
+@scenario(2)
+def agent_posts_failed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_reports("failed")
+    interview.expect_end("FAILED", "AGENT_REPORTED")
+    interview.pause(0.2, 3)
+    interview.agent_leaves()
 
 
-@kind(2)
-def agent_posts_completed_when_it_had_failed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.candidate_lost()
-    story.ends("COMPLETED", "AGENT_REPORTED", after=story.pace.grace)
-    story.pause(story.pace.grace + 2 * MARGIN, story.pace.grace + 10 * MARGIN)
-    story.report("completed")
+@scenario(2)
+def agent_posts_completed_when_it_had_failed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.candidate_disconnects()
+    interview.expect_end("COMPLETED", "AGENT_REPORTED", after=interview.timing.candidate_grace)
+    interview.pause(interview.timing.candidate_grace + 2 * MARGIN, interview.timing.candidate_grace + 10 * MARGIN)
+    interview.agent_reports("completed")
 
 
-@kind(6)
-def an_avatar_and_a_watcher_come_and_go(story: Story) -> None:
-    story.meet("pending")
-    story.pause(0.2, 1)
-    story.avatar_comes()
-    story.pause(0.2, 1)
-    story.watcher_comes()
-    story.talk()
-    story.avatar_leaves()
-    story.pause(MARGIN, 3 * MARGIN)
-    story.watcher_leaves()
-    story.pause(MARGIN, 3 * MARGIN)
-    story.agent_leaves("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
+@scenario(6)
+def an_avatar_and_a_recruiter_come_and_go(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.pause(0.2, 1)
+    interview.avatar_joins()
+    interview.pause(0.2, 1)
+    interview.recruiter_joins()
+    interview.talk()
+    interview.avatar_leaves()
+    interview.pause(MARGIN, 3 * MARGIN)
+    interview.recruiter_leaves()
+    interview.pause(MARGIN, 3 * MARGIN)
+    interview.agent_leaves("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
 
 
 # Agents that fail
 
 
-@kind(4)
-def agent_raises(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_leaves()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.agent)
+@scenario(4)
+def agent_raises(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_leaves()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)
 
 
-@kind(4, slow)
-def agent_killed(story: Story) -> None:
-    story.meet(story.rng.choice(["pending", None]))
-    story.talk()
-    story.agent_killed()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.agent)
+@scenario(4, detects_disconnect_within_grace)
+def agent_killed(interview: HistoryBuilder) -> None:
+    interview.meet(interview.rng.choice(["pending", None]))
+    interview.talk()
+    interview.agent_crashes()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)
 
 
-@kind(4, slow)
-def candidate_gives_up_after_the_agent_was_killed(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_killed()
-    story.pause(MARGIN, story.pace.agent - MARGIN)
-    story.candidate_leaves()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.grace)
+@scenario(4, detects_disconnect_within_grace)
+def candidate_gives_up_after_the_agent_was_killed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_crashes()
+    interview.pause(MARGIN, interview.timing.agent_wait - MARGIN)
+    interview.candidate_leaves()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.candidate_grace)
 
 
-@kind(4, lambda pace: pace.agent > 4 * MARGIN)
-def another_agent_comes(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_leaves()
-    story.pause(MARGIN, story.pace.agent - MARGIN)
-    story.agent_comes("pending")
-    story.talk()
-    story.agent_leaves("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
+@scenario(4, lambda timing: timing.agent_wait > 4 * MARGIN)
+def another_agent_comes(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_leaves()
+    interview.pause(MARGIN, interview.timing.agent_wait - MARGIN)
+    interview.agent_joins("pending")
+    interview.talk()
+    interview.agent_leaves("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
 
 
-@kind(4, lambda pace: pace.agent > pace.dispatch + 5 * MARGIN, needs_dispatch=True)
-def another_agent_is_dispatched(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.agent_leaves()
-    story.pause(story.pace.agent - 2 * MARGIN, story.pace.agent - MARGIN)
-    story.agent_comes("pending", dispatched=True)
-    story.talk()
-    story.agent_leaves("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
+@scenario(4, lambda timing: timing.agent_wait > timing.dispatch_after + 5 * MARGIN, needs_dispatch=True)
+def another_agent_is_dispatched(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.agent_leaves()
+    interview.pause(interview.timing.agent_wait - 2 * MARGIN, interview.timing.agent_wait - MARGIN)
+    interview.agent_joins("pending", dispatched=True)
+    interview.talk()
+    interview.agent_leaves("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
 
 
-@kind(4)
-def no_agent(story: Story) -> None:
-    story.candidate_comes()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.agent)
+@scenario(4)
+def no_agent(interview: HistoryBuilder) -> None:
+    interview.candidate_joins()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)
 
 
-@kind(2, lambda pace: pace.agent > 3 * MARGIN)
-def no_agent_for_a_second_device(story: Story) -> None:
-    story.candidate_comes()
-    story.pause(MARGIN, story.pace.agent - MARGIN)
-    story.second_device()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.agent)
+@scenario(2, lambda timing: timing.agent_wait > 3 * MARGIN)
+def no_agent_for_a_second_device(interview: HistoryBuilder) -> None:
+    interview.candidate_joins()
+    interview.pause(MARGIN, interview.timing.agent_wait - MARGIN)
+    interview.second_device_joins()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)

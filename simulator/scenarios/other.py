@@ -1,146 +1,157 @@
-"""What else happens: the window passes, time is up, the recruiter cancels, LiveKit is killed."""
+"""Join windows that pass, interviews that overrun, cancellations, and LiveKit servers that are killed."""
 
 from simulator.history import millis
-from simulator.history_builder import Story
-from simulator.scenarios.registry import kind, patient
+from simulator.history_builder import HistoryBuilder
+from simulator.scenarios.registry import scenario, separates_waiting_from_looking_in
 from simulator.timing import MARGIN
 
 
-@kind(4)
-def no_show(story: Story) -> None:
-    story.closes = millis(story.rng.uniform(10, 60))
-    story.ends("NO_SHOW", at=story.closes)
+@scenario(4)
+def no_show(interview: HistoryBuilder) -> None:
+    interview.closes = millis(interview.rng.uniform(10, 60))
+    interview.expect_end("NO_SHOW", at=interview.closes)
 
 
-@kind(4)
-def token_but_no_connection(story: Story) -> None:
-    story.closes = millis(story.rng.uniform(10, 60))
-    story.pause(0, story.closes / 1000 - MARGIN)
-    story.asks_for_token()
-    story.ends(
-        "FAILED", "CANDIDATE_CONNECTION_FAILED", at=max(story.closes, story.tokens[-1] + millis(story.pace.token))
+@scenario(4)
+def token_but_no_connection(interview: HistoryBuilder) -> None:
+    interview.closes = millis(interview.rng.uniform(10, 60))
+    interview.pause(0, interview.closes / 1000 - MARGIN)
+    interview.request_token()
+    interview.expect_end(
+        "FAILED",
+        "CANDIDATE_CONNECTION_FAILED",
+        at=max(interview.closes, interview.tokens[-1] + millis(interview.timing.token_wait)),
     )
 
 
-@kind(2)
-def no_media_ever(story: Story) -> None:
-    story.closes = millis(story.rng.uniform(10, 60))
-    story.asks_for_token()
-    story.pause(0.4, 1.5)
-    story.never_gets_media()
-    story.ends("FAILED", "CANDIDATE_CONNECTION_FAILED", at=max(story.closes, millis(story.pace.token)))
+@scenario(2)
+def no_media_ever(interview: HistoryBuilder) -> None:
+    interview.closes = millis(interview.rng.uniform(10, 60))
+    interview.request_token()
+    interview.pause(0.4, 1.5)
+    interview.candidate_gets_no_media()
+    interview.expect_end(
+        "FAILED", "CANDIDATE_CONNECTION_FAILED", at=max(interview.closes, millis(interview.timing.token_wait))
+    )
 
 
-@kind(4, patient)
-def looked_in_and_left(story: Story) -> None:
-    story.candidate_comes()
-    story.pause(1.5, story.pace.waited - MARGIN)
-    story.candidate_leaves()
-    closes_later(story)
-    story.ends("ABANDONED", "LEFT_BEFORE_START", at=window_end(story))
+@scenario(4, separates_waiting_from_looking_in)
+def looked_in_and_left(interview: HistoryBuilder) -> None:
+    interview.candidate_joins()
+    interview.pause(1.5, interview.timing.candidate_waited - MARGIN)
+    interview.candidate_leaves()
+    closes_later(interview)
+    interview.expect_end("ABANDONED", "LEFT_BEFORE_START", at=window_end(interview))
 
 
-@kind(4, patient)
-def waited_and_left(story: Story) -> None:
-    story.candidate_comes()
-    story.pause(story.pace.waited + MARGIN, story.pace.agent - MARGIN)
-    story.candidate_leaves()
-    closes_later(story)
-    story.ends("FAILED", "AGENT_UNAVAILABLE", at=window_end(story))
+@scenario(4, separates_waiting_from_looking_in)
+def waited_and_left(interview: HistoryBuilder) -> None:
+    interview.candidate_joins()
+    interview.pause(interview.timing.candidate_waited + MARGIN, interview.timing.agent_wait - MARGIN)
+    interview.candidate_leaves()
+    closes_later(interview)
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", at=window_end(interview))
 
 
-def closes_later(story: Story) -> None:
-    """The window ends noticeably before or after the grace of the leave just now."""
-    grace = millis(story.pace.grace)
-    story.closes = story.now + (story.rng.choice([grace // 3, 2 * grace]) if grace > millis(6 * MARGIN) else 3 * grace)
+def closes_later(interview: HistoryBuilder) -> None:
+    """Set the join window's end clearly before or after the end of the candidate's grace."""
+    grace = millis(interview.timing.candidate_grace)
+    interview.closes = interview.now + (
+        interview.rng.choice([grace // 3, 2 * grace]) if grace > millis(6 * MARGIN) else 3 * grace
+    )
 
 
-def window_end(story: Story) -> int:
-    leave, token = story.now + millis(story.pace.grace), story.tokens[-1] + millis(story.pace.token)
-    return max(story.closes or 0, leave, token)
+def window_end(interview: HistoryBuilder) -> int:
+    leave, token = (
+        interview.now + millis(interview.timing.candidate_grace),
+        interview.tokens[-1] + millis(interview.timing.token_wait),
+    )
+    return max(interview.closes or 0, leave, token)
 
 
-# Time, and the recruiter
+# Time limits and cancellations
 
 
-@kind(3)
-def overrun(story: Story) -> None:
-    story.max_duration = story.pace.overrun
-    story.meet(story.rng.choice(["pending", None]))
-    story.ends("COMPLETED", "MAX_DURATION_REACHED", after=0, at=(story.started or 0) + millis(story.max_duration))
-    story.pause(story.max_duration + MARGIN, story.max_duration + 10 * MARGIN)
+@scenario(3)
+def overrun(interview: HistoryBuilder) -> None:
+    interview.max_duration = interview.timing.overrun_max_duration
+    interview.meet(interview.rng.choice(["pending", None]))
+    interview.expect_end(
+        "COMPLETED", "MAX_DURATION_REACHED", at=(interview.started or 0) + millis(interview.max_duration)
+    )
+    interview.pause(interview.max_duration + MARGIN, interview.max_duration + 10 * MARGIN)
 
 
-@kind(3)
-def cancelled_before_anybody_came(story: Story) -> None:
-    story.pause(2, 20)
-    story.cancel()
-    story.ends("CANCELLED")
+@scenario(3)
+def cancelled_before_anybody_came(interview: HistoryBuilder) -> None:
+    interview.pause(2, 20)
+    interview.cancel()
+    interview.expect_end("CANCELLED")
 
 
-@kind(2, lambda pace: pace.agent > 2 * MARGIN)
-def cancelled_while_waiting(story: Story) -> None:
-    story.candidate_comes()
-    story.pause(1.5, story.pace.agent - MARGIN)
-    story.cancel()
-    story.ends("CANCELLED")
+@scenario(2, lambda timing: timing.agent_wait > 2 * MARGIN)
+def cancelled_while_waiting(interview: HistoryBuilder) -> None:
+    interview.candidate_joins()
+    interview.pause(1.5, interview.timing.agent_wait - MARGIN)
+    interview.cancel()
+    interview.expect_end("CANCELLED")
 
 
-@kind(2)
-def cancelled_while_talking(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.cancel()
-    story.ends("CANCELLED")
+@scenario(2)
+def cancelled_while_talking(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.cancel()
+    interview.expect_end("CANCELLED")
 
 
 # LiveKit's server is killed
 
 
-@kind(3, lambda pace: pace.grace > 3 * MARGIN)
-def server_killed_and_both_return(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.server_killed()
-    story.pause(3, 7)
-    story.candidate_comes()
-    story.pause(0.2, 2)
-    story.agent_comes("pending")
-    story.talk()
-    story.agent_leaves("completed")
-    story.ends("COMPLETED", "AGENT_REPORTED")
+@scenario(3, lambda timing: timing.candidate_grace > 3 * MARGIN)
+def server_killed_and_both_return(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.kill_server()
+    interview.pause(3, 7)
+    interview.candidate_joins()
+    interview.pause(0.2, 2)
+    interview.agent_joins("pending")
+    interview.talk()
+    interview.agent_leaves("completed")
+    interview.expect_end("COMPLETED", "AGENT_REPORTED")
 
 
-@kind(2, lambda pace: pace.grace > 3 * MARGIN)
-def server_killed_and_only_the_candidate_returns(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.server_killed()
-    story.pause(3, 7)
-    story.candidate_comes()
-    story.ends("FAILED", "AGENT_UNAVAILABLE", after=story.pace.agent)
+@scenario(2, lambda timing: timing.candidate_grace > 3 * MARGIN)
+def server_killed_and_only_the_candidate_returns(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.kill_server()
+    interview.pause(3, 7)
+    interview.candidate_joins()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)
 
 
-@kind(2, needs_asking=True)
-def server_killed_for_good(story: Story) -> None:
-    story.meet("pending")
-    story.talk()
-    story.server_killed()
-    story.ends("FAILED", "CONNECTION_LOST", after=story.pace.grace)
+@scenario(2, needs_polling=True)
+def server_killed_for_good(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.kill_server()
+    interview.expect_end("FAILED", "CONNECTION_LOST", after=interview.timing.candidate_grace)
 
 
-# Not over when the simulation is
+# Still running when the simulation ends
 
 
-@kind(2)
-def talks_on(story: Story) -> None:
-    story.max_duration = 14_400
-    story.meet("pending")
-    story.lives("IN_PROGRESS")
+@scenario(2)
+def talks_on(interview: HistoryBuilder) -> None:
+    interview.max_duration = 14_400
+    interview.meet("pending")
+    interview.expect_running("IN_PROGRESS")
 
 
-@kind(2)
-def token_and_no_end_of_the_window(story: Story) -> None:
-    story.pause(0, 20)
-    story.asks_for_token()
-    story.lives("READY_TO_JOIN")
+@scenario(2)
+def token_and_no_end_of_the_window(interview: HistoryBuilder) -> None:
+    interview.pause(0, 20)
+    interview.request_token()
+    interview.expect_running("READY_TO_JOIN")

@@ -1,49 +1,90 @@
-"""The register of the kinds of histories, and at which pace each of them can be told from the others."""
+"""Registers the scenarios, and generates random histories of them.
 
-from collections.abc import Callable
+A history knows its correct result because its scenario states it; no rule of the service is applied.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from random import Random
 
-from simulator.history_builder import Story
-from simulator.timing import MARGIN, NOTICE, Pace
+from simulator.history import History
+from simulator.history_builder import HistoryBuilder
+from simulator.timing import DETECTION_TIME, MARGIN, Timing
 
-Tell = Callable[[Story], None]
-Fits = Callable[[Pace], bool]
+Build = Callable[[HistoryBuilder], None]
+Fits = Callable[[Timing], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """`weight` is how often it happens beside the others; `fits` tells at which pace it can be told apart."""
+class Scenario:
+    """`weight` is its relative frequency. `fits` returns whether its result is clear with these waits."""
 
     name: str
-    tell: Tell
+    build: Build
     weight: int
     fits: Fits
-    needs_dispatch: bool  # the deployment dispatches agents (AGENT_NAME is set)
-    needs_asking: bool  # no event tells it: only asking LiveKit does
+    needs_dispatch: bool  # the deployment dispatches agents: AGENT_NAME is set
+    needs_polling: bool  # no event shows it, only LiveKit's API does
 
 
-KINDS: dict[str, Kind] = {}
+SCENARIOS: dict[str, Scenario] = {}
 
 
-def always(pace: Pace) -> bool:
+def always(timing: Timing) -> bool:
     return True
 
 
-def slow(pace: Pace) -> bool:
-    """LiveKit notices a lost connection before the grace after it is over."""
-    return pace.grace > NOTICE + 2 * MARGIN
+def detects_disconnect_within_grace(timing: Timing) -> bool:
+    """LiveKit detects a lost connection before the grace after it is over."""
+    return timing.candidate_grace > DETECTION_TIME + 2 * MARGIN
 
 
-def patient(pace: Pace) -> bool:
-    """A candidate can wait noticeably longer than one who just looked in, and be gone before it is given up."""
-    return pace.waited > 2 * MARGIN and pace.agent > pace.waited + 3 * MARGIN
+def separates_waiting_from_looking_in(timing: Timing) -> bool:
+    """A candidate can wait clearly longer than CANDIDATE_WAITED, and leave before AGENT_WAIT is over."""
+    return timing.candidate_waited > 2 * MARGIN and timing.agent_wait > timing.candidate_waited + 3 * MARGIN
 
 
-def kind(
-    weight: int, fits: Fits = always, *, needs_dispatch: bool = False, needs_asking: bool = False
-) -> Callable[[Tell], Tell]:
-    def register(tell: Tell) -> Tell:
-        KINDS[tell.__name__] = Kind(tell.__name__, tell, weight, fits, needs_dispatch, needs_asking)
-        return tell
+def scenario(
+    weight: int, fits: Fits = always, *, needs_dispatch: bool = False, needs_polling: bool = False
+) -> Callable[[Build], Build]:
+    """Register a function as the scenario of its name."""
+
+    def register(build: Build) -> Build:
+        SCENARIOS[build.__name__] = Scenario(build.__name__, build, weight, fits, needs_dispatch, needs_polling)
+        return build
 
     return register
+
+
+def usable_scenarios(
+    timing: Timing, *, names: Iterable[str] = (), dispatch: bool = False, polling: bool = True
+) -> list[Scenario]:
+    return [
+        each
+        for each in (SCENARIOS[name] for name in names or SCENARIOS)
+        if each.fits(timing) and (dispatch or not each.needs_dispatch) and (polling or not each.needs_polling)
+    ]
+
+
+def unusable_scenarios(timing: Timing) -> list[str]:
+    """Return the names of the scenarios that have no clear result with these waits."""
+    return [each.name for each in SCENARIOS.values() if not each.fits(timing)]
+
+
+def generate(
+    rng: Random, count: int, timing: Timing, *, names: Iterable[str] = (), dispatch: bool = False, polling: bool = True
+) -> list[History]:
+    """Return `count` random histories. The same `rng` state gives the same histories.
+
+    `names` selects scenarios; empty selects all. `dispatch`: the deployment dispatches missing agents. `polling`: it
+    asks LiveKit's API who is in the room.
+    """
+    scenarios = usable_scenarios(timing, names=names, dispatch=dispatch, polling=polling)
+    chosen = rng.choices(scenarios, [each.weight for each in scenarios], k=count)
+    return [generate_one(rng, each.name, timing, name=f"{number:05}") for number, each in enumerate(chosen)]
+
+
+def generate_one(rng: Random, scenario_name: str, timing: Timing, name: str = "") -> History:
+    interview = HistoryBuilder(rng, timing)
+    SCENARIOS[scenario_name].build(interview)
+    return interview.build(name or scenario_name, scenario_name)

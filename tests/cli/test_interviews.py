@@ -129,7 +129,7 @@ def test_head_ends_it_quietly(tmp_path: Path, own_database: str) -> None:
 @pytest.mark.parametrize(
     ("module", "left_out"),
     [
-        ("app.server.run.run", ("rich", "alembic", "simulator")),
+        ("app.server.run", ("rich", "alembic", "simulator")),
         ("app.cli.worker", ("rich", "alembic", "simulator", "fastapi", "uvicorn")),
         ("app.cli.keys", ("rich", "alembic", "simulator", "fastapi", "uvicorn", "livekit", "aiohttp")),
     ],

@@ -80,7 +80,9 @@ class Interview:
     async def path(self, attempt: int = 1) -> list[str]:
         """Return every status that the attempt took, in order, as the timeline tells."""
         lines = await self.lines("status")
-        return [line["detail"]["to"] for line in lines if line["attempt"] == attempt and line["name"] != "opened_again"]
+        return [
+            line["detail"]["to"] for line in lines if line["attempt"] == attempt and line["name"] != "attempt_opened"
+        ]
 
     async def shows(self, kind: str, name: str, *, within: float = HOPELESS) -> list[dict[str, Any]]:
         """Wait until the timeline has such lines; return them."""

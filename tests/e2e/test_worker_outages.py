@@ -69,7 +69,7 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
     for agent, candidate in zip(agents, candidates, strict=True):
         agent.vanish()
         candidate.vanish()
-    (line,) = await timed.shows("service", "put_off", within=TALK + HOPELESS)
+    (line,) = await timed.shows("service", "postponed", within=TALK + HOPELESS)
     assert "LiveKit did not answer" in line["text"]
     await eventually(lambda: _put_off_again(platform))
     assert await platform.status(timed.id) == ("IN_PROGRESS", None)
@@ -80,7 +80,7 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
     over = await timed.becomes("COMPLETED", "MAX_DURATION_REACHED", within=within)
     assert over["talkTime"] == TALK
     assert await timed.path() == ["IN_PROGRESS", "COMPLETED"]
-    assert len(await timed.lines("service", "put_off")) == 1
+    assert len(await timed.lines("service", "postponed")) == 1
     await quiet.becomes("FAILED", "CONNECTION_LOST", within=GRACE + HOPELESS)
     assert await quiet.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 

@@ -138,7 +138,7 @@ async def test_both_are_told_how_much_time_is_left(schedule: Schedule) -> None:
     (left,) = await eventually(lambda: seconds_left(agent.data))
     assert await eventually(lambda: seconds_left(candidate.data)) == [left]
     assert 30 <= left <= 60
-    (line,) = await interview.shows("service", "time_told")
+    (line,) = await interview.shows("service", "time_left_announced")
     assert line["detail"] == {"secondsLeft": left}
     await interview.becomes("IN_PROGRESS")
 

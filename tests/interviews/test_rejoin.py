@@ -130,7 +130,7 @@ async def test_twenty_at_once_open_one_attempt(own_engine: AsyncEngine, settings
         assert Counter(answer.status_code for answer in answers) == {200: 20}
         assert {answer.json()["roomName"] for answer in answers} == {f"{made['roomName']}-2"}
         timeline = (await client.get(f"/interviews/{made['interviewId']}/timeline", headers=AUTHORIZED)).json()
-        assert [entry["name"] for entry in timeline["data"]].count("opened_again") == 1
+        assert [entry["name"] for entry in timeline["data"]].count("attempt_opened") == 1
         assert (await driver.get(made))["joinAttempts"] == 20
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from app.core.database import transaction
 from app.interviews import livekit_events, timeline
-from app.interviews.timeline import CALLS, DEEDS, EVENTS, RULES, Entry
+from app.interviews.timeline import CALLS, EVENTS, RULES, SERVICE_ACTIONS, Entry
 from app.lifecycle import EndReason, Status, end_rules
 from app.worker import effects
 from tests.conftest import AUTHORIZED
@@ -70,7 +70,7 @@ async def test_everything_is_told_in_order(driver: InterviewDriver) -> None:
         ("status", "candidate_away", 1),
         ("call", "reported", 1),
         ("status", "agent_reported_failed", 1),
-        ("status", "opened_again", 2),
+        ("status", "attempt_opened", 2),
         ("call", "TOKEN_ISSUED", 2),
         ("call", "cancelled", 2),
         ("status", "cancelled", 2),
@@ -155,8 +155,8 @@ ASKED = {"present": ["candidate-c"], "joined": [], "gone": ["agent-AJ_1"], "room
 @pytest.mark.parametrize(
     ("kind", "name", "detail"),
     [
-        *(("livekit", name, ASKED if name == "asked" else WHO) for name in EVENTS),
-        *(("service", name, {"why": "it does not answer", "secondsLeft": 300}) for name in DEEDS),
+        *(("livekit", name, ASKED if name == "room_checked" else WHO) for name in EVENTS),
+        *(("service", name, {"why": "it does not answer", "secondsLeft": 300}) for name in SERVICE_ACTIONS),
         *(
             ("call", name, {"outcome": "completed", "fields": ["jobTitle"], "expiresAt": "2026-11-22T09:00:00Z"})
             for name in CALLS
@@ -166,7 +166,7 @@ ASKED = {"present": ["candidate-c"], "joined": [], "gone": ["agent-AJ_1"], "room
             ("status", name, {"from": Status.IN_PROGRESS, "to": Status.FAILED, "endReason": EndReason.AGENT_LEFT})
             for name in RULES
         ),
-        ("status", "opened_again", {"why": "the recruiter opened it again", "before": {}}),
+        ("status", "attempt_opened", {"why": "the recruiter opened it again", "before": {}}),
     ],
 )
 def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str, Any]) -> None:
@@ -180,5 +180,5 @@ def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str
 def test_the_worker_writes_nothing_that_has_no_words() -> None:
     written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(effects))
     assert len(written) == 4
-    assert set(written) <= set(DEEDS)
+    assert set(written) <= set(SERVICE_ACTIONS)
     assert set(timeline.EVENTS) >= livekit_events.RECORDED

@@ -14,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import lifecycle
-from simulator.delivery import Rates, schedule
-from simulator.events import Place, events_of
+from simulator.delivery import Faults, schedule
+from simulator.events import Placement, events_of
 from simulator.history import History, Role
-from simulator.scenarios.generate import some
-from simulator.scenarios.registry import KINDS
-from simulator.timing import Pace
+from simulator.scenarios.registry import SCENARIOS, generate
+from simulator.timing import Timing
 from tests import reference_model
-from tests.simulator.replay import Hearer, millis_of, moment
+from tests.simulator.replay import Replay, millis_of, moment
 
 ORIGIN = 1_772_355_600_000  # milliseconds since 1970
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -259,18 +258,22 @@ def test_both_read_the_table_alike_when_all_is_known_at_once(
 # Simulated histories, as LiveKit tells them
 
 
-def told(history: History, rates: Rates, rng: Random) -> tuple[lifecycle.Derived, Place, bool]:
+def told(history: History, faults: Faults, rng: Random) -> tuple[lifecycle.Derived, Placement, bool]:
     """What is derived in the end, and whether every leave of candidate and agents was heard of."""
-    place = Place("interview-1", "candidate-1", ORIGIN + rng.randrange(1000))
-    hearer = Hearer(history, place, lifecycle.Timeouts())
-    hearer.world.played[place.room_name].dispatches.append(0)  # whoever has to be sent for was
+    place = Placement("interview-1", "candidate-1", ORIGIN + rng.randrange(1000))
+    replay = Replay(history, place, lifecycle.Timeouts())
+    replay.state.interviews[place.room_name].dispatches.append(0)  # whoever has to be sent for was
     events = events_of(history, place)
-    deliveries = schedule(events, rates, rng)
-    until = place.origin + history.over + 300_000
-    *_, (_, derived) = hearer.play([delivery for delivery in deliveries if delivery.at < until], until)
+    deliveries = schedule(events, faults, rng)
+    until = place.origin + history.end + 300_000
+    *_, (_, derived) = replay.play([delivery for delivery in deliveries if delivery.at < until], until)
     heard = {delivery.event.id for delivery in deliveries}
     lost = [event for event in events if event.name == "participant_left" and event.id not in heard]
-    return derived, place, not any(event.visit and event.visit.role in (Role.CANDIDATE, Role.AGENT) for event in lost)
+    return (
+        derived,
+        place,
+        not any(event.connection and event.connection.role in (Role.CANDIDATE, Role.AGENT) for event in lost),
+    )
 
 
 def key(derived: lifecycle.Derived) -> str:
@@ -280,12 +283,12 @@ def key(derived: lifecycle.Derived) -> str:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_livekit_tells_at_once_is_understood(seed: int) -> None:
     rng = Random(seed)  # noqa: S311 - to be repeatable, not to be secret
-    for history in some(rng, 200, Pace(), dispatch=True):
-        derived, place, _ = told(history, Rates(), rng)
+    for history in generate(rng, 200, Timing(), dispatch=True):
+        derived, place, _ = told(history, Faults(), rng)
         expected = history.expected
-        assert key(derived) == expected.key, history
+        assert key(derived) == expected.label, history
         assert derived.started_at == maybe_moment(expected.started, place)
-        if expected.ended is not None and not KINDS[history.kind].needs_asking:
+        if expected.ended is not None and not SCENARIOS[history.scenario].needs_polling:
             ended = derived.ended_at and millis_of(derived.ended_at) - place.origin
             assert ended == pytest.approx(expected.ended, abs=2000), history
 
@@ -293,28 +296,28 @@ def test_what_livekit_tells_at_once_is_understood(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_what_livekit_tells_late_and_twice_is_understood(seed: int) -> None:
     rng = Random(seed)  # noqa: S311 - to be repeatable, not to be secret
-    for history in some(rng, 200, Pace(), dispatch=True):
-        derived, place, _ = told(history, Rates(repeated=0.2, late=30), rng)
-        assert key(derived) == history.expected.key, history
+    for history in generate(rng, 200, Timing(), dispatch=True):
+        derived, place, _ = told(history, Faults(repeated=0.2, max_delay=30), rng)
+        assert key(derived) == history.expected.label, history
         assert derived.started_at == maybe_moment(history.expected.started, place)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_livekit_loses_is_inferred_or_guessed_but_never_left_hanging(seed: int) -> None:
     rng = Random(seed)  # noqa: S311 - to be repeatable, not to be secret
-    for history in some(rng, 200, Pace(), dispatch=True):
-        derived, _, is_determined = told(history, Rates(lost=0.3, repeated=0.2, late=30), rng)
+    for history in generate(rng, 200, Timing(), dispatch=True):
+        derived, _, is_determined = told(history, Faults(lost=0.3, repeated=0.2, max_delay=30), rng)
         assert (derived.ended_at is None) == (history.expected.ended is None), history
-        assert key(derived) == history.expected.key or not is_determined, history
+        assert key(derived) == history.expected.label or not is_determined, history
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_room_out_of_order_never_hangs(seed: int) -> None:
     rng = Random(seed)  # noqa: S311 - to be repeatable, not to be secret
-    for history in some(rng, 200, Pace(), dispatch=True):
-        derived, _, _ = told(history, Rates(repeated=0.2, late=30, in_order=False), rng)
+    for history in generate(rng, 200, Timing(), dispatch=True):
+        derived, _, _ = told(history, Faults(repeated=0.2, max_delay=30, in_order=False), rng)
         assert (derived.ended_at is None) == (history.expected.ended is None), history
 
 
-def maybe_moment(millis: int | None, place: Place) -> datetime | None:
+def maybe_moment(millis: int | None, place: Placement) -> datetime | None:
     return None if millis is None else moment(place.origin + millis)

@@ -1,4 +1,4 @@
-"""The real service against a LiveKit that repeats, delays and loses webhooks, and is killed in the middle of it.
+"""The real service with webhooks that are repeated, late and lost. It is killed during the simulation.
 
 The quick sizes run in `make test-slow`; those of the `soak` tests are run by hand, by `make soak`.
 """
@@ -13,25 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from simulator.delivery import Rates
+from simulator.delivery import Faults
 from simulator.options import Options
 from simulator.report import Report
 from simulator.run import simulate
-from simulator.timing import Pace
+from simulator.timing import Timing
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
 SPEED = 4
-PACE = replace(Pace().faster(SPEED), grace=30, agent=23, token=30, waited=8)
+TIMING = replace(Timing().faster(SPEED), candidate_grace=30, agent_wait=23, token_wait=30, candidate_waited=8)
 RECONCILE = 5  # seconds
 SECRET = "the simulated LiveKit's secret, long enough"  # noqa: S105 - of the tests alone
-LATE = 30 / SPEED  # seconds: shortened as the waits are, or webhooks would come when the grace has long been over
-BAD_NETWORK = Rates(repeated=0.2, late=LATE)
-LOSING = Rates(lost=0.3, repeated=0.2, late=LATE)
+MAX_DELAY = 30 / SPEED  # seconds; shortened like the waits, or webhooks would arrive long after the grace
+BAD_NETWORK = Faults(repeated=0.2, max_delay=MAX_DELAY)
+LOSING = Faults(lost=0.3, repeated=0.2, max_delay=MAX_DELAY)
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A service with the waits of PACE, which asks a LiveKit on livekit_port."""
+    """A service with the waits of TIMING, which calls a LiveKit on livekit_port."""
 
     port: int
     livekit_port: int
@@ -42,7 +42,7 @@ class Deployment:
         self.process.start()
         self.process.wait_until(lambda: http_status(self.port, "/health/ready") == 200, within=60)
 
-    def options(self, rates: Rates, *, interviews: int, seed: int, spread: float) -> Options:
+    def options(self, faults: Faults, *, interviews: int, seed: int, spread: float) -> Options:
         return Options(
             url=f"http://127.0.0.1:{self.port}",
             livekit_key="simulated",
@@ -51,12 +51,12 @@ class Deployment:
             interviews=interviews,
             spread=spread,
             seed=seed,
-            rates=rates,
-            pace=PACE,
+            faults=faults,
+            timing=TIMING,
             reconcile=RECONCILE,
-            # Whose visits were longer than the delays must be right, all of them. Of the others some can't be:
-            # LiveKit's 20 s until it notices a timeout are not shortened, and may end after a deadline.
-            at_least=0.95 if rates.lost else 0.99,
+            # Interviews whose connections were longer than the delays must all be correct. Of the others some can't be:
+            # LiveKit's 20 s to detect a timeout are not shortened, and may end after a deadline.
+            at_least=0.95 if faults.lost else 0.99,
         )
 
     def audit(self) -> str:
@@ -82,10 +82,10 @@ def _deployment(database_url: str, folder: Path) -> Iterator[Deployment]:
         LIVEKIT_API_URL=f"http://127.0.0.1:{livekit_port}",
         LIVEKIT_API_KEY="simulated",
         LIVEKIT_API_SECRET=SECRET,
-        CANDIDATE_GRACE=str(int(PACE.grace)),
-        AGENT_WAIT=str(int(PACE.agent)),
-        TOKEN_WAIT=str(int(PACE.token)),
-        CANDIDATE_WAITED=str(int(PACE.waited)),
+        CANDIDATE_GRACE=str(int(TIMING.candidate_grace)),
+        AGENT_WAIT=str(int(TIMING.agent_wait)),
+        TOKEN_WAIT=str(int(TIMING.token_wait)),
+        CANDIDATE_WAITED=str(int(TIMING.candidate_waited)),
         GOODBYE="3",
         RECONCILE_EVERY=str(RECONCILE),
     )
@@ -99,10 +99,10 @@ def _deployment(database_url: str, folder: Path) -> Iterator[Deployment]:
 
 
 async def run(deployment: Deployment, options: Options, *, kills: int) -> Report:
-    """Simulate, and kill the service with -9 while it is busiest; it is back at once."""
+    """Simulate, kill the service with SIGKILL while it is busiest, and restart it at once."""
     simulating = asyncio.create_task(simulate(options))
     for _ in range(kills):
-        await asyncio.wait([simulating], timeout=options.spread / 2 + options.pace.grace)
+        await asyncio.wait([simulating], timeout=options.spread / 2 + options.timing.candidate_grace)
         await asyncio.to_thread(deployment.process.kill)
         await asyncio.to_thread(deployment.start)
     return await simulating
@@ -128,7 +128,7 @@ async def test_a_third_of_the_webhooks_is_lost(deployment: Deployment) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize(("rates", "kills"), [(BAD_NETWORK, 2), (LOSING, 0)], ids=["late", "lost"])
-async def test_two_thousand_interviews(deployment: Deployment, rates: Rates, kills: int, seed: int) -> None:
-    options = deployment.options(rates, interviews=2000, seed=seed, spread=480)
+@pytest.mark.parametrize(("faults", "kills"), [(BAD_NETWORK, 2), (LOSING, 0)], ids=["late", "lost"])
+async def test_two_thousand_interviews(deployment: Deployment, faults: Faults, kills: int, seed: int) -> None:
+    options = deployment.options(faults, interviews=2000, seed=seed, spread=480)
     check(deployment, await run(deployment, options, kills=kills))

@@ -1,4 +1,4 @@
-"""`interviews simulate` against a deployment in small, whose answers are known: what it sends, and what it reports."""
+"""`interviews simulate` against a small deployment with known responses: what it sends, and what it reports."""
 
 import argparse
 import json
@@ -13,13 +13,13 @@ from aiohttp import web
 from livekit.api import LiveKitAPI, TokenVerifier, WebhookReceiver
 from livekit.protocol.room import DeleteRoomRequest
 
-from app.cli.progress import progress
-from simulator.delivery import Rates
-from simulator.history import Expected
-from simulator.options import Options
-from simulator.report import Outcome, Report
-from simulator.run import add_arguments, announcement, main, options_of, simulate
-from simulator.timing import Pace
+from app.cli.simulate import main
+from simulator.delivery import Faults
+from simulator.history import Result
+from simulator.options import Options, add_arguments, options_of
+from simulator.report import Comparison, Report
+from simulator.run import announcement, simulate
+from simulator.timing import Timing
 from tests.e2e.processes import free_port
 
 KEY, SECRET = "devkey", "a secret of thirty-two characters"
@@ -29,22 +29,22 @@ QUICK = Options(
     listen_port=0,
     interviews=3,
     spread=0.2,
-    pace=Pace(shortest_talk=0.2, longest_talk=0.4),
-    kinds=("agent_announces_completed",),
-    reconcile=-5,  # asked at once: it takes what it is told
+    timing=Timing(shortest_talk=0.2, longest_talk=0.4),
+    scenarios=("agent_announces_completed",),
+    reconcile=-5,  # the result is read at once
     patience=0,
-    goodbye=0.5,
+    drain=0.5,
 )
 
 
 @dataclass
 class Small:
-    """A deployment that believes an agent's last word, and nothing else."""
+    """A deployment that uses the agent's outcome, and nothing else."""
 
     statuses: dict[str, str] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     refusing: list[int] = field(default_factory=list)
-    lying: bool = False
+    wrong: bool = False
     url: str = ""
 
     def app(self) -> web.Application:
@@ -70,7 +70,7 @@ class Small:
 
     async def read(self, request: web.Request) -> web.Response:
         status = self.statuses[request.match_info["id"]]
-        reason = "AGENT_REPORTED" if status == "COMPLETED" and not self.lying else None
+        reason = "AGENT_REPORTED" if status == "COMPLETED" and not self.wrong else None
         return web.json_response({"status": status, "endReason": reason, "startedAt": None, "endedAt": None})
 
     async def webhook(self, request: web.Request) -> web.Response:
@@ -103,26 +103,26 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
 
 
 @pytest.mark.slow
-async def test_a_deployment_that_is_right(small: Small) -> None:
+async def test_a_correct_deployment(small: Small) -> None:
     report = await simulate(replace(QUICK, url=small.url))
     assert report.ok, report.text()
-    assert [outcome.actual and outcome.actual.key for outcome in report.outcomes] == ["COMPLETED / AGENT_REPORTED"] * 3
+    assert [each.actual and each.actual.label for each in report.comparisons] == ["COMPLETED / AGENT_REPORTED"] * 3
     assert small.events.count("participant_left") >= 3
     assert "expected" in report.text()
     assert "differences" not in report.text()
 
 
 @pytest.mark.slow
-async def test_a_deployment_that_is_wrong(small: Small) -> None:
-    small.lying = True
+async def test_a_wrong_deployment(small: Small) -> None:
+    small.wrong = True
     report = await simulate(replace(QUICK, url=small.url))
     assert not report.ok
     assert len(report.differences) == 3
-    assert "i0 agent_announces_completed: expected COMPLETED / AGENT_REPORTED, is COMPLETED" in report.text()
+    assert "i0 agent_announces_completed: expected COMPLETED / AGENT_REPORTED, got COMPLETED" in report.text()
 
 
 @pytest.mark.slow
-async def test_livekit_tries_again_on_503_and_never_on_401(small: Small) -> None:
+async def test_livekit_retries_503_and_not_401(small: Small) -> None:
     small.refusing = [503]
     report = await simulate(replace(QUICK, url=small.url, interviews=1))
     assert report.ok, report.text()
@@ -135,23 +135,23 @@ async def test_livekit_tries_again_on_503_and_never_on_401(small: Small) -> None
 
 @pytest.mark.slow
 async def test_lost_and_repeated_events_are_counted(small: Small) -> None:
-    report = await simulate(replace(QUICK, url=small.url, rates=Rates(lost=1)))
+    report = await simulate(replace(QUICK, url=small.url, faults=Faults(lost=1)))
     assert small.events == []
     assert report.webhooks == {"lost": report.webhooks["lost"]}
-    assert not any(outcome.determined for outcome in report.outcomes)
-    report = await simulate(replace(QUICK, url=small.url, rates=Rates(repeated=1)))
+    assert not any(each.determinable for each in report.comparisons)
+    report = await simulate(replace(QUICK, url=small.url, faults=Faults(repeated=1)))
     assert report.webhooks["delivered"] == 2 * report.webhooks["repeated"]
 
 
-async def test_a_deployment_that_is_not_there_is_told_so() -> None:
+async def test_a_deployment_that_does_not_run_is_reported() -> None:
     report = await simulate(replace(QUICK, url="http://127.0.0.1:1", interviews=1))
     assert not report.ok
     assert "no connection" in report.text()
 
 
 @pytest.mark.slow
-async def test_the_deployment_deletes_a_room_and_hears_of_it(small: Small) -> None:
-    """It is the deployment that ends a conversation whose agent would talk on."""
+async def test_a_room_deleted_by_the_deployment_causes_events(small: Small) -> None:
+    """The deployment ends a conversation that the agent would continue."""
     port = free_port()
 
     async def delete(request: web.Request) -> web.Response:
@@ -163,7 +163,7 @@ async def test_the_deployment_deletes_a_room_and_hears_of_it(small: Small) -> No
         return answer
 
     async with deleting(small, delete) as url:
-        options = replace(QUICK, url=url, interviews=1, kinds=("talks_on",), listen_port=port, goodbye=2)
+        options = replace(QUICK, url=url, interviews=1, scenarios=("talks_on",), listen_port=port, drain=2)
         report = await simulate(options)
     assert report.calls == {"livekit.RoomService/DeleteRoom": 1}
     assert small.events[-2:] == ["participant_left", "room_finished"]
@@ -183,26 +183,26 @@ async def deleting(small: Small, webhook: Callable[[web.Request], Any]) -> Async
 # The report
 
 
-def outcome(expected: str, actual: str | None, *, determined: bool = True, brief: bool = False) -> Outcome:
-    found = Expected(actual, None, None, None) if actual else None
-    return Outcome("1", "kind", "i1", Expected(expected, None, 1000, 2000), found, determined, brief)
+def comparison(expected: str, actual: str | None, *, determinable: bool = True, short: bool = False) -> Comparison:
+    found = Result(actual, None, None, None) if actual else None
+    return Comparison("1", "scenario", "i1", Result(expected, None, 1000, 2000), found, determinable, short)
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "ok"),
+    ("comparisons", "ok"),
     [
-        ([outcome("COMPLETED", "COMPLETED")], True),
-        ([outcome("COMPLETED", "FAILED")], False),
-        ([outcome("COMPLETED", None)], False),
-        ([outcome("COMPLETED", "FAILED", determined=False)], True),
-        ([outcome("COMPLETED", "IN_PROGRESS", determined=False)], False),
-        ([outcome("COMPLETED", "FAILED", brief=True)] + [outcome("COMPLETED", "COMPLETED")] * 9, True),
-        ([outcome("COMPLETED", "FAILED", brief=True)] * 2 + [outcome("COMPLETED", "COMPLETED")] * 8, False),
-        ([outcome("COMPLETED", "FAILED")] + [outcome("COMPLETED", "COMPLETED")] * 9, False),
+        ([comparison("COMPLETED", "COMPLETED")], True),
+        ([comparison("COMPLETED", "FAILED")], False),
+        ([comparison("COMPLETED", None)], False),
+        ([comparison("COMPLETED", "FAILED", determinable=False)], True),
+        ([comparison("COMPLETED", "IN_PROGRESS", determinable=False)], False),
+        ([comparison("COMPLETED", "FAILED", short=True)] + [comparison("COMPLETED", "COMPLETED")] * 9, True),
+        ([comparison("COMPLETED", "FAILED", short=True)] * 2 + [comparison("COMPLETED", "COMPLETED")] * 8, False),
+        ([comparison("COMPLETED", "FAILED")] + [comparison("COMPLETED", "COMPLETED")] * 9, False),
     ],
 )
-def test_what_counts_as_right(outcomes: list[Outcome], ok: bool) -> None:
-    assert Report(replace(QUICK, at_least=0.9), outcomes).ok == ok
+def test_report_ok(comparisons: list[Comparison], ok: bool) -> None:
+    assert Report(replace(QUICK, at_least=0.9), comparisons).ok == ok
 
 
 # The command line
@@ -214,25 +214,25 @@ def arguments(*given: str) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def test_without_arguments_it_tries_a_laptop() -> None:
+def test_the_defaults_fit_a_local_deployment() -> None:
     assert options_of(arguments()) == Options()
 
 
-def test_speed_shortens_every_wait_and_says_so() -> None:
+def test_speed_shortens_every_wait_and_prints_the_settings() -> None:
     options = options_of(arguments("--speed", "10", "--agent-wait", "20"))
-    assert (options.pace.grace, options.pace.agent) == (12, 20)
-    said = announcement(options)
-    assert "shortened waits" in said
-    assert "grace 12 s, agent-wait 20 s" in said
-    assert "candidate_drops_and_returns" in said
+    assert (options.timing.candidate_grace, options.timing.agent_wait) == (12, 20)
+    text = announcement(options)
+    assert "shortened waits" in text
+    assert "CANDIDATE_GRACE=12 AGENT_WAIT=20 " in text
+    assert "candidate_drops_and_returns" in text
 
 
-def test_too_fast_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments("--speed", "100"), progress) == 2
-    assert "go slower" in capsys.readouterr().err
+def test_too_high_a_speed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments("--speed", "100")) == 2
+    assert "lower --speed" in capsys.readouterr().err
 
 
-def test_the_exit_code_says_that_there_was_a_difference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_code_is_1_if_there_are_differences(capsys: pytest.CaptureFixture[str]) -> None:
     given = arguments(
         "--url",
         "http://127.0.0.1:1",
@@ -245,5 +245,5 @@ def test_the_exit_code_says_that_there_was_a_difference(capsys: pytest.CaptureFi
         "--spread",
         "0",
     )
-    assert main(given, progress) == 1
+    assert main(given) == 1
     assert "no answer" in capsys.readouterr().out

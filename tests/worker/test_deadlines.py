@@ -132,7 +132,7 @@ class TestLiveKitAway:
             assert started <= row.leased_until - timedelta(seconds=seconds) <= ago(0)
         assert row.status is Status.WAITING_FOR_AGENT
         assert row.failures == 2
-        assert await world.names(interview_id, "service") == ["put_off"]
+        assert await world.names(interview_id, "service") == ["postponed"]
         assert metrics.POSTPONED._value.get() == before + 2  # noqa: SLF001
         world.livekit_is_well()
         row = await world.attends(interview_id)
@@ -177,7 +177,7 @@ class TestLiveKitAway:
             await world.attends(interview_id)
             world.stub.faults.clear()
             await world.attends(interview_id)
-        assert (await world.names(interview_id, "service")).count("put_off") == 2
+        assert (await world.names(interview_id, "service")).count("postponed") == 2
 
 
 class TestPoisonedRows:
@@ -438,7 +438,7 @@ class TestAChangedAttemptMeanwhile:
         row = await world.attends(interview_id)
         assert (row.attempt, row.status) == (2, Status.READY_TO_JOIN)
         assert (row.asked_at, row.failures) == (None, 0)
-        assert "asked" not in await world.names(interview_id, "livekit")
+        assert "room_checked" not in await world.names(interview_id, "livekit")
 
     async def test_the_old_rooms_deletion_is_not_the_new_ones(self, world: World) -> None:
         interview_id = await waits_in_vain(world, before=50)

@@ -74,7 +74,7 @@ class TestLostWebhooks:
         assert abs((row.started_at - ago(100)).total_seconds()) < 30
         await reconcile(world.context)
         asked = await world.names(interview_id, "livekit")
-        assert asked.count("asked") == 1, "what was found once is not found again"
+        assert asked.count("room_checked") == 1, "what was found once is not found again"
 
     async def test_a_room_deleted_from_outside(self, world: World) -> None:
         interview_id = await talking(world, before=300)
