@@ -93,6 +93,8 @@ def create_app(
         description=DESCRIPTION,
         openapi_tags=openapi.TAGS,
         servers=openapi.SERVERS,
+        # include_router would build each route a second time for each app
+        routes=[route for router in ROUTERS for route in router.routes],
         webhooks=told.webhooks(),
         docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
         redoc_url=None,
@@ -110,8 +112,6 @@ def create_app(
     app.state.hub = hub or Hub(sessions)
     app.state.last_used = LastUsed(sessions)
     app.state.rate_limits = limits_of(settings)
-    for router in ROUTERS:
-        app.include_router(router)
     problems.install(app)
     openapi.install(app)
     app.middleware_stack = _around(app.build_middleware_stack(), settings, app.state.rate_limits)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header
@@ -122,6 +123,7 @@ def tell_of_test(
     """Signed and sent as all others are, so that an endpoint can be tried before anything happens."""
 
 
+@cache
 def webhooks() -> APIRouter:
     """Return the document's section of what is sent, one entry a type."""
     router = APIRouter(tags=["webhooks"])
