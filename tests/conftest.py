@@ -181,17 +181,22 @@ def make_settings(**changed: Any) -> Settings:
     return Settings(_env_file=None, **given | changed)
 
 
+@pytest.fixture(scope="session")
+def worker_engine(worker_database: str) -> AsyncEngine:
+    """An engine for all tests of a worker: SQLAlchemy compiles each statement once. Each test makes its own connection."""
+    return create_engine(worker_database)
+
+
 @pytest.fixture
-async def sessions(worker_database: str) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+async def sessions(worker_engine: AsyncEngine) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
     """Real transactions, as savepoints of one outer transaction that is rolled back at the end."""
-    engine = create_engine(worker_database)
-    async with engine.connect() as connection:
+    async with worker_engine.connect() as connection:
         outer = await connection.begin()
         bound = async_sessionmaker(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
         await prepare(bound)
         yield bound
         await outer.rollback()
-    await engine.dispose()
+    await worker_engine.dispose()  # its connections belong to this test's event loop
 
 
 @pytest.fixture
