@@ -13,9 +13,9 @@ from tests.stage import RealTime
 
 
 @pytest.fixture
-async def hooks(own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hooks]:
+async def hooks(emptied_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hooks]:
     monkeypatch.setattr(deliver, "POLL", 0.02)
-    sessions = create_sessionmaker(own_engine)
+    sessions = create_sessionmaker(emptied_engine)
     app = create_app(make_settings(), sessions)
     async with client_of(app) as client:
         yield Hooks(RealTime(app, client), client, sessions)
