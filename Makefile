@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
+# Set, as in many containers, it would have each of the tests' processes compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: run test test-slow soak test-repeat bench lint format coverage lock audit-dependencies

@@ -88,6 +88,8 @@ def create_app(
         description=DESCRIPTION,
         openapi_tags=openapi.TAGS,
         servers=openapi.SERVERS,
+        # include_router would build each route a second time for each app
+        routes=[route for router in ROUTERS for route in router.routes],
         webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages serves it from files: FastAPI's page loads scripts from the internet
         redoc_url=None,
@@ -96,8 +98,6 @@ def create_app(
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the path with a slash would be lost
     )
     app.state.services = services
-    for router in ROUTERS:
-        app.include_router(router)
     problems.install(app)
     openapi.install(app)
     app.middleware_stack = _around(app.build_middleware_stack(), settings, services.rate_limits)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header
@@ -110,6 +111,7 @@ def send_test(
     """Signed and sent like any event, to test an endpoint before the first one."""
 
 
+@cache
 def webhooks() -> APIRouter:
     """Return the webhooks section of the document, one entry per event type."""
     router = APIRouter(tags=["webhooks"])

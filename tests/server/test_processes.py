@@ -15,7 +15,7 @@ from tests.cli.test_cli import WITHIN, Service, execute, run, services
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment, http_status
-from tests.stream.test_stream_service import streaming, metric
+from tests.stream.test_stream_service import metric, streaming
 
 Serve = Callable[..., Service]
 

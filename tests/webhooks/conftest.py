@@ -13,9 +13,9 @@ from tests.webhooks.webhook_driver import WebhookDriver
 
 
 @pytest.fixture
-async def webhook_driver(own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WebhookDriver]:
+async def webhook_driver(emptied_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WebhookDriver]:
     monkeypatch.setattr(webhook_delivery, "POLL", 0.02)
-    sessions = create_sessionmaker(own_engine)
+    sessions = create_sessionmaker(emptied_engine)
     app = create_app(make_settings(), sessions)
     async with client_of(app) as client:
         yield WebhookDriver(RealTime(app, client), client, sessions)

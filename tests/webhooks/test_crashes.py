@@ -22,7 +22,7 @@ def worker(folder: Path, name: str, database: str) -> Process:
 
 @pytest.mark.slow
 async def test_kill_9_during_a_delivery_loses_nothing(
-    webhook_driver: WebhookDriver, receiver: Receiver, own_database: str, tmp_path: Path
+    webhook_driver: WebhookDriver, receiver: Receiver, shared_database: str, tmp_path: Path
 ) -> None:
     async def hang(_: Received) -> None:
         await asyncio.Event().wait()
@@ -31,7 +31,7 @@ async def test_kill_9_during_a_delivery_loses_nothing(
     endpoint = await webhook_driver.endpoint(receiver.url)
     for _ in range(10):
         await webhook_driver.driver.new()
-    killed, next_one = worker(tmp_path, "killed", own_database), worker(tmp_path, "next", own_database)
+    killed, next_one = worker(tmp_path, "killed", shared_database), worker(tmp_path, "next", shared_database)
     try:
         killed.start()
         await eventually(lambda: len(receiver.received) >= 4, within=60)

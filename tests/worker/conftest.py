@@ -20,7 +20,9 @@ async def stub() -> AsyncIterator[LiveKitStub]:
 
 
 @pytest.fixture
-async def world(own_engine: AsyncEngine, stub: LiveKitStub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(
+    emptied_engine: AsyncEngine, stub: LiveKitStub, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
     monkeypatch.setattr(client, "TIMEOUT", PATIENT)  # a busy machine is no LiveKit that hangs
     async with LiveKitServer(stub.url, LIVEKIT_KEY, LIVEKIT_SECRET) as livekit:
-        yield World(own_engine, create_sessionmaker(own_engine), stub, livekit)
+        yield World(emptied_engine, create_sessionmaker(emptied_engine), stub, livekit)

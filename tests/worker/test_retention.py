@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.auth.idempotency_keys import rewrite_answers
 from app.core import metrics
+from app.core.database import create_sessionmaker
 from app.core.errors import DatabaseUnavailable
 from app.interviews import erasure
 from app.interviews.erasure import find_overdue
@@ -133,6 +134,8 @@ async def test_one_whose_change_can_not_be_written_does_not_keep_the_others(worl
         )
     await EraseOverdue()(keeping(world, 30))
     assert await erased(world) == {good}
+    async with world.sessions.begin() as session:
+        await session.execute(text("DROP FUNCTION refuse CASCADE"))
 
 
 async def test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it(
@@ -190,7 +193,8 @@ async def test_two_at_once_erase_it_once(world: World) -> None:
     assert (await world.names(interview_id, "service")).count("personal_data_erased") == 1
 
 
-async def test_what_is_overdue_is_found_by_its_index(world: World) -> None:
+async def test_what_is_overdue_is_found_by_its_index(world: World, own_engine: AsyncEngine) -> None:
+    world = replace(world, engine=own_engine, sessions=create_sessionmaker(own_engine))
     await fill(world.engine, 20_000)
     async with world.sessions.begin() as session:
         over_since = Interview.created_at + timedelta(hours=1)
@@ -212,7 +216,8 @@ async def test_what_is_overdue_is_found_by_its_index(world: World) -> None:
         after = found[-1]
 
 
-async def test_kept_answers_are_found_by_their_index(world: World) -> None:
+async def test_kept_answers_are_found_by_their_index(world: World, own_engine: AsyncEngine) -> None:
+    world = replace(world, engine=own_engine, sessions=create_sessionmaker(own_engine))
     interview_id = await world.new()
     fill_answers = text(
         "INSERT INTO idempotency_keys (organization_id, key, fingerprint, status, headers, body, interview_ids) "
