@@ -15,7 +15,7 @@ from tests.cli.test_cli import WITHIN, Service, execute, run, services
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment, http_status
-from tests.stream.test_stream_service import listening, metric
+from tests.stream.test_stream_service import metric, streaming
 
 Serve = Callable[..., Service]
 
@@ -80,7 +80,7 @@ def test_joins_go_on_while_a_process_is_killed_and_replaced(serve: Serve, own_da
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_all_stop_when_told_to_and_take_postgres_along(serve: Serve, told: signal.Signals) -> None:
     ours = serve(WORKERS="2")
-    with listening(ours) as stream:
+    with streaming(ours) as stream:
         stream.event()
         ours.send(told)
         assert ours.wait(WITHIN) == 0, ours.log_tail()
@@ -107,7 +107,7 @@ def test_a_killed_parent_leaves_neither_processes_nor_postgres(serve: Serve) -> 
 
 def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> None:
     ours = serve(WORKERS="3", DATABASE_URL=own_database)
-    with listening(ours) as stream:
+    with streaming(ours) as stream:
         stream.event()
         figures: list[float] = []
 
