@@ -1,6 +1,6 @@
-"""LiveKit's standard token endpoint, which `TokenSource.endpoint(url)` of its clients calls.
+"""LiveKit's standard token endpoint, for `TokenSource.endpoint(url)` of its clients.
 
-The format is LiveKit's: snake_case, status 201, all fields of the request optional.
+The format is LiveKit's: snake_case, 201, every request field optional.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,11 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from app.api.dependencies import body_documentation, documented_interview, json_body
-from app.api.fast_route import FastRoute
+from app.api.dependencies import BodyReader, documented_interview
 from app.api.join import ERRORS, join
 from app.api.problems import error_responses
+from app.api.routes import FastRoute
+from app.api.services import services_of
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed
 from app.interviews.token import TokenOptions
@@ -47,10 +48,9 @@ def _check_depth(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 class TokenRequest(BaseModel):
-    """LiveKit's TokenSourceRequest, in snake_case as JavaScript's client sends it, or in camelCase as others do.
+    """LiveKit's TokenSourceRequest. The interview decides every field: leave it out, or send the interview's value.
 
-    The interview sets all of it, so each value must be empty or equal to the interview's. `phone_number` and `invite`
-    are this service's own, for the join policies.
+    `phone_number` and `invite` are additions of this service, for the join policies.
     """
 
     _sent: frozenset[str] = PrivateAttr(frozenset())
@@ -69,7 +69,7 @@ class TokenRequest(BaseModel):
     room_config: Annotated[dict[str, JsonValue], AfterValidator(_check_depth)] | None = Field(
         None,
         validation_alias=AliasChoices("room_config", "roomConfig"),
-        description="LiveKit's RoomConfiguration: `agents` may name the agent that this service dispatches anyway",
+        description="LiveKit's RoomConfiguration. `agents` may name the agent that this service dispatches",
     )
 
     phone_number: str | None = Field(
@@ -100,24 +100,23 @@ class TokenResponse(BaseModel):
     participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
 
 
-read_request = json_body(TokenRequest, required=False)
+read_request = BodyReader(TokenRequest, required=False)
 
 
 @router.post(
     "/interviews/{interview_id}/token",  # noqa: FAST003 - a FastRoute reads it itself
     status_code=201,
     operation_id="createToken",
-    summary="Get an access token in the form of LiveKit's standard token endpoint",
+    summary="Create an access token (LiveKit's standard token endpoint)",
     responses=error_responses(*ERRORS, TokenFieldNotAllowed),
     response_model=TokenResponse,
-    dependencies=[Depends(documented_interview)],
-    openapi_extra=body_documentation(TokenRequest, required=False),
+    dependencies=[Depends(documented_interview), Depends(read_request)],
 )
 async def create_token(request: Request) -> Response:
-    """Join, for `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Asking moves nothing: clients fetch ahead.
+    """Join through `TokenSource.endpoint(url, {headers})` of LiveKit's clients. Fetching a token changes no status.
 
-    They can't add to the body, so an invitation's secret is sent as `Authorization: Bearer inv_...`.
+    These clients can't add to the body: send an invitation's secret as `Authorization: Bearer inv_...`.
     """
     result = await join(request, read_request, TokenRequest.token_options)
-    answer = TokenResponse(server_url=request.app.state.settings.livekit_url, participant_token=result.token)
-    return Response(answer.model_dump_json(), 201, media_type="application/json")
+    content = TokenResponse(server_url=services_of(request).settings.livekit_url, participant_token=result.token)
+    return Response(content.model_dump_json(), 201, media_type="application/json")

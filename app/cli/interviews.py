@@ -43,7 +43,7 @@ def add_commands(commands: Commands) -> None:
         "--status",
         action="append",
         choices=[status.value for status in PublicStatus],
-        help="may be repeated: any of them matches",
+        help="may be repeated: any matches",
     )
     for name in FILTERS[1:]:
         command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")

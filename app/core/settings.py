@@ -204,14 +204,14 @@ class Settings(BaseSettings):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The timeouts of the lifecycle."""
+        """The timeouts of the status rules."""
         return Timeouts(
-            grace=timedelta(seconds=self.candidate_grace),
-            agent=timedelta(seconds=self.agent_wait),
-            dispatch=timedelta(seconds=self.dispatch_after) if self.agent_name else None,
-            token=timedelta(seconds=self.token_wait),
-            waited=timedelta(seconds=self.candidate_waited),
-            goodbye=timedelta(seconds=self.goodbye),
+            candidate_grace=timedelta(seconds=self.candidate_grace),
+            agent_wait=timedelta(seconds=self.agent_wait),
+            dispatch_after=timedelta(seconds=self.dispatch_after) if self.agent_name else None,
+            token_wait=timedelta(seconds=self.token_wait),
+            candidate_waited=timedelta(seconds=self.candidate_waited),
+            delete_room_after=timedelta(seconds=self.goodbye),
         )
 
     @property

@@ -127,8 +127,8 @@ def _set_derived(interview: AnyInterview, derived: Derived) -> bool:
         setattr(interview, name, getattr(derived, name))
     if derived.decision:
         if interview.decided_cause is None:
-            metrics.DECISIONS.labels(cause=derived.decision.cause).inc()
-        interview.decided_cause = derived.decision.cause
+            metrics.DECISIONS.labels(cause=derived.decision.rule).inc()
+        interview.decided_cause = derived.decision.rule
         interview.decided_status = derived.decision.status
         interview.decided_end_reason = derived.decision.end_reason
     return changed

@@ -71,11 +71,11 @@ def _facts(interview: AnyInterview, rows: Rows) -> lifecycle.Facts:
             lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in rows.get(("report", interview.id), ())
         ),
         decision=_decision(interview),
-        asked_at=interview.asked_at,
+        checked_at=interview.asked_at,
         room_gone_at=interview.room_gone_at,
         dispatches=interview.dispatches,
         dispatched_at=interview.dispatched_at,
-        told=interview.told,
+        announced=interview.told,
     )
 
 
@@ -100,7 +100,7 @@ def _decision(interview: AnyInterview) -> lifecycle.Decision | None:
     if interview.decided_cause is None or interview.decided_status is None or interview.ended_at is None:
         return None
     return lifecycle.Decision(
-        cause=interview.decided_cause,
+        rule=interview.decided_cause,
         ended_at=interview.ended_at,
         status=interview.decided_status,
         end_reason=interview.decided_end_reason,

@@ -1,6 +1,7 @@
 """The base of all tables: column types, constraint names, check constraints."""
 
 import enum
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ class Base(DeclarativeBase):
     )
 
 
-def one_of(column: str, names: type[enum.Enum]) -> str:
+def one_of(column: str, names: Iterable[enum.Enum]) -> str:
     """Return a check of a column's values. Unlike a Postgres enum, it can be changed by an ordinary migration."""
     values = ", ".join(f"'{name.value}'" for name in names)
     return f"{column} IN ({values})"

@@ -120,8 +120,8 @@ def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as running:
             running.push_async_callback(engine.dispose)
-            running.push_async_callback(app.state.rate_limits.close)
-            await running.enter_async_context(app.state.last_used.running())
+            running.push_async_callback(app.state.services.rate_limits.close)
+            await running.enter_async_context(app.state.services.last_used.running())
             await running.enter_async_context(hub.running(listen_url))
             if settings.run_worker:
                 await running.enter_async_context(running_worker(settings, sessions, settings.timeouts))

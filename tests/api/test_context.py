@@ -55,7 +55,7 @@ async def test_a_merge_patch_replaces_it_as_a_whole(client: httpx.AsyncClient) -
     assert await context_of(client, made) == {"b": 3}
 
 
-async def test_it_appears_nowhere_else(client: httpx.AsyncClient) -> None:
+async def test_only_the_agent_can_read_it(client: httpx.AsyncClient) -> None:
     made = await scheduled(client, context=CONTEXT)
     other = await edited(client, made, [SECRET])
     path = f"/interviews/{made['interviewId']}"

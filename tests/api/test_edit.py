@@ -1,4 +1,4 @@
-"""PATCH /interviews/{id}: which fields, when, with which ETag, and what follows."""
+"""PATCH /interviews/{id}: which fields can be edited, when, If-Match, and the events."""
 
 import asyncio
 import json
@@ -207,7 +207,7 @@ class TestTimes:
         assert (await patched(driver, made, **both))["sequence"] == 2
 
     async def test_it_closes_in_the_future(self, driver: InterviewDriver) -> None:
-        """Also once it has started: otherwise the window could close before the candidate joined."""
+        """Also once it has started: an earlier closesAt would end the window before the candidate came."""
         made = await driver.new()
         assert fields(await patch(driver, made, closesAt=driver.now.isoformat())) == ["closesAt"]
         assert (await driver.join(made)).status_code == 200
@@ -222,7 +222,7 @@ class TestTimes:
         assert (await patched(driver, made, jobTitle="Chef"))["status"] == "IN_PROGRESS"
         assert (await patched(driver, made, closesAt=None))["status"] == "IN_PROGRESS"
 
-    async def test_opening_at_once_changes_the_public_status(self, driver: InterviewDriver, sessions: Sessions) -> None:
+    async def test_opening_at_once_sends_the_public_status(self, driver: InterviewDriver, sessions: Sessions) -> None:
         made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat())
         assert made["status"] == "SCHEDULED"
         assert (await patched(driver, made, opensAt=None))["status"] == "READY_TO_JOIN"
@@ -258,7 +258,7 @@ class TestTimes:
             ("status_changed", "IN_PROGRESS", "COMPLETED"),
         ]
 
-    async def test_a_new_duration_is_announced_again(self, driver: InterviewDriver, sessions: Sessions) -> None:
+    async def test_a_new_duration_is_announced_to_the_room(self, driver: InterviewDriver, sessions: Sessions) -> None:
         made = await driver.new(maxDuration=3600)
         await driver.talk(made)
         async with sessions.begin() as session:
@@ -354,7 +354,7 @@ class TestIfMatch:
 
 
 class TestCandidateAndJoin:
-    """A token must name the interview's candidate."""
+    """A token must name the interview's new candidate."""
 
     async def test_edits_wait_for_a_join_in_progress(self, own_engine: AsyncEngine, settings: Settings) -> None:
         sessions = create_sessionmaker(own_engine)
@@ -401,7 +401,7 @@ class TestCandidateAndJoin:
 
 
 async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
-    """Record it as join does, in an open transaction."""
+    """Record it as join does, in a transaction that stays open."""
     await session.execute(text("SELECT 1"))
     answer = JoinRecord(
         interview_id=uuid.UUID(made["interviewId"]),
@@ -422,7 +422,7 @@ async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str
 
 
 async def _somebody_waits(sessions: Sessions) -> None:
-    """Wait until a transaction of this database waits for another."""
+    """Return once a transaction of this database waits for another."""
     waiting = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
     async def there_is_one() -> bool:

@@ -1,4 +1,4 @@
-"""Webhooks that LiveKit did not send, by a real socket: refused, and the interview stays as it was to the last byte.
+"""Webhooks that LiveKit did not send, over a real socket: refused, without any change to the interview.
 
 What a signature must hold is tried claim by claim in test_livekit_webhooks.py; here is what an attacker would send.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests import livekit_webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.interview_driver import RealTime
-from tests.livekit.test_webhooks import claims, hand_made
+from tests.livekit.test_webhooks import claims, forge
 from tests.sockets import line, serving
 
 MEGABYTE = 1024 * 1024
@@ -34,13 +34,13 @@ Make = Callable[[bytes, dict[str, Any]], list[str]]
 
 @pytest.fixture
 async def service(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Call the app through the real server: what it makes of odd headers counts too."""
+    """Call the app through the real server, as its parsing of odd headers matters too."""
     async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         yield client
 
 
 async def everything(sessions: async_sessionmaker[AsyncSession]) -> str:
-    """Return every row that an interview has."""
+    """Return all rows of an interview."""
     tables = ("interviews", "timeline", "connections", "rooms", "changes", "reports")
     query = " UNION ALL ".join(f"SELECT row_to_json({name})::text FROM {name}" for name in tables)  # noqa: S608 - ours
     async with sessions() as session:
@@ -48,7 +48,7 @@ async def everything(sessions: async_sessionmaker[AsyncSession]) -> str:
 
 
 def ends_it(interview: dict[str, Any]) -> bytes:
-    """Return an event that would make the room of a running interview go away."""
+    """Return an event that would end the room of a running interview."""
     return livekit_webhooks.encode(
         livekit_webhooks.event("room_finished", room=interview["roomName"], at=datetime.now(UTC))
     )
@@ -63,15 +63,15 @@ ANOTHER_SECRET = "of-somebody-else-of-32-characters-"  # noqa: S105 - an attacke
 FORGED: dict[str, Make] = {
     "unsigned": lambda body, _: [],
     "alg_none": lambda body, _: [jwt.encode(of(body), None, algorithm="none")],
-    "alg_none_in_capitals": lambda body, _: [hand_made({"alg": "NONE"}, of(body)).rpartition(".")[0] + "."],
+    "alg_none_in_capitals": lambda body, _: [forge({"alg": "NONE"}, of(body)).rpartition(".")[0] + "."],
     "another_key": lambda body, _: [livekit_webhooks.sign(body, secret=ANOTHER_SECRET)],
     "an_unknown_key": lambda body, _: [livekit_webhooks.sign(body, key="theirs", secret=ANOTHER_SECRET)],
-    "the_key_as_secret": lambda body, _: [hand_made({"alg": "HS256"}, of(body), LIVEKIT_KEY)],
-    "an_empty_secret": lambda body, _: [hand_made({"alg": "HS256"}, of(body), "")],
-    "rs256_confusion": lambda body, _: [hand_made({"alg": "RS256"}, of(body), PUBLIC_KEY)],
-    "hs256_by_a_public_key": lambda body, _: [hand_made({"alg": "HS256"}, of(body), PUBLIC_KEY)],
+    "the_key_as_secret": lambda body, _: [forge({"alg": "HS256"}, of(body), LIVEKIT_KEY)],
+    "an_empty_secret": lambda body, _: [forge({"alg": "HS256"}, of(body), "")],
+    "rs256_confusion": lambda body, _: [forge({"alg": "RS256"}, of(body), PUBLIC_KEY)],
+    "hs256_by_a_public_key": lambda body, _: [forge({"alg": "HS256"}, of(body), PUBLIC_KEY)],
     "a_key_of_its_own_in_the_header": lambda body, _: [
-        hand_made({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "/dev/null"}, of(body), "")
+        forge({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "/dev/null"}, of(body), "")
     ],
     "a_participants_own_token": lambda _, joined: [joined["participantToken"]],
     "a_participants_own_token_as_bearer": lambda _, joined: [f"Bearer {joined['participantToken']}"],
@@ -104,7 +104,7 @@ async def test_a_forged_webhook_moves_nothing(
 
 
 async def test_the_same_event_rightly_signed_is_taken(app: FastAPI, service: httpx.AsyncClient) -> None:
-    """The forged ones are refused for their signature, not for anything else."""
+    """The forged webhooks are refused for their signature and nothing else."""
     driver = RealTime(app, service)
     interview = await driver.new()
     await driver.talk(interview)
@@ -171,7 +171,7 @@ async def test_an_odd_body_even_rightly_signed_does_no_harm(
 
 
 async def test_of_duplicate_keys_one_is_read_all_along(app: FastAPI, service: httpx.AsyncClient) -> None:
-    """The last, as LiveKit's own receiver reads it: what is verified is what is stored, whoever else reads the body."""
+    """The last value counts, as in LiveKit's own receiver: what is verified is what is stored."""
     driver = RealTime(app, service)
     one, other = await driver.new(), await driver.new()
     body = ends_it(one).replace(b'"name": "', f'"name": "{other["roomName"]}", "name": "'.encode())

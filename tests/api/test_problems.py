@@ -345,7 +345,7 @@ async def allowed(app: FastAPI, origin: str) -> str | None:
 )
 async def test_on_a_laptop_every_loopback_origin_may_call(app: FastAPI, origin: str) -> None:
     assert await allowed(app, origin) == origin
-    assert await allowed(create_app(production(), app.state.sessions), origin) is None
+    assert await allowed(create_app(production(), app.state.services.sessions), origin) is None
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ async def test_on_a_laptop_no_other_origin_may(app: FastAPI, origin: str) -> Non
 
 async def test_elsewhere_the_configured_origins_may(app: FastAPI) -> None:
     configured = production(allowed_origins=f"{PAGE}/, https://other.example:8443")
-    elsewhere = create_app(configured, app.state.sessions)
+    elsewhere = create_app(configured, app.state.services.sessions)
     assert await allowed(elsewhere, PAGE) == PAGE
     assert await allowed(elsewhere, "https://other.example:8443") == "https://other.example:8443"
     for other in ("http://hire.example", "https://hire.example:444", "https://a.hire.example", "https://other.example"):

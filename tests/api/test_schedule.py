@@ -1,4 +1,4 @@
-"""POST /interviews: every field, right and wrong, and what it takes from the organization."""
+"""POST /interviews: every field, valid and invalid, and the organization's defaults."""
 
 import json
 import uuid
@@ -171,7 +171,7 @@ async def test_a_lone_surrogate_is_refused(client: httpx.AsyncClient, field: str
 
 @pytest.mark.parametrize("field", ACCEPTED)
 async def test_accepted(client: httpx.AsyncClient, field: str) -> None:
-    """Whatever is accepted can be joined, too."""
+    """Also, every accepted interview can be joined."""
     for value in ACCEPTED[field]:
         interview = await made(client, **{field: value})
         assert interview[field] == value
@@ -238,8 +238,8 @@ async def test_texts_shortened_as_the_error_says_fit(client: httpx.AsyncClient) 
     assert len(ticket["participantToken"]) <= 8000
 
 
-async def test_python_field_names_are_refused(client: httpx.AsyncClient) -> None:
-    """Only the documented names are accepted, although our models can be built by the Python names, too."""
+async def test_what_is_not_documented_is_not_taken(client: httpx.AsyncClient) -> None:
+    """Models also accept Python names in code; callers may use the documented names only."""
     body = {name: value for name, value in NEW.items() if name != "jobTitle"} | {"job_title": "Developer"}
     answer = await client.post("/interviews", headers=AUTHORIZED, json=body)
     problem = problem_of(answer, 422, "payload_invalid")

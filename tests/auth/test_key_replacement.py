@@ -63,7 +63,7 @@ async def test_an_api_key_is_replaced(replicas: Replicas, committed: Sessions) -
         new_row, platform.key = await new_key(committed)  # steps 1 and 2
         await platform.called()
         app = create_app(make_settings(), committed)
-        async with client_of(app) as client, app.state.last_used.running():
+        async with client_of(app) as client, app.state.services.last_used.running():
             await client.get("/interviews", headers={"Authorization": f"Bearer {platform.key}"})
         assert await last_used(committed, new_row)
         async with committed.begin() as session:  # step 3

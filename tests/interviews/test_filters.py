@@ -258,7 +258,7 @@ MICROSECONDS_APART = text(
 
 @pytest.mark.parametrize("sort", [Sort.OLDEST, Sort.NEWEST])
 async def test_a_range_of_opens_at_in_the_order_of_creation(own_engine: AsyncEngine, sort: Sort) -> None:
-    """By the index of both instants, which orders by distance. Three rows each have an instant, a microsecond apart."""
+    """By the index of both instants, which orders by distance; three rows share each microsecond."""
     await fill(own_engine, 20_000)
     async with own_engine.begin() as connection:
         await connection.execute(MICROSECONDS_APART, {"now": NOW})

@@ -22,7 +22,7 @@ WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_da
 def joining(driver: InterviewDriver, interview: dict[str, Any], number: str | None = None) -> asyncio.Task[JoinResult]:
     """Start a join. Those started in one turn of the event loop form a batch."""
     command = JoinCommand(UUID(interview["interviewId"]), JoinCredentials(HOME, phone_number=number), driver.now)
-    return asyncio.create_task(driver.app.state.join(command))
+    return asyncio.create_task(driver.app.state.services.joins(command))
 
 
 async def waiting(engine: AsyncEngine) -> int:

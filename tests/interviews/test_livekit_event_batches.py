@@ -360,7 +360,9 @@ async def test_shutdown_waits_for_running_batches(own_engine: AsyncEngine, setti
 
     async def run_app() -> None:
         async with app.router.lifespan_context(app):
-            deliveries.append(asyncio.create_task(Replica(sessions, app.state.record).deliver_one(joined(held))))
+            deliveries.append(
+                asyncio.create_task(Replica(sessions, app.state.services.livekit_events).deliver_one(joined(held)))
+            )
             await wait_for_blocked_transaction(sessions)
             stopping.set()
 

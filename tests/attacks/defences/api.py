@@ -75,9 +75,9 @@ KEYS = (
     Defence(
         "an answer is told again to who may make the call",
         "app/api/idempotency.py",
-        "    caller.require(scope)  # to be told an answer again takes the same right\n",
+        "    caller.require(scope)  # a stored response requires the same scope\n",
         "",
-        ("tests/api/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
+        ("tests/api/test_idempotency.py::test_a_stored_response_requires_the_scope_of_the_call",),
     ),
 )
 

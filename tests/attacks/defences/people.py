@@ -16,7 +16,7 @@ LIMITS = (
         "if standing.is_over:",
         "if standing.remaining < 0:",
         (
-            f"{LIMITED}::test_an_address_is_told_and_then_limited",
+            f"{LIMITED}::test_an_address_sees_its_limit_and_is_then_refused",
             f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",
         ),
     ),
@@ -30,8 +30,8 @@ LIMITS = (
     Defence(
         "a key has one limit wherever it calls from",
         "app/api/rate_limits.py",
-        "request.app.state.rate_limits.key, key_id.hex)",
-        "request.app.state.rate_limits.key, key_id.hex + address_of(request.scope))",
+        "services_of(request).rate_limits.key, key_id.hex)",
+        "services_of(request).rate_limits.key, key_id.hex + address_of(request.scope))",
         (f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",),
     ),
     Defence(
@@ -144,9 +144,9 @@ PERSONAL_DATA = (
     ),
     Defence(
         "an erasure takes the scope admin",
-        "app/api/personal_data.py",
-        "from app.api.dependencies import AdminCaller, InterviewId",
-        "from app.api.dependencies import InterviewId, Writer as AdminCaller",
+        "app/api/actions.py",
+        "interview_id: InterviewId, caller: AdminCaller,",
+        "interview_id: InterviewId, caller: Writer,",
         (f"{ERASED}::test_a_write_key_is_not_enough",),
     ),
     Defence(
@@ -159,7 +159,7 @@ PERSONAL_DATA = (
     Defence(
         "what was over for long enough is erased",
         "app/worker/scheduler.py",
-        "            await _erase(context, each.id, before)\n",
+        "            await _erase(context, overdue.id, before)\n",
         "            pass\n",
         (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
     ),
@@ -168,7 +168,7 @@ PERSONAL_DATA = (
         "app/interviews/erasure.py",
         "if interview and interview.ended_at and interview.ended_at <= before:",
         "if interview:",
-        (f"{RETENTION}::test_one_that_was_opened_again_meanwhile_is_let_be",),
+        (f"{RETENTION}::test_one_that_was_reopened_meanwhile_is_kept",),
     ),
     Defence(
         "without a retention nothing is erased by itself",
@@ -181,7 +181,7 @@ PERSONAL_DATA = (
     Defence(
         "what can't be erased holds up nobody else's erasure",
         "app/worker/scheduler.py",
-        "self._after = found[-1] if len(found) == ERASED_AT_ONCE else None",
+        "self._after = batch[-1] if len(batch) == ERASURE_BATCH else None",
         "self._after = None",
         (f"{RETENTION}::test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it",),
     ),

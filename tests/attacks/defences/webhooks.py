@@ -75,7 +75,7 @@ SOCKETS = (
     Defence(
         "a body is cut off where it becomes too large",
         "app/api/dependencies.py",
-        "if size > largest:",
+        "if size > max_size:",
         "if size > 2**40:",
         (
             "tests/api/test_forged_webhooks.py::test_a_hundred_megabytes_are_cut_off_before_anything_is_verified",
@@ -85,7 +85,7 @@ SOCKETS = (
     Defence(
         "a body announced as too large is not awaited",
         "app/api/dependencies.py",
-        "if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):",
+        "if announced.isdigit() and (len(announced) > 18 or int(announced) > max_size):",
         'if announced == b"never":',
         ("tests/server/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
     ),
