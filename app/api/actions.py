@@ -96,7 +96,7 @@ async def complete_interview(
     action: Action,
 ) -> Interview:
     """Idempotent. Until 15 minutes after the end, `completed` overrides FAILED and ABANDONED."""
-    return await action.run(caller, interview_id, partial(complete, said=body.completion()))
+    return await action.run(caller, interview_id, partial(complete, report=body.completion()))
 
 
 @router.delete(

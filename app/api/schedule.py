@@ -157,7 +157,7 @@ async def edit_interview(
 ) -> Interview:
     """Send only what changes. Send If-Match with the ETag of your last read to avoid overwriting other changes."""
     policy = services.settings.deployment_policy
-    change = partial(edit, given=body.changes(), expected=expected, signer=services.signer, policy=policy)
+    change = partial(edit, changes=body.changes(), expected=expected, signer=services.signer, policy=policy)
     return await action.run(caller, interview_id, change)
 
 

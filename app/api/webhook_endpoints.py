@@ -107,7 +107,7 @@ async def update(
     if "url" in changes:
         await check_url(changes["url"], allow_private=services.settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await change_endpoint(session, endpoint=endpoint, to=changes, now=now)
+    await change_endpoint(session, endpoint=endpoint, changes=changes, now=now)
     return WebhookEndpoint.of(endpoint)
 
 

@@ -66,32 +66,32 @@ class Completion:
 
 
 async def complete(
-    session: AsyncSession, *, interview: Interview, said: Completion, now: datetime, timeouts: Timeouts
+    session: AsyncSession, *, interview: Interview, report: Completion, now: datetime, timeouts: Timeouts
 ) -> None:
     """Record the agent's report on a locked interview; a repeated one replaces summary and result.
 
     Raises WrongRoom for the room of another attempt, NotStarted, and InterviewOver after a cancel.
     """
-    if said.room_name != interview.room_name:
+    if report.room_name != interview.room_name:
         raise WrongRoom(roomName=interview.room_name)
     if interview.status is Status.CANCELLED:
         raise InterviewOver("It was cancelled: no outcome is accepted any more.", interviewStatus=interview.status)
     if interview.started_at is None:
         raise NotStarted
-    report = insert(Report).values(
+    upsert = insert(Report).values(
         interview_id=interview.id,
         attempt=interview.attempt,
-        outcome=said.outcome,
+        outcome=report.outcome,
         said_at=now,
         last_said_at=now,
-        summary=said.summary,
-        result=said.result,
+        summary=report.summary,
+        result=report.result,
     )
     await session.execute(
-        report.on_conflict_do_update(
+        upsert.on_conflict_do_update(
             index_elements=[Report.interview_id, Report.attempt, Report.outcome],
-            set_={name: report.excluded[name] for name in ("last_said_at", "summary", "result")},
+            set_={name: upsert.excluded[name] for name in ("last_said_at", "summary", "result")},
         )
     )
-    session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": said.outcome}))
+    session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": report.outcome}))
     await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)

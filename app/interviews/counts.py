@@ -122,7 +122,7 @@ async def compact_counts(session: AsyncSession) -> None:
     await session.execute(COMPACT)
 
 
-async def miscounts(session: AsyncSession, organization_id: uuid.UUID) -> list[Miscount]:
+async def find_miscounts(session: AsyncSession, organization_id: uuid.UUID) -> list[Miscount]:
     """Count the organization's interviews row by row; return the kept counts that differ."""
     rows = await session.execute(COMPARE, {"organization_id": organization_id})
     return [Miscount(organization_id, *row) for row in rows]

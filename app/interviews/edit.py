@@ -26,7 +26,7 @@ async def edit(
     session: AsyncSession,
     *,
     interview: Interview,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
     expected: Set[int] | None,
     now: datetime,
     timeouts: Timeouts,
@@ -42,7 +42,7 @@ async def edit(
         raise InterviewOver("It has ended and can't be edited.", interviewStatus=interview.status)
     if expected is not None and interview.sequence not in expected:
         raise PreconditionFailed(sequence=interview.sequence)
-    changed = await _changed(session, interview, given)
+    changed = await _changed(session, interview, changes)
     if not changed:
         return
     await _check(session, interview, changed, now)
@@ -52,7 +52,7 @@ async def edit(
         check_phone_number(changed["phone_number"], policy=stricter(policy, organization.join_policy))
     is_rendered = interview.instructions == rendered_instructions(interview, organization)
     _apply(interview, changed)
-    if is_rendered and "instructions" not in given:
+    if is_rendered and "instructions" not in changes:
         instructions = rendered_instructions(interview, organization)
         if interview.instructions != instructions:
             changed["instructions"] = interview.instructions = instructions
@@ -71,11 +71,11 @@ def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:
         interview.told = None  # the time left has to be announced again
 
 
-async def _changed(session: AsyncSession, interview: Interview, given: Mapping[str, Any]) -> dict[str, Any]:
+async def _changed(session: AsyncSession, interview: Interview, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that differ from the stored ones."""
-    if "context" in given:
+    if "context" in changes:
         await session.refresh(interview, ["context"])
-    return {name: value for name, value in given.items() if not _same(getattr(interview, name), value)}
+    return {name: value for name, value in changes.items() if not _same(getattr(interview, name), value)}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -42,9 +42,7 @@ class Interview(Base):
             postgresql_where=text(one_of("status", LIVE_STATUSES)),
         ),
         Index(
-            "ix_interviews_next_deadline_at",
-            "next_deadline_at",
-            postgresql_where=text("next_deadline_at IS NOT NULL"),
+            "ix_interviews_next_deadline_at", "next_deadline_at", postgresql_where=text("next_deadline_at IS NOT NULL")
         ),
         Index(
             "ix_interviews_organization_id_job_post_id_created_at_id",

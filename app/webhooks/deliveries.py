@@ -55,12 +55,7 @@ class DeliveryPage:
 
 
 async def list_deliveries(
-    session: AsyncSession,
-    *,
-    endpoint: WebhookEndpoint,
-    states: Sequence[DeliveryState],
-    cursor: str | None,
-    limit: int,
+    session: AsyncSession, *, endpoint: WebhookEndpoint, states: Sequence[DeliveryState], cursor: str | None, limit: int
 ) -> DeliveryPage:
     """Return a page of the endpoint's deliveries, newest first. Raises CursorInvalid."""
     query = select(Delivery, Change).outerjoin(Change, Change.id == Delivery.change_id)

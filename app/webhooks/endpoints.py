@@ -93,23 +93,23 @@ async def list_endpoints(
 
 
 async def change_endpoint(
-    session: AsyncSession, *, endpoint: WebhookEndpoint, to: dict[str, Any], now: datetime
+    session: AsyncSession, *, endpoint: WebhookEndpoint, changes: dict[str, Any], now: datetime
 ) -> None:
-    """Update a locked endpoint: url, description, event_types and enabled, those that are in `to`.
+    """Update a locked endpoint: url, description, event_types and enabled, those that are in `changes`.
 
     A new URL and enabling it again reset its failures.
     """
-    if "url" in to and to["url"] != endpoint.url:
-        endpoint.url = to["url"]
+    if "url" in changes and changes["url"] != endpoint.url:
+        endpoint.url = changes["url"]
         _reset_failures(endpoint)
-    if "description" in to:
-        endpoint.description = to["description"]
-    if "event_types" in to:
-        endpoint.event_types = _event_type_values(to["event_types"])
-    if to.get("enabled") is True:
+    if "description" in changes:
+        endpoint.description = changes["description"]
+    if "event_types" in changes:
+        endpoint.event_types = _event_type_values(changes["event_types"])
+    if changes.get("enabled") is True:
         endpoint.disabled_at = endpoint.disabled_reason = None
         _reset_failures(endpoint)
-    elif to.get("enabled") is False and endpoint.disabled_at is None:
+    elif changes.get("enabled") is False and endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = now, DisabledReason.MANUAL
     endpoint.updated_at = now
     await session.flush()

@@ -151,7 +151,7 @@ class ClaimedDelivery:
 
 
 async def claim(
-    session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], at_once: int, now: datetime
+    session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], concurrency: int, now: datetime
 ) -> list[ClaimedDelivery]:
     """Claim due deliveries, within the limits for the process, each endpoint and all failing ones.
 
@@ -165,7 +165,7 @@ async def claim(
             "busy": list(busy),
             "counts": list(busy.values()),
             "each": ENDPOINT_CONCURRENCY,
-            "free": at_once - len(under_way),
+            "free": concurrency - len(under_way),
             "failing_free": FAILING_CONCURRENCY - failing,
             "now": now,
             "until": now + LEASE,
@@ -185,8 +185,8 @@ async def finish(
     session: AsyncSession,
     *,
     claimed: ClaimedDelivery,
-    answer: DeliveryResponse,
-    retry_decision: RetryDecision,
+    response: DeliveryResponse,
+    decision: RetryDecision,
     now: datetime,
 ) -> bool:
     """Store the result of an attempt. Return False if the lease expired and another process claimed the delivery."""
@@ -196,26 +196,26 @@ async def finish(
         {
             "id": delivery.id,
             "claim": delivery.claim,
-            "state": retry_decision.state,
-            "next_attempt_at": retry_decision.next_attempt_at,
-            "finished_at": None if retry_decision.state is DeliveryState.PENDING else now,
-            "at": answer.at,
-            "duration": answer.duration,
-            "status_code": answer.status_code,
-            "error": answer.error,
+            "state": decision.state,
+            "next_attempt_at": decision.next_attempt_at,
+            "finished_at": None if decision.state is DeliveryState.PENDING else now,
+            "at": response.at,
+            "duration": response.duration,
+            "status_code": response.status_code,
+            "error": response.error,
         },
     )
-    if finished is not None and retry_decision.state is DeliveryState.DELIVERED:
+    if finished is not None and decision.state is DeliveryState.DELIVERED:
         await session.execute(RESET_FAILURES, {"id": delivery.endpoint_id})
     return finished is not None
 
 
-async def note_failure(
+async def record_failure(
     session: AsyncSession,
     *,
     claimed: ClaimedDelivery,
-    answer: DeliveryResponse,
-    retry_decision: RetryDecision,
+    response: DeliveryResponse,
+    decision: RetryDecision,
     now: datetime,
 ) -> DisabledReason | None:
     """Count a failed attempt against its endpoint. Return the reason if that disables it."""
@@ -225,9 +225,9 @@ async def note_failure(
     if endpoint.url != claimed.endpoint.url or endpoint.disabled_at:
         return None  # the URL has changed since, or it is disabled already
     endpoint.failures += 1
-    endpoint.failing_since = endpoint.failing_since or answer.at
-    endpoint.paused_until = retry_decision.paused_until or endpoint.paused_until
-    reason = disabled_reason(answer, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
+    endpoint.failing_since = endpoint.failing_since or response.at
+    endpoint.paused_until = decision.paused_until or endpoint.paused_until
+    reason = disabled_reason(response, failures=endpoint.failures, failing_since=endpoint.failing_since, now=now)
     if reason:
         endpoint.disabled_at, endpoint.disabled_reason = now, reason
     return reason

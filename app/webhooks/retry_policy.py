@@ -65,14 +65,14 @@ class RetryDecision:
     paused_until: datetime | None = None
 
 
-def decide_retry(answer: DeliveryResponse, *, attempts: int, now: datetime, chance: float) -> RetryDecision:
+def decide_retry(response: DeliveryResponse, *, attempts: int, now: datetime, chance: float) -> RetryDecision:
     """Return what follows from the last of `attempts` attempts. `chance`, 0 to 1, is a random number for the jitter.
 
     Retry-After may lengthen the backoff but not shorten it, which would use up the attempts in seconds.
     """
-    if answer.is_success:
+    if response.is_success:
         return RetryDecision(DeliveryState.DELIVERED, now)
-    retry_after = answer.retry_after if answer.status_code in RETRY_AFTER_STATUSES else None
+    retry_after = response.retry_after if response.status_code in RETRY_AFTER_STATUSES else None
     paused_until = now + min(retry_after, MAX_PAUSE) if retry_after else None
     if attempts > len(BACKOFF):
         return RetryDecision(DeliveryState.FAILED, now, paused_until)
@@ -82,10 +82,10 @@ def decide_retry(answer: DeliveryResponse, *, attempts: int, now: datetime, chan
 
 
 def disabled_reason(
-    answer: DeliveryResponse, *, failures: int, failing_since: datetime | None, now: datetime
+    response: DeliveryResponse, *, failures: int, failing_since: datetime | None, now: datetime
 ) -> DisabledReason | None:
     """Return why to disable an endpoint after a failure, or None. `failures` includes this one."""
-    if answer.status_code == GONE:
+    if response.status_code == GONE:
         return DisabledReason.GONE
     is_long = failing_since is not None and now - failing_since >= DISABLE_AFTER
     return DisabledReason.FAILING if is_long and failures >= MIN_FAILURES else None

@@ -65,11 +65,16 @@ class Sender:
     """A pool of connections, one per process; `async with` closes it. It uses no proxy, cookie or redirect."""
 
     def __init__(
-        self, *, allow_private: bool, at_once: int, resolve: Resolve = resolve_host, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        allow_private: bool,
+        concurrency: int,
+        resolve: Resolve = resolve_host,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or httpcore.default_ssl_context(),
-            max_connections=at_once,
+            max_connections=concurrency,
             keepalive_expiry=KEEP_ALIVE,
             network_backend=CheckedNetwork(allow_private=allow_private, resolve=resolve),
         )

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core.database import driver_connection, transaction
-from app.interviews.counts import Miscount, miscounts
+from app.interviews.counts import Miscount, find_miscounts
 from app.interviews.stored_facts import load_facts
 from app.lifecycle import Facts, Timeouts, derive
 from app.models import Interview, Organization, TimelineEntry
@@ -69,7 +69,7 @@ async def audit(
             organization_ids = (await session.scalars(select(Organization.id).order_by(Organization.id))).all()
         for organization_id in organization_ids:
             async with transaction(sessions) as session:
-                wrong_counts = await miscounts(session, organization_id)
+                wrong_counts = await find_miscounts(session, organization_id)
             yield AuditedBatch(0, wrong_counts)
 
 

@@ -33,7 +33,7 @@ async def deliver_all_due(context: WorkerContext, stop: asyncio.Event) -> None:
     """Deliver until `stop` is set. A slow receiver takes up only the slots of its own endpoint."""
     running: Running = {}
     measured_at = datetime.min.replace(tzinfo=UTC)
-    async with Sender(allow_private=context.webhooks_to_private, at_once=CONCURRENCY) as sender:
+    async with Sender(allow_private=context.webhooks_to_private, concurrency=CONCURRENCY) as sender:
         while not stop.is_set():
             now = datetime.now(UTC)
             if now - measured_at >= MEASURE_INTERVAL:
@@ -50,7 +50,7 @@ async def _claim(context: WorkerContext, running: Running, now: datetime) -> lis
         return []
     with logged_errors("webhooks are postponed"):
         async with transaction(context.sessions) as session:
-            return await queue.claim(session, under_way=list(running.values()), at_once=CONCURRENCY, now=now)
+            return await queue.claim(session, under_way=list(running.values()), concurrency=CONCURRENCY, now=now)
     return []
 
 
@@ -81,8 +81,8 @@ async def _finish(running: Running) -> None:
 
 async def _deliver(context: WorkerContext, sender: Sender, claimed: ClaimedDelivery) -> None:
     with logged_errors("delivery %s is retried after its lease", claimed.delivery.id):
-        answer = await _post(sender, claimed, now=datetime.now(UTC))
-        await _store(context, claimed, answer, now=datetime.now(UTC))
+        response = await _post(sender, claimed, now=datetime.now(UTC))
+        await _store(context, claimed, response, now=datetime.now(UTC))
 
 
 async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> DeliveryResponse:
@@ -101,22 +101,24 @@ async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> D
     return await sender.post(endpoint.url, headers=headers, body=body)
 
 
-async def _store(context: WorkerContext, claimed: ClaimedDelivery, answer: DeliveryResponse, *, now: datetime) -> None:
+async def _store(
+    context: WorkerContext, claimed: ClaimedDelivery, response: DeliveryResponse, *, now: datetime
+) -> None:
     chance = random.random()  # noqa: S311 - jitter
-    retry_decision = decide_retry(answer, attempts=claimed.delivery.attempts, now=now, chance=chance)
+    decision = decide_retry(response, attempts=claimed.delivery.attempts, now=now, chance=chance)
     disabled: DisabledReason | None = None
     async with transaction(context.sessions) as session:
-        if not await queue.finish(session, claimed=claimed, answer=answer, retry_decision=retry_decision, now=now):
+        if not await queue.finish(session, claimed=claimed, response=response, decision=decision, now=now):
             log.warning("delivery %s took longer than its lease", claimed.delivery.id)
             return
-        if not answer.is_success:
-            disabled = await queue.note_failure(
-                session, claimed=claimed, answer=answer, retry_decision=retry_decision, now=now
+        if not response.is_success:
+            disabled = await queue.record_failure(
+                session, claimed=claimed, response=response, decision=decision, now=now
             )
     if disabled:
         log.warning("webhook endpoint %s is disabled: %s", claimed.endpoint.id, disabled)
         metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(reason=disabled).inc()
-    result = "tried" if retry_decision.state is DeliveryState.PENDING else retry_decision.state.lower()
+    result = "tried" if decision.state is DeliveryState.PENDING else decision.state.lower()
     metrics.WEBHOOKS_SENT.labels(became=result).inc()
 
 

@@ -276,9 +276,9 @@ async def test_failing_endpoints_get_one_slot_each_and_half_of_all(
     await webhook_driver.execute("UPDATE webhook_endpoints SET failures = 1, failing_since = now()")
     async with webhook_driver.sessions.begin() as session:
         now = datetime.now(UTC)
-        first = await queue.claim(session, under_way=[], at_once=webhook_delivery.CONCURRENCY, now=now)
+        first = await queue.claim(session, under_way=[], concurrency=webhook_delivery.CONCURRENCY, now=now)
         assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_CONCURRENCY
-        assert await queue.claim(session, under_way=first, at_once=webhook_delivery.CONCURRENCY, now=now) == []
+        assert await queue.claim(session, under_way=first, concurrency=webhook_delivery.CONCURRENCY, now=now) == []
 
 
 @pytest.mark.usefixtures("quick")
@@ -310,16 +310,16 @@ async def test_an_expired_lease_is_logged_and_its_late_finish_is_ignored(
     now = datetime.now(UTC)
     later = now + queue.LEASE
     answer = retry_policy.DeliveryResponse(now, timedelta(seconds=1), 200)
-    retry_decision = retry_policy.decide_retry(answer, attempts=1, now=now, chance=0.5)
+    decision = retry_policy.decide_retry(answer, attempts=1, now=now, chance=0.5)
     async with webhook_driver.sessions.begin() as session:
-        (first,) = await queue.claim(session, under_way=[], at_once=1, now=now)
-        assert await queue.claim(session, under_way=[], at_once=1, now=now) == []
+        (first,) = await queue.claim(session, under_way=[], concurrency=1, now=now)
+        assert await queue.claim(session, under_way=[], concurrency=1, now=now) == []
     async with webhook_driver.sessions.begin() as session:
-        (second,) = await queue.claim(session, under_way=[], at_once=1, now=later)
+        (second,) = await queue.claim(session, under_way=[], concurrency=1, now=later)
         assert second.delivery.attempts == 2
     async with webhook_driver.sessions.begin() as session:
-        assert not await queue.finish(session, claimed=first, answer=answer, retry_decision=retry_decision, now=later)
-        assert await queue.finish(session, claimed=second, answer=answer, retry_decision=retry_decision, now=later)
+        assert not await queue.finish(session, claimed=first, response=answer, decision=decision, now=later)
+        assert await queue.finish(session, claimed=second, response=answer, decision=decision, now=later)
     (delivery,) = await webhook_driver.log(endpoint)
     assert [(each["statusCode"], each["error"]) for each in delivery["attempts"]] == [(None, LOST), (200, None)]
 

@@ -39,9 +39,9 @@ def test_the_backoff_is_that_of_the_specification() -> None:
     at = NOW
     passed = [0.0]
     for attempts in range(1, 10):
-        retry_decision = decide_retry(answer(), attempts=attempts, now=at, chance=0.5)
-        assert retry_decision.state is DeliveryState.PENDING
-        at = retry_decision.next_attempt_at
+        decision = decide_retry(answer(), attempts=attempts, now=at, chance=0.5)
+        assert decision.state is DeliveryState.PENDING
+        at = decision.next_attempt_at
         passed.append((at - NOW).total_seconds())
     assert passed == SCHEDULE
     assert decide_retry(answer(), attempts=10, now=at, chance=0.5).state is DeliveryState.FAILED
@@ -68,8 +68,8 @@ def test_jitter_is_a_tenth_both_ways(attempts: int) -> None:
     ],
 )
 def test_retry_after(code: int, attempts: int, asked: int, delays: int) -> None:
-    retry_decision = decide_retry(answer(code, retry_after=asked), attempts=attempts, now=NOW, chance=0.5)
-    assert retry_decision.next_attempt_at - NOW == timedelta(seconds=delays)
+    decision = decide_retry(answer(code, retry_after=asked), attempts=attempts, now=NOW, chance=0.5)
+    assert decision.next_attempt_at - NOW == timedelta(seconds=delays)
 
 
 @pytest.mark.parametrize(("code", "asked", "pauses"), [(429, 60, 60), (503, 10**9, None), (500, 60, 0), (429, 0, 0)])

@@ -15,7 +15,7 @@ from tests.webhooks.receiver import OK, Received, Receiver, status
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Sender(allow_private=True, at_once=2) as sender:
+    async with Sender(allow_private=True, concurrency=2) as sender:
         yield sender
 
 

@@ -148,7 +148,7 @@ async def test_an_unresolvable_name_is_accepted_and_its_delivery_fails() -> None
 async def sent(
     url: str, *, resolve: Resolve, allow_private: bool = False, tls: ssl.SSLContext | None = None
 ) -> DeliveryResponse:
-    async with Sender(allow_private=allow_private, at_once=1, resolve=resolve, tls=tls) as sender:
+    async with Sender(allow_private=allow_private, concurrency=1, resolve=resolve, tls=tls) as sender:
         return await sender.post(url, headers={}, body=b"{}")
 
 

@@ -182,8 +182,8 @@ class World:
     async def reports(self, interview_id: uuid.UUID, outcome: Outcome, *, before: float = 0) -> None:
         async with self.sessions.begin() as session:
             interview = await _locked(session, interview_id)
-            said = Completion(interview.room_name, outcome, None, None)
-            await complete(session, interview=interview, said=said, now=ago(before), timeouts=self.timeouts)
+            report = Completion(interview.room_name, outcome, None, None)
+            await complete(session, interview=interview, report=report, now=ago(before), timeouts=self.timeouts)
 
     async def alter(self, interview_id: uuid.UUID, **values: Any) -> None:
         """Write to the row what no use-case would."""
