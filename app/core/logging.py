@@ -100,7 +100,7 @@ def safe_repr(error: BaseException) -> str:
 def configure_logging(*, names_process: bool = False) -> None:
     """Log to standard error, with the process id in each line if `names_process`.
 
-    uvicorn's own access log is off: app.api.edge writes one that has the request's id.
+    uvicorn's own access log is off: app.api.middleware writes one that has the request's id.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f" {os.getpid()}" if names_process else ""))

@@ -222,7 +222,7 @@ async def test_a_client_that_does_not_read_is_disconnected(app: FastAPI, monkeyp
 
 
 def test_no_endpoint_reads_its_body_through_fastapi() -> None:
-    """FastAPI does not limit the size of a body; deps.read_body does."""
+    """FastAPI does not limit the size of a body; api.dependencies.read_body does."""
     modules = [importlib.import_module(f"app.api.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
     routers = [module.router for module in modules if isinstance(getattr(module, "router", None), APIRouter)]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
