@@ -29,7 +29,7 @@ from app.core.errors import (
 from app.interviews.invites import PREFIX
 from app.interviews.join import JoinCommand, JoinResult
 from app.interviews.join_policy import JoinCredentials
-from app.interviews.token_options import TokenOptions
+from app.interviews.token import TokenOptions
 
 router = APIRouter(tags=["candidate"], route_class=FastRoute)
 

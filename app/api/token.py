@@ -14,7 +14,7 @@ from app.api.join import ERRORS, join
 from app.api.problems import error_responses
 from app.api.types import TEXT_OR_NUMBER
 from app.core.errors import TokenFieldNotAllowed
-from app.interviews.token_options import TokenOptions
+from app.interviews.token import TokenOptions
 
 router = APIRouter(tags=["candidate"], route_class=FastRoute)
 
