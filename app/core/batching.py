@@ -41,8 +41,8 @@ class Batcher(Generic[Item, Result]):
     """Call it with an item: it returns the item's result, or raises the item's exception.
 
     `run` gets up to `max_batch` items in the order of the calls, and returns one result for each: a value, an exception
-    or Deferred. If `run` itself raises, every caller of that batch gets the exception. At most `concurrency` runs are in
-    progress.
+    or Deferred. If `run` itself raises, every caller of the batch gets the exception. At most `concurrency` runs are
+    in progress.
 
     `key` returns an item's key. Items with the same key run one after the other, in order; None means no key.
 

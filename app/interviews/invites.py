@@ -40,7 +40,9 @@ def invite(session: AsyncSession, *, interview: Interview, expires_at: datetime 
     It can be used until it expires: by default half an hour after closesAt, or in 30 days without closesAt.
     """
     if interview.status.is_terminal and interview.status is not Status.FAILED:
-        raise InterviewOver("The interview is over. Reopen it before you invite the candidate.", interviewStatus=interview.status)
+        raise InterviewOver(
+            "The interview is over. Reopen it before you invite the candidate.", interviewStatus=interview.status
+        )
     created = Invite(PREFIX + secrets.token_hex(SECRET), expires_at or _default_expiry(interview, now))
     interview.invite_hash = _hash(created.secret)
     interview.invite_expires_at = created.expires_at

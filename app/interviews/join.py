@@ -117,12 +117,12 @@ Outcome = JoinResult | Exception | NeedsLock
 def join_batcher(sessions: async_sessionmaker[AsyncSession], config: JoinConfig) -> Batcher[JoinCommand, JoinResult]:
     """Return the function that joins. Call it with a JoinCommand: it returns a JoinResult.
 
-    Raises InterviewNotFound, InterviewErased, or a refusal, which is recorded. The join policy comes first, TooEarly and
-    InterviewOver after it: a caller who may not join learns nothing of the interview.
+    Raises InterviewNotFound, InterviewErased, or a refusal, which is recorded. The join policy comes first,
+    TooEarly and InterviewOver after it: a caller who may not join learns nothing of the interview.
 
     Joining does not change the status: a candidate may rejoin while the attempt is live. After FAILED the next attempt
-    opens by itself. Raises TokenFieldNotAllowed if the token options differ from the token: then nothing is recorded and
-    no attempt is opened.
+    opens by itself. Raises TokenFieldNotAllowed if the token options differ from the token: then nothing is recorded
+    and no attempt is opened.
     """
     with_locks = Batcher(
         partial(_join_with_locks, sessions, config),

@@ -16,7 +16,7 @@ KEYS = (
         (f"{CALLS}::test_a_key_is_taken_from_one_place_alone[getInterview]",),
     ),
     Defence(
-        "a revoked key is none",
+        "a revoked key is refused",
         "app/auth/api_keys.py",
         "    ApiKey.revoked_at.is_(None),\n",
         "",
@@ -26,7 +26,7 @@ KEYS = (
         ),
     ),
     Defence(
-        "an expired key is none",
+        "an expired key is refused",
         "app/auth/api_keys.py",
         "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
         "",
@@ -36,7 +36,7 @@ KEYS = (
         ),
     ),
     Defence(
-        "no key is kept in mind",
+        "no key is cached",
         "app/auth/api_keys.py",
         '    row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n',
         "    kept = authenticate.__dict__\n"

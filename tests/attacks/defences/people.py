@@ -136,10 +136,10 @@ PERSONAL_DATA = (
         (f"{RACES}::test_a_join_during_it_waits_and_stores_no_address",),
     ),
     Defence(
-        "a tombstone's door stays shut",
+        "an erased interview can't be joined",
         "app/interviews/join_queries.py",
-        "i.personal_data_erased_at IS NOT NULL AS is_erased",
-        "false AS is_erased",
+        '"is_erased": "i.personal_data_erased_at IS NOT NULL"',
+        '"is_erased": "false"',
         (f"{ERASED}::test_no_policy_lets_anybody_into_a_failed_one",),
     ),
     Defence(

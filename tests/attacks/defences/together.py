@@ -1,4 +1,4 @@
-"""What is done together with others: nobody waits for the lock of somebody else, nor with a connection in hand."""
+"""Batches: an item never waits for the lock of another, nor holds a connection while it waits."""
 
 from tests.attacks.defences.defence import Defence
 
@@ -23,22 +23,22 @@ MAX_BATCH = (
     Defence(
         "guesses at one interview take turns",
         "app/interviews/join.py",
-        "return ask.interview_id if ask.knock.phone_number and not ask.knock.invite else None",
+        "return command.interview_id if command.credentials.phone_number and not command.credentials.invite else None",
         "return None",
         (f"{JOINS}::test_guesses_at_one_interview_take_turns_and_none_is_joined_alone",),
     ),
     Defence(
         "who waits for a lock leaves connections to the others",
         "app/interviews/join.py",
-        "most=1, at_once=ALONE_AT_ONCE",
-        "most=1, at_once=64",
+        "concurrency=LOCK_CONCURRENCY",
+        "concurrency=64",
         (f"{JOINS}::test_however_many_interviews_are_held_two_connections_wait",),
     ),
     Defence(
         "of those who wait for one interview one has a connection",
         "app/interviews/join.py",
-        "apart=lambda held: held.ask.interview_id",
-        "apart=lambda held: None",
+        "key=lambda waiting: waiting.command.interview_id",
+        "key=lambda waiting: None",
         (
             "tests/interviews/test_join_under_strain.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",
         ),
@@ -49,15 +49,15 @@ MAX_BATCH = (
         "            except BaseException:\n                connection.terminate()\n",
         "            except BaseException:\n",
         (
-            "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[as_one]",
+            "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[in_one_transaction]",
             "tests/core/test_network_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
         ),
     ),
     Defence(
         "those of one interview keep their order",
         "app/core/batching.py",
-        "if call.key in self._lines:",
-        "if call.key in self._lines and not self._most:",
+        "if call.key in self._queues:",
+        "if call.key in self._queues and not self._max_batch:",
         ("tests/core/test_batching.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
     ),
     Defence(

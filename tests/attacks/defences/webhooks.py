@@ -8,10 +8,10 @@ MALFORMED = "tests/server/test_protocol.py::test_a_malformed_request_is_answered
 WEBHOOKS = (
     Defence(
         "a webhook's signature is verified, by HS256 alone",
-        "app/livekit/access_tokens.py",
-        '    if secret is None or head.get("alg") != "HS256" or not _UNKNOWN_TO_US.isdisjoint(head):\n'
+        "app/livekit/webhooks.py",
+        '    if secret is None or head.get("alg") != "HS256" or not _UNSUPPORTED.isdisjoint(head):\n'
         "        raise WebhookNotSigned\n"
-        '    if not hmac.compare_digest(_base64url(hmac.digest(secret.encode(), signed, "sha256")), signature):\n',
+        '    if not hmac.compare_digest(base64url(hmac.digest(secret.encode(), signed, "sha256")), signature):\n',
         "    if secret is None:\n",
         tuple(
             f"{FORGED}[{each}]"
@@ -20,24 +20,24 @@ WEBHOOKS = (
     ),
     Defence(
         "it signs this very body",
-        "app/livekit/access_tokens.py",
+        "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):',
         "if not digest:",
         (f"{FORGED}[of_another_body]",),
     ),
     Defence(
         "a candidate's own token is no signature",
-        "app/livekit/access_tokens.py",
+        "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):\n'
         "        raise WebhookNotSigned\n"
-        "    if not _holds(claims, time.time()):",
+        "    if not _are_valid(claims, time.time()):",
         "if not digest:",
         (f"{FORGED}[a_participants_own_token]",),
     ),
     Defence(
         "it expires",
-        "app/livekit/access_tokens.py",
-        '        and now - _LEEWAY < _instant_of(claims.get("exp"))\n',
+        "app/livekit/webhooks.py",
+        '        and now - _LEEWAY < _timestamp(claims.get("exp"))\n',
         "",
         (f"{FORGED}[replayed_after_ten_minutes]",),
     ),
