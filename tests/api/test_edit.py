@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker, driver_connection
 from app.core.settings import Settings
-from app.interviews.join_queries import JoinRecord, StoredJoin, record_joins
+from app.interviews.join_queries import JoinRecord, record_joins
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
@@ -417,7 +417,7 @@ async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
         counts_as_try=False,
         is_held_back=False,
     )
-    assert await record_joins(await driver_connection(session), [answer], is_durable=True) == [StoredJoin(None)]
+    assert await record_joins(await driver_connection(session), [answer], is_durable=True) == {0: None}
 
 
 async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str = "c3") -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Many callers, few runs: what goes together, what does not, and that nobody pays for another."""
+"""Many callers, few runs: what shares a run, what does not, and that no caller pays for another."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence

@@ -191,10 +191,10 @@ async def test_a_policy_set_by_hand_holds_at_once(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("policy", list(JoinPolicy))
 async def test_one_read_one_append_and_no_wait_for_a_row(own_engine: AsyncEngine, policy: str) -> None:
-    raw_connection: list[str] = []
+    statements: list[str] = []
 
     def listen(connection: Any, *_: Any) -> None:
-        connection.driver_connection.add_query_logger(lambda logged: raw_connection.append(logged.query.split()[0]))
+        connection.driver_connection.add_query_logger(lambda logged: statements.append(logged.query.split()[0]))
 
     async with behind(create_sessionmaker(own_engine), policy) as driver:
         made = await driver.new()
@@ -208,4 +208,4 @@ async def test_one_read_one_append_and_no_wait_for_a_row(own_engine: AsyncEngine
             assert (await try_join(driver, made, **said)).status_code == 200
             event.remove(own_engine.sync_engine, "checkout", listen)
     held = ["BEGIN;", *READ_AND_APPEND, "COMMIT;"] if "phoneNumber" in said and policy != "invite" else READ_AND_APPEND
-    assert [each for each in raw_connection if each != ";"] == held  # an empty one: whether the connection is alive
+    assert [each for each in statements if each != ";"] == held  # an empty one: whether the connection is alive
