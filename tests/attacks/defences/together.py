@@ -44,13 +44,13 @@ MAX_BATCH = (
         ),
     ),
     Defence(
-        "what is given up gives its connection up",
+        "a cancelled run closes its connection",
         "app/core/database.py",
         "            except BaseException:\n                connection.terminate()\n",
         "            except BaseException:\n",
         (
             "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[in_one_transaction]",
-            "tests/core/test_network_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
+            "tests/core/test_network_stalls.py::test_a_dead_connection_times_out_once[autocommit]",
         ),
     ),
     Defence(
