@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from limits import RateLimitItem
@@ -28,13 +28,6 @@ FAILURES = (StorageError, TimeoutError, OSError)
 """The errors of a storage that does not answer."""
 
 
-class Counters(Protocol):
-    async def incr(self, key: str, expiry: int) -> int | None:
-        """Count the key, which expires after `expiry` seconds. Return its count, None if it is unknown."""
-
-    async def close(self) -> None: ...
-
-
 class OwnCounters:
     """Counters in memory, for one limit. Two generations, each as long as the window, so expiry scans nothing.
 
@@ -47,15 +40,13 @@ class OwnCounters:
         self._rotates_at = 0.0
 
     async def incr(self, key: str, expiry: int) -> int:
+        """Count the key, which expires after `expiry` seconds at the earliest. Return its count."""
         now = time.monotonic()
         if now >= self._rotates_at:
             self._previous, self._current = self._current, {}
             self._rotates_at = now + expiry
         self._current[key] = count = (self._current.get(key) or self._previous.get(key, 0)) + 1
         return count
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 class SharedCounters:
@@ -74,6 +65,7 @@ class SharedCounters:
         self._paused_until = self._logged_at = -LOG_INTERVAL
 
     async def incr(self, key: str, expiry: int) -> int | None:
+        """Count the key, which expires after `expiry` seconds. Return its count, None while the storage is paused."""
         if time.monotonic() >= self._paused_until:
             try:
                 return await self.count(key, expiry, within=ANSWER_WITHIN)
@@ -102,7 +94,7 @@ class SharedCounters:
 class RateLimit:
     """One limit. Its name and policy appear in the response headers."""
 
-    def __init__(self, name: str, item: RateLimitItem, counters: Counters) -> None:
+    def __init__(self, name: str, item: RateLimitItem, counters: OwnCounters | SharedCounters) -> None:
         self.name = name
         self.calls = item.amount
         self.policy = f'"{name}";q={item.amount};w={item.get_expiry()}'

@@ -1,7 +1,6 @@
 """Search text: folded so that part of a name finds it, whatever its case, marks or spelling, in Arabic too."""
 
 import unicodedata
-from collections.abc import Iterator
 from itertools import groupby
 
 # letters that people use for each other, and that Unicode does not decompose into the same one
@@ -59,18 +58,14 @@ def parse_search(typed: str) -> list[tuple[Spelling, ...]]:
     """
     terms: list[tuple[Spelling, ...]] = []
     for is_number, words in groupby(fold(typed).split(), key=_PHONE_CHARACTERS.issuperset):
-        if is_number:
-            terms.append(tuple(dict.fromkeys(_spellings(tuple(words)))))
-        else:
+        if not is_number:
             terms += [((word,),) for word in words]
+            continue
+        spellings = [tuple(words)]  # job titles have numbers too
+        if digits := _digits(" ".join(spellings[0])):
+            spellings.append((digits.lstrip("0") or digits,))
+        terms.append(tuple(dict.fromkeys(spellings)))
     return terms
-
-
-def _spellings(words: Spelling) -> Iterator[Spelling]:
-    yield words  # job titles have numbers too
-    digits = _digits(" ".join(words))
-    if digits:
-        yield (digits.lstrip("0") or digits,)
 
 
 def _digits(number: str) -> str:

@@ -76,8 +76,8 @@ class JoinConfig:
     @cached_property
     def phone_policies(self) -> tuple[str, ...]:
         """The policies of an organization ('' is none) under which its candidates join by phone number."""
-        own = {"": None, **{each.value: each for each in JoinPolicy}}
-        return tuple(name for name, policy in own.items() if stricter(self.policy, policy) is JoinPolicy.PHONE)
+        own: tuple[JoinPolicy | None, ...] = (None, *JoinPolicy)
+        return tuple(policy or "" for policy in own if stricter(self.policy, policy) is JoinPolicy.PHONE)
 
 
 class JoinResult(NamedTuple):
