@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests import livekit_webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.interview_driver import RealTime
-from tests.livekit.test_webhooks import claims, hand_made
+from tests.livekit.test_webhooks import claims, forge
 from tests.sockets import line, serving
 
 MEGABYTE = 1024 * 1024
@@ -63,15 +63,15 @@ ANOTHER_SECRET = "of-somebody-else-of-32-characters-"  # noqa: S105 - an attacke
 FORGED: dict[str, Make] = {
     "unsigned": lambda body, _: [],
     "alg_none": lambda body, _: [jwt.encode(of(body), None, algorithm="none")],
-    "alg_none_in_capitals": lambda body, _: [hand_made({"alg": "NONE"}, of(body)).rpartition(".")[0] + "."],
+    "alg_none_in_capitals": lambda body, _: [forge({"alg": "NONE"}, of(body)).rpartition(".")[0] + "."],
     "another_key": lambda body, _: [livekit_webhooks.sign(body, secret=ANOTHER_SECRET)],
     "an_unknown_key": lambda body, _: [livekit_webhooks.sign(body, key="theirs", secret=ANOTHER_SECRET)],
-    "the_key_as_secret": lambda body, _: [hand_made({"alg": "HS256"}, of(body), LIVEKIT_KEY)],
-    "an_empty_secret": lambda body, _: [hand_made({"alg": "HS256"}, of(body), "")],
-    "rs256_confusion": lambda body, _: [hand_made({"alg": "RS256"}, of(body), PUBLIC_KEY)],
-    "hs256_by_a_public_key": lambda body, _: [hand_made({"alg": "HS256"}, of(body), PUBLIC_KEY)],
+    "the_key_as_secret": lambda body, _: [forge({"alg": "HS256"}, of(body), LIVEKIT_KEY)],
+    "an_empty_secret": lambda body, _: [forge({"alg": "HS256"}, of(body), "")],
+    "rs256_confusion": lambda body, _: [forge({"alg": "RS256"}, of(body), PUBLIC_KEY)],
+    "hs256_by_a_public_key": lambda body, _: [forge({"alg": "HS256"}, of(body), PUBLIC_KEY)],
     "a_key_of_its_own_in_the_header": lambda body, _: [
-        hand_made({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "/dev/null"}, of(body), "")
+        forge({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "/dev/null"}, of(body), "")
     ],
     "a_participants_own_token": lambda _, joined: [joined["participantToken"]],
     "a_participants_own_token_as_bearer": lambda _, joined: [f"Bearer {joined['participantToken']}"],

@@ -189,7 +189,7 @@ async def test_windows_begin_and_end_and_are_forgotten(monkeypatch: pytest.Monke
         assert again
         assert (again.is_over, again.remaining) == (False, 1)
     assert ends == set(range(1, 11))  # not all at the same second
-    assert len(counters._current) + len(counters._before) < 20  # noqa: SLF001 - nothing else tells what is held
+    assert len(counters._current) + len(counters._previous) < 20  # noqa: SLF001 - nothing else tells what is held
 
 
 def test_the_document_tells_of_it_wherever_it_holds(app: FastAPI) -> None:
