@@ -332,7 +332,7 @@ class TestIfMatch:
         made = await driver.new()
         for more in ({"jobTitle": "Chef"}, {}, {"maxDuration": 1800}):
             problem = problem_of(await patch(driver, made, given, **more), 412, "precondition_failed")
-            assert "Read the interview again" in problem["detail"]
+            assert "Get the interview again" in problem["detail"]
             assert problem["sequence"] == 1
         assert (await driver.get(made))["sequence"] == 1
 
