@@ -22,7 +22,6 @@ from app.api import (
     openapi,
     organization,
     pages,
-    personal_data,
     problems,
     schedule,
     stream,
@@ -30,9 +29,10 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
-from app.api.fast_route import FastRoute, FastRoutes
 from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
+from app.api.routes import FastRoute, FastRoutes
+from app.api.services import Services
 from app.auth.last_use import LastUsed
 from app.core.batching import Batcher
 from app.core.rate_limits import RateLimits, rate_limits_of
@@ -43,12 +43,12 @@ from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
 DESCRIPTION = """\
-Candidates, AI interviewers and recruiters in one LiveKit room, and a status that is true.
+Brings candidates, AI interviewers and recruiters into one LiveKit room, and reports each interview's status.
 
-Errors are problem documents (RFC 9457) with a stable `code`, a sentence that tells what to do, and the `requestId`
-under which the logs tell more. At an address that is none every call answers 404 `not_found`, with another method 405
-`method_not_allowed` and `Allow`. Bodies are JSON, whatever their content type. What is no HTTP/1.1 request is answered
-400 `request_invalid`, an address and headers of more than 32 KiB 431 `headers_too_large`, and the connection closed.
+Errors are problem documents (RFC 9457) with a stable `code`, a `detail` that says what to do, and the `requestId` to
+search for in the logs. Unknown paths return 404 `not_found`; wrong methods return 405 `method_not_allowed` with an
+`Allow` header. Bodies are parsed as JSON, whatever their content type. A malformed HTTP request returns 400
+`request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the connection.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ROUTERS = (
@@ -61,7 +61,6 @@ ROUTERS = (
     interviews.router,
     actions.router,
     invites.router,
-    personal_data.router,
     organization.router,
     webhook_endpoints.router,
     health.router,
@@ -80,12 +79,8 @@ def create_app(
     lifespan: Lifespan | None = None,
     hub: Hub | None = None,
 ) -> FastAPI:
-    """Return the service. `sessions` is the database; `lifespan` is what runs beside the server, from start to stop.
-
-    Streams are served by the hub; one that nobody runs polls, and hears no notifications.
-    """
-    joins = join_batcher(sessions, join_config(settings))
-    events = event_batcher(sessions, timeouts=settings.timeouts)
+    """Return the service. `lifespan` runs beside the server. A hub that is not running polls for changes."""
+    services = build_services(settings, sessions, hub=hub or Hub(sessions))
     app = FastAPI(
         title="Interviews",
         version=__version__,
@@ -94,34 +89,25 @@ def create_app(
         openapi_tags=openapi.TAGS,
         servers=openapi.SERVERS,
         webhooks=webhook_events.webhooks(),
-        docs_url=None,  # app.api.pages has them, from files of our own: FastAPI's page loads them from the internet
+        docs_url=None,  # app.api.pages serves it from files: FastAPI's page loads scripts from the internet
         redoc_url=None,
-        lifespan=_running(lifespan or nullcontext, joins, events),
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for anew by each request
-        redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the address with a slash would be lost
+        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # costs each request
+        redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the path with a slash would be lost
     )
-    app.state.settings = settings
-    app.state.sessions = sessions
-    app.state.clock = partial(datetime.now, UTC)
-    app.state.signer = signer_of(settings)
-    app.state.timeouts = settings.timeouts
-    app.state.join = joins
-    app.state.record = events
-    app.state.hub = hub or Hub(sessions)
-    app.state.last_used = LastUsed(sessions)
-    app.state.rate_limits = limits_of(settings)
+    app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
-    app.middleware_stack = _around(app.build_middleware_stack(), settings, app.state.rate_limits)
+    app.middleware_stack = _around(app.build_middleware_stack(), settings, services.rate_limits)
     return app
 
 
 def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
-    """Return the app within our own layers, which are all that the hottest calls run through."""
-    plain = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
-    app = FastRoutes(app, routes=plain)
+    """Return the app in our middleware, outside FastAPI's: the fast routes run through nothing else."""
+    fast_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
+    app = FastRoutes(app, routes=fast_routes)
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     app = RequestMiddleware(
         app,
@@ -129,7 +115,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         by_address=limits.address,
         words=frozenset().union(*map(words_of, ROUTERS)),
     )
-    return Cors(  # around the edge: a page may read an unexpected error's requestId too
+    return Cors(  # outermost: a page may read an unexpected error's requestId too
         app,
         secure=secure,
         allow_origins=settings.allowed_origins,
@@ -140,31 +126,40 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     )
 
 
-def join_config(settings: Settings) -> JoinConfig:
-    return JoinConfig(
+def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession], *, hub: Hub) -> Services:
+    signer, timeouts = signer_of(settings), settings.timeouts
+    config = JoinConfig(
         policy=settings.deployment_policy,
-        signer=signer_of(settings),
-        timeouts=settings.timeouts,
+        signer=signer,
+        timeouts=timeouts,
         address_key=settings.livekit_api_secret.get_secret_value().encode(),
     )
-
-
-def limits_of(settings: Settings) -> RateLimits:
-    return rate_limits_of(
-        per_address=settings.rate_limit_per_address,
-        per_key=settings.rate_limit_per_key,
-        storage_url=settings.rate_limit_storage_url.get_secret_value(),
+    return Services(
+        settings=settings,
+        sessions=sessions,
+        signer=signer,
+        timeouts=timeouts,
+        joins=join_batcher(sessions, config),
+        livekit_events=event_batcher(sessions, timeouts=timeouts),
+        hub=hub,
+        last_used=LastUsed(sessions),
+        rate_limits=rate_limits_of(
+            per_address=settings.rate_limit_per_address,
+            per_key=settings.rate_limit_per_key,
+            storage_url=settings.rate_limit_storage_url.get_secret_value(),
+        ),
+        clock=partial(datetime.now, UTC),
     )
 
 
-def _running(lifespan: Lifespan, *batcher: Batcher[Any, Any]) -> Callable[[FastAPI], _Running]:
-    """Return what FastAPI runs from start to stop: at its end, what is under way for callers is finished."""
+def _running(lifespan: Lifespan, *batchers: Batcher[Any, Any]) -> Callable[[FastAPI], _Running]:
+    """Return FastAPI's lifespan. At its end the batches in progress are finished."""
 
     @asynccontextmanager
     async def run(_: FastAPI) -> AsyncIterator[None]:
         async with lifespan():
             yield
-            for each in batcher:
-                await each.finish()
+            for batcher in batchers:
+                await batcher.finish()
 
     return run

@@ -1,4 +1,4 @@
-"""Interviews and their changes as rows, for tests that want many of them, or their transactions in hand."""
+"""Interviews and their changes as rows, for tests that need many of them or control the transactions."""
 
 import uuid
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, hash_key
+from app.core.database import driver_connection
 from app.interviews.changes import count_change, record_changes
 from app.interviews.status_update import lock_interview
 from app.lifecycle import PublicStatus
@@ -23,10 +24,10 @@ async def organization_of(sessions: Sessions) -> uuid.UUID:
 
 async def another_organization(sessions: Sessions) -> uuid.UUID:
     async with sessions.begin() as session:
-        made = Organization(name="another", company_name="c", instructions_template="i", max_duration=60)
-        session.add(made)
+        organization = Organization(name="another", company_name="c", instructions_template="i", max_duration=60)
+        session.add(organization)
         await session.flush()
-        return made.id
+        return organization.id
 
 
 async def add_key(sessions: Sessions, organization_id: uuid.UUID, key: str, scope: Scope = Scope.READ) -> None:
@@ -35,7 +36,7 @@ async def add_key(sessions: Sessions, organization_id: uuid.UUID, key: str, scop
 
 
 async def new_interview(sessions: Sessions, organization_id: uuid.UUID) -> uuid.UUID:
-    """Add an interview that no change tells of."""
+    """Add an interview without any change."""
     async with sessions.begin() as session:
         interview = Interview(
             organization_id=organization_id,
@@ -60,7 +61,7 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     assert interview
     now = datetime.now(UTC)
     change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN)
-    await record_changes(session, [change], now=now)
+    await record_changes(await driver_connection(session), [change], now=now)
     await session.flush()
 
 

@@ -1,6 +1,6 @@
 """Interviews over HTTP, with a clock that the test moves: what recruiter, candidate, agent and LiveKit do to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ class InterviewDriver:
     """How far the test has moved the clock."""
 
     def __post_init__(self) -> None:
-        self.app.state.clock = lambda: self.now
+        self.app.state.services = replace(self.app.state.services, clock=lambda: self.now)
         self._stopped_at = datetime.now(UTC)
 
     @property

@@ -1,4 +1,4 @@
-"""LiveKit's webhooks as LiveKit makes them: protojson bodies, really signed with LiveKit's own library."""
+"""Webhooks as LiveKit sends them: protojson bodies, signed with LiveKit's own library."""
 
 import base64
 import datetime
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 def sign(body: bytes, key: str = LIVEKIT_KEY, secret: str = LIVEKIT_SECRET, minutes: float = 5) -> str:
-    """Return the value of the Authorization header: a bare JWT over the body's digest."""
+    """Return the value of the Authorization header: a JWT of the body's digest, without a scheme."""
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
     token = AccessToken(key, secret).with_sha256(digest).with_ttl(datetime.timedelta(minutes=minutes))
     return token.to_jwt()
@@ -40,7 +40,7 @@ def event(
     participant: dict[str, Any] | None = None,
     event_id: str | None = None,
 ) -> dict[str, Any]:
-    """Return an event: int64 as strings, zero values left out, createdAt in whole seconds."""
+    """Return an event's body: int64 as strings, zero values left out, createdAt in whole seconds."""
     created = room_created_at or at
     body = {
         "event": name,
@@ -67,7 +67,7 @@ def participant(
     attributes: dict[str, str] | None = None,
     hidden: bool = False,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    body: dict[str, Any] = {
         "sid": sid,
         "identity": identity,
         "state": "DISCONNECTED" if reason else "ACTIVE",
@@ -77,15 +77,15 @@ def participant(
         "metadata": '{"phoneNumber": "966509876543"}',
         "permission": {"canSubscribe": True, "canPublish": True} | ({"hidden": True} if hidden else {}),
     }
-    found |= {"kind": kind} if kind != "STANDARD" else {}
-    found |= {"disconnectReason": reason} if reason else {}
-    return found | ({"attributes": attributes} if attributes else {})
+    body |= {"kind": kind} if kind != "STANDARD" else {}
+    body |= {"disconnectReason": reason} if reason else {}
+    return body | ({"attributes": attributes} if attributes else {})
 
 
 async def deliver(
     sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, timeouts: Timeouts
 ) -> WebhookResult:
-    """Take the event in as the service does, as one that arrives alone at that instant."""
+    """Record the event as the service does with one that arrives alone at `at`."""
     return await record_webhook(
         sessions, event_batcher(sessions, timeouts=timeouts), event=parse_event(encode(event)), now=at
     )

@@ -1,8 +1,8 @@
-"""What is true of one attempt, read from the table in the design's 'Status: facts in, status out' and nothing else.
+"""A second implementation of the status rules, written from the table in docs/status.md and nothing else.
 
-The oracle is told the whole true history, with exact instants, and may look at all of it. It knows no webhook, no
-database and no code of the application: where it and the service disagree, one of the two has misread the design.
-One function below is one row of the table, in the table's order.
+It gets the whole true history of an attempt, with exact instants. It knows no webhook, no database and no code of the
+application: where it and the service disagree, one of the two has misread the table.
+Each function below is one row of the table, in the table's order.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,21 +13,21 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The waits of the design; in a deployment they are settings."""
+    """The default timeouts; in a deployment they are settings."""
 
-    grace: timedelta = timedelta(seconds=120)
-    agent: timedelta = timedelta(seconds=90)
-    token: timedelta = timedelta(seconds=120)
-    open_end: timedelta = timedelta(hours=24)  # for an interview without closesAt
-    waited: timedelta = timedelta(seconds=30)  # from here on a candidate who left has waited for the agent
-    amend: timedelta = timedelta(minutes=15)
+    candidate_grace: timedelta = timedelta(seconds=120)
+    agent_wait: timedelta = timedelta(seconds=90)
+    token_wait: timedelta = timedelta(seconds=120)
+    idle_timeout: timedelta = timedelta(hours=24)  # for an interview without closesAt
+    candidate_waited: timedelta = timedelta(seconds=30)  # from here on a candidate who left has waited for the agent
+    amend_window: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """One connection of one participant, from the moment its media was up until it was really gone.
 
-    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never said one (its server was killed);
+    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never gave one (its server was killed);
     `announced` is the agent's `interview.outcome`: None, "pending", "completed" or "failed".
     """
 
@@ -41,13 +41,13 @@ class Session:
 class Report:
     """POST .../complete that named this attempt's room."""
 
-    said: datetime
+    reported_at: datetime
     outcome: str
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The true history of one attempt. Of its room only deletions by somebody else than this service matter."""
+    """The true history of one attempt. Of its room only deletions from outside this service matter."""
 
     max_duration: timedelta = timedelta(seconds=1800)
     closes_at: datetime | None = None
@@ -88,29 +88,33 @@ class ExpectedEnd:
     ended_at: datetime | None = None
 
 
-def connected(visit: Session, at: datetime) -> bool:
-    return visit.joined <= at and (visit.left is None or visit.left > at)
+def connected(session: Session, at: datetime) -> bool:
+    return session.joined <= at and (session.left is None or session.left > at)
 
 
-def anyone(sessions: Iterable[Session], at: datetime) -> bool:
-    return any(connected(visit, at) for visit in sessions)
+def any_connected(sessions: Iterable[Session], at: datetime) -> bool:
+    return any(connected(session, at) for session in sessions)
 
 
 def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
     """The earliest; of several at one instant the one named first."""
-    return min(ends, key=lambda end: end.at, default=None)
+    return min(ends, key=lambda candidate: candidate.at, default=None)
 
 
 def left_after_start(truth: Truth, sessions: Iterable[Session]) -> list[tuple[Session, datetime]]:
     """Those who left at or after the start, with the instant at which they did."""
     start = truth.started
-    return [(visit, visit.left) for visit in sessions if start and visit.left and visit.left >= start]
+    return [(session, session.left) for session in sessions if start and session.left and session.left >= start]
 
 
 def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
     """When an outcome was posted; before the start a report is refused."""
     start = truth.started
-    return [report.said for report in truth.reports if start and report.said >= start and report.outcome == outcome]
+    return [
+        report.reported_at
+        for report in truth.reports
+        if start and report.reported_at >= start and report.outcome == outcome
+    ]
 
 
 # The rows of the table, from the upper to the lower.
@@ -135,7 +139,7 @@ def failure_reported(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     announced = [
         left
         for agent, left in left_after_start(truth, truth.agents)
-        if agent.announced == "failed" and not anyone(truth.agents, left)
+        if agent.announced == "failed" and not any_connected(truth.agents, left)
     ]
     return first(EndCandidate(at, "FAILED", "AGENT_REPORTED") for at in posted + announced)
 
@@ -147,13 +151,13 @@ def agent_left(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
         for agent, left in left_after_start(truth, truth.agents)
         if agent.announced is None
         and agent.reason == "CLIENT_INITIATED"
-        and not anyone(truth.agents, left)
-        and anyone(truth.candidate, left)
+        and not any_connected(truth.agents, left)
+        and any_connected(truth.candidate, left)
     )
 
 
 def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
-    """After the start somebody else deletes the room under the candidate, and no agent announced anything."""
+    """After the start the room is deleted from outside under the candidate, and no agent announced anything."""
     return first(
         EndCandidate(left, "COMPLETED", "ROOM_DELETED")
         for candidate, left in left_after_start(truth, truth.candidate)
@@ -163,7 +167,7 @@ def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def deleted_under(truth: Truth, candidate: Session) -> bool:
-    """Whether the room was deleted under this visit by somebody else than this service."""
+    """Return whether the room was deleted under this session from outside this service."""
     return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
 
 
@@ -177,10 +181,10 @@ def max_duration_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 def candidate_gone(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """Started, candidate gone for the grace."""
     return first(
-        EndCandidate(left + timeouts.grace, *why_gone(truth, candidate, left))
+        EndCandidate(left + timeouts.candidate_grace, *why_gone(truth, candidate, left))
         for candidate, left in left_after_start(truth, truth.candidate)
-        if not anyone(truth.candidate, left)
-        and not any(left < other.joined < left + timeouts.grace for other in truth.candidate)
+        if not any_connected(truth.candidate, left)
+        and not any(left < other.joined < left + timeouts.candidate_grace for other in truth.candidate)
     )
 
 
@@ -196,18 +200,20 @@ def why_gone(truth: Truth, candidate: Session, left: datetime) -> tuple[str, str
 
 def agent_missing(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """Candidate connected, no agent for 90 s since the later of its newest sid's join and the last agent's leave."""
-    moments = [visit.joined for visit in truth.candidate] + [agent.left for agent in truth.agents if agent.left]
+    moments = [session.joined for session in truth.candidate] + [agent.left for agent in truth.agents if agent.left]
     return first(
-        EndCandidate(since + timeouts.agent, "FAILED", "AGENT_UNAVAILABLE")
+        EndCandidate(since + timeouts.agent_wait, "FAILED", "AGENT_UNAVAILABLE")
         for since in moments
-        if waited_alone(truth, since, since + timeouts.agent)
+        if waited_alone(truth, since, since + timeouts.agent_wait)
     )
 
 
 def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
-    """Whether one and the same visit of the candidate was the newest, without any agent, all the time in between."""
-    stayed = any(visit.joined <= since and (visit.left is None or visit.left >= until) for visit in truth.candidate)
-    newer = any(since < visit.joined < until for visit in truth.candidate)
+    """Return whether one session of the candidate was the newest, without any agent, all the time in between."""
+    stayed = any(
+        session.joined <= since and (session.left is None or session.left >= until) for session in truth.candidate
+    )
+    newer = any(since < session.joined < until for session in truth.candidate)
     agent = any(agent.joined < until and (agent.left is None or agent.left > since) for agent in truth.agents)
     return stayed and not newer and not agent
 
@@ -219,8 +225,12 @@ def window_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
     """The instants at which the window is over, as things stood at each of them."""
-    token, leave = (timeouts.token, timeouts.grace) if truth.closes_at else (timeouts.open_end, timeouts.open_end)
-    leaves = [visit.left for visit in truth.candidate if visit.left]
+    token, leave = (
+        (timeouts.token_wait, timeouts.candidate_grace)
+        if truth.closes_at
+        else (timeouts.idle_timeout, timeouts.idle_timeout)
+    )
+    leaves = [session.left for session in truth.candidate if session.left]
     instants = [at + token for at in truth.tokens] + [at + leave for at in leaves]
     instants += [truth.closes_at] if truth.closes_at else []
     return [
@@ -228,21 +238,21 @@ def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
         for at in instants
         if not (truth.closes_at and at < truth.closes_at)
         and not (truth.started and truth.started < at)
-        and not any(at - token < said < at for said in truth.tokens)
+        and not any(at - token < token_at < at for token_at in truth.tokens)
         and not any(at - leave < left < at for left in leaves)
-        and not any(visit.joined < at and (visit.left is None or visit.left >= at) for visit in truth.candidate)
+        and not any(session.joined < at and (session.left is None or session.left >= at) for session in truth.candidate)
     ]
 
 
 def why_never_started(truth: Truth, timeouts: Timeouts, at: datetime) -> tuple[str, str | None]:
-    sessions = [visit for visit in truth.candidate if visit.joined < at]
-    tokens = [said for said in truth.tokens if said < at]
+    sessions = [session for session in truth.candidate if session.joined < at]
+    tokens = [token_at for token_at in truth.tokens if token_at < at]
     if not tokens and not sessions:
         return "NO_SHOW", None
     if not sessions:
         return "FAILED", "CANDIDATE_CONNECTION_FAILED"
-    waited = sum(((visit.left or at) - visit.joined for visit in sessions), timedelta())
-    if waited >= timeouts.waited:
+    waited = sum(((session.left or at) - session.joined for session in sessions), timedelta())
+    if waited >= timeouts.candidate_waited:
         return "FAILED", "AGENT_UNAVAILABLE"
     return "ABANDONED", "LEFT_BEFORE_START"
 
@@ -260,29 +270,29 @@ ROWS: tuple[Callable[[Truth, Timeouts], EndCandidate | None], ...] = (
 )
 
 
-# From the rows to the verdict.
+# From the rows to the expected end.
 
 
 def decided(truth: Truth, now: datetime, timeouts: Timeouts) -> EndCandidate | None:
     """The end of the attempt as first decided: the earliest cause at or before now, at one instant the upper row."""
-    return first(cause for row in ROWS if (cause := row(truth, timeouts)) and cause.at <= now)
+    return first(end for row in ROWS if (end := row(truth, timeouts)) and end.at <= now)
 
 
-def amended(truth: Truth, cause: EndCandidate, now: datetime, timeouts: Timeouts) -> EndCandidate:
+def amended(truth: Truth, end: EndCandidate, now: datetime, timeouts: Timeouts) -> EndCandidate:
     """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
 
     A report is what the agent states by POST; the attribute that its leave carries is evidence, which changes nothing
-    any more. What is beaten is the verdict: the attempt still ended when it did.
+    any more. Only status and reason are replaced: the attempt still ended when it did.
     """
-    until = min([now, cause.at + timeouts.amend] + ([truth.frozen] if truth.frozen else []))
-    beatable = start_before(truth, cause.at) is not None and cause.status in ("FAILED", "ABANDONED")
-    said = any(cause.at < said <= until for said in reported_after_start(truth, "completed"))
-    return EndCandidate(cause.at, "COMPLETED", "AGENT_REPORTED") if beatable and said else cause
+    until = min([now, end.at + timeouts.amend_window] + ([truth.frozen] if truth.frozen else []))
+    beatable = start_before(truth, end.at) is not None and end.status in ("FAILED", "ABANDONED")
+    is_reported = any(end.at < reported_at <= until for reported_at in reported_after_start(truth, "completed"))
+    return EndCandidate(end.at, "COMPLETED", "AGENT_REPORTED") if beatable and is_reported else end
 
 
-def living(truth: Truth, now: datetime) -> str:
+def live_status(truth: Truth, now: datetime) -> str:
     """The status while the attempt lives: the first that fits."""
-    candidate, agent = anyone(truth.candidate, now), anyone(truth.agents, now)
+    candidate, agent = any_connected(truth.candidate, now), any_connected(truth.agents, now)
     if candidate and agent:
         return "IN_PROGRESS"
     if candidate:
@@ -295,11 +305,11 @@ def living(truth: Truth, now: datetime) -> str:
 def expected_end(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> ExpectedEnd:
     """What is true of the attempt at `now`."""
     timeouts = timeouts or Timeouts()
-    cause = decided(truth, now, timeouts)
-    if cause is None:
-        return ExpectedEnd(living(truth, now), None, start_before(truth, now))
-    over = amended(truth, cause, now, timeouts)
-    return ExpectedEnd(over.status, over.reason, start_before(truth, cause.at), over.at)
+    end = decided(truth, now, timeouts)
+    if end is None:
+        return ExpectedEnd(live_status(truth, now), None, start_before(truth, now))
+    over = amended(truth, end, now, timeouts)
+    return ExpectedEnd(over.status, over.reason, start_before(truth, end.at), over.at)
 
 
 def start_before(truth: Truth, until: datetime) -> datetime | None:
@@ -307,7 +317,7 @@ def start_before(truth: Truth, until: datetime) -> datetime | None:
     return truth.started if truth.started is not None and truth.started <= until else None
 
 
-def shown(status: str, now: datetime, opens_at: datetime | None) -> str:
+def public_status(status: str, now: datetime, opens_at: datetime | None) -> str:
     """The status as it is read: before opensAt READY_TO_JOIN is shown as SCHEDULED."""
     early = opens_at is not None and now < opens_at
     return "SCHEDULED" if early and status == "READY_TO_JOIN" else status
@@ -315,15 +325,15 @@ def shown(status: str, now: datetime, opens_at: datetime | None) -> str:
 
 def talk_time(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> timedelta:
     """How long candidate and agent were both connected, up to the end of the attempt (unamended) or `now`."""
-    cause = decided(truth, now, timeouts or Timeouts())
-    until = cause.at if cause else now
+    end = decided(truth, now, timeouts or Timeouts())
+    until = end.at if end else now
     sessions = truth.candidate + truth.agents
-    edges = sorted({edge for visit in sessions for edge in (visit.joined, visit.left or until) if edge < until})
+    edges = sorted({edge for session in sessions for edge in (session.joined, session.left or until) if edge < until})
     return sum(
         (
             finish - begin
             for begin, finish in pairwise([*edges, until])
-            if anyone(truth.candidate, begin) and anyone(truth.agents, begin)
+            if any_connected(truth.candidate, begin) and any_connected(truth.agents, begin)
         ),
         timedelta(),
     )

@@ -1,4 +1,4 @@
-"""All that the database holds, table by table and column by column, as text: new ones are read by themselves."""
+"""Everything in the database as text, including tables and columns added later."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -25,18 +25,18 @@ class Stored(NamedTuple):
 
 async def everything(sessions: async_sessionmaker[AsyncSession]) -> list[Stored]:
     """Return each value of each row of each table."""
-    found = []
+    values = []
     async with sessions() as session:
         for table in (await session.scalars(TABLES)).all():
             rows = await session.execute(text(f"SELECT * FROM {table}"))  # noqa: S608 - a name from the catalogue
             name = table.removeprefix("public.")
             for row in rows.mappings():
-                found += [Stored(name, column, _as_text(value)) for column, value in row.items()]
-    return found
+                values += [Stored(name, column, _as_text(value)) for column, value in row.items()]
+    return values
 
 
 async def places_of(sessions: async_sessionmaker[AsyncSession], needles: Iterable[str]) -> dict[str, set[str]]:
-    """Return where each of the needles is stored, whatever its case: `table.column`."""
+    """Return where each of the needles is stored, ignoring case, as `table.column`."""
     stored = await everything(sessions)
     return {
         needle: {f"{each.table}.{each.column}" for each in stored if needle.lower() in each.text.lower()}
@@ -45,7 +45,7 @@ async def places_of(sessions: async_sessionmaker[AsyncSession], needles: Iterabl
 
 
 def _as_text(value: Any) -> str:
-    """Bytes as they are, as hex and as the text that they may be: a hash is sought by its hex."""
+    """Return the value as text; bytes as hex, to search for hashes, and decoded."""
     if isinstance(value, bytes):
         return f"{value.hex()} {value.decode(errors='replace')}"
     return str(value)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.core.settings import LOCAL_LIVEKIT_KEY, LOCAL_LIVEKIT_SECRET, SHORTEST_SECRET, Settings
+from app.core.settings import LOCAL_LIVEKIT_KEY, LOCAL_LIVEKIT_SECRET, MIN_SECRET_LENGTH, Settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
@@ -96,7 +96,7 @@ class TestMakeEnv:
     def test_secrets_are_long_enough_and_need_no_quoting(self, env: dict[str, str]) -> None:
         for name in SECRETS:
             assert re.fullmatch(r"\w{16,}", env[name], re.ASCII), name
-        assert len(env["LIVEKIT_API_SECRET"]) >= SHORTEST_SECRET
+        assert len(env["LIVEKIT_API_SECRET"]) >= MIN_SECRET_LENGTH
         assert re.fullmatch(r"ik_[0-9a-f]{48}", env["BOOTSTRAP_API_KEY"])
 
     def test_no_secret_is_printed(self, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The HTTP edge: a handler parses, calls one use-case, returns. The only importer of fastapi beside main.py."""
+"""HTTP: a handler parses, calls one use case, returns. Only this package and app.main import fastapi."""

@@ -1,4 +1,4 @@
-"""ETag and If-Match: an interview is edited only as the caller has seen it."""
+"""ETag and If-Match: an edit is refused if the interview has changed since the caller read it."""
 
 import re
 from collections.abc import Set
@@ -15,31 +15,28 @@ from app.interviews.queries import views_of
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*{TAG}(?:[ \t]*,[ \t,]*{TAG})*[ \t,]*")
-OURS = re.compile(r'(?<!W/)"([0-9]{1,18})"')
-
-
-Responses = dict[int | str, dict[str, Any]]
+SEQUENCES = re.compile(r'(?<!W/)"([0-9]{1,18})"')
 
 ETAG: dict[str, Any] = {
-    "description": "The state of the interview, for If-Match",
-    "schema": {"type": "string", "examples": ['"7"']},
+    "headers": {
+        "ETag": {
+            "description": "The interview's version, for If-Match",
+            "schema": {"type": "string", "examples": ['"7"']},
+        }
+    }
 }
-
-
-def with_etag(errors: Responses, *, status: int = 200) -> Responses:
-    """Return FastAPI's `responses` for a call that gives these errors, or an interview with its ETag."""
-    return {status: {"headers": {"ETag": ETAG}}, **errors}
+"""A response with the header, for FastAPI's `responses`."""
 
 
 def etag_of(interview: models.Interview) -> str:
-    """Return the entity tag: the sequence counts every change of what an edit can change, and of the status."""
+    """Return the entity tag, made of the sequence: it counts the changes of details and status."""
     return f'"{interview.sequence}"'
 
 
 async def with_etag_header(
     response: Response, session: AsyncSession, *, interview: models.Interview, now: datetime
 ) -> Interview:
-    """Return the interview as it is answered, with its ETag."""
+    """Return the interview for the response, and set its ETag header."""
     response.headers["ETag"] = etag_of(interview)
     return Interview.of((await views_of(session, interviews=[interview], now=now))[0])
 
@@ -50,22 +47,22 @@ async def expected_sequences(
         str | None,
         Header(
             alias="If-Match",
-            description="The ETag that the interview was read with, several, or *. Another one by now: 412",
+            description="The ETag of your last read (or several, or *). If the interview has changed since: 412",
             examples=['"7"'],
         ),
     ] = None,
 ) -> Set[int] | None:
-    """Return the sequences that If-Match names; None if whichever there is will do.
+    """Return the sequences that If-Match names, or None if any will do.
 
-    Weak tags and tags that are none of ours match nothing (RFC 9110, 13.1.1).
+    Weak tags and tags in another format match nothing (RFC 9110, 13.1.1).
     """
-    given = ",".join(request.headers.getlist("If-Match"))
-    if "If-Match" not in request.headers or given.strip() == "*":
+    header = ",".join(request.headers.getlist("If-Match"))
+    if "If-Match" not in request.headers or header.strip() == "*":
         return None
-    if not TAGS.fullmatch(given):
+    if not TAGS.fullmatch(header):
         message = 'must be * or entity tags in double quotes, separated by commas, such as "7"'
         raise RequestValidationError([{"loc": ("header", "If-Match"), "msg": message, "type": "value_error"}])
-    return {int(number) for number in OURS.findall(given)}
+    return {int(number) for number in SEQUENCES.findall(header)}
 
 
 Expected = Annotated[Set[int] | None, Depends(expected_sequences)]

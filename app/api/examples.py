@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document, made of the seed's interview: one for each model that a call takes or gives."""
+"""Examples for the OpenAPI document: one for each model of a request or response, about the demo interview."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 AT = "2026-11-22T09:00:00Z"
 
-# By the names on the wire, which mean the same wherever they are. A field's own example goes before.
+# By JSON names, which mean the same everywhere. A field's own example takes precedence.
 SEED: Json = {
     "interviewId": str(DEMO_ID),
     "candidateId": DEMO.candidate_id,
@@ -37,7 +37,7 @@ SEED: Json = {
 
 
 def example_of(schema: Json, schemas: Json, *, name: str = "") -> Any:
-    """Return a value of the JSON schema, which may refer to `schemas` by name; `name` is the property's."""
+    """Return an example of the JSON schema. `schemas` resolves references; `name` is the property's name."""
     if reference := schema.get("$ref"):
         return example_of(schemas[reference.rpartition("/")[2]], schemas, name=name)
     if "const" in schema:
@@ -70,7 +70,7 @@ def _of_type(schema: Json, schemas: Json, name: str) -> Any:
 
 
 def _object(schema: Json, schemas: Json) -> Json:
-    """Return what is required, and what is worth showing: that of which an example is known."""
+    """Return the required properties, and the optional ones that have an example."""
     required = schema.get("required", [])
     return {
         key: example_of(value, schemas, name=key)

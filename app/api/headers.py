@@ -1,4 +1,4 @@
-"""Headers as ASGI has them: pairs of bytes, names in lower case. Looked through as they are, for the hottest calls."""
+"""Raw ASGI headers: pairs of bytes, names in lower case. Not parsed further, as every call searches them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 Header = tuple[bytes, bytes]
 
 
-def header_of(said: Mapping[str, Any], name: bytes) -> bytes | None:
-    """Return the first header of that name: of a request's scope, or of a message that begins an answer."""
-    for key, value in said["headers"]:
+def header_of(message: Mapping[str, Any], name: bytes) -> bytes | None:
+    """Return the first header of that name, in a request's scope or a response's first message."""
+    headers: Iterable[Header] = message["headers"]
+    for key, value in headers:
         if key == name:
-            found: bytes = value
-            return found
+            return value
     return None
 
 
-def with_missing(headers: Iterable[Header], more: Iterable[Header]) -> list[Header]:
-    """Return the headers, and those of `more` that they do not say themselves."""
-    said = [*headers]
-    names = {name for name, _ in said}
-    return said + [header for header in more if header[0] not in names]
+def with_missing(headers: Iterable[Header], defaults: Iterable[Header]) -> list[Header]:
+    """Return the headers, and the defaults that are not among them."""
+    present = [*headers]
+    names = {name for name, _ in present}
+    return present + [header for header in defaults if header[0] not in names]

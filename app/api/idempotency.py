@@ -1,4 +1,4 @@
-"""Idempotency-Key: a router made with `route_class=IdempotentRoute` takes it on each of its POST calls."""
+"""Idempotency-Key: a router with `route_class=IdempotentRoute` supports it on all its POST calls."""
 
 import asyncio
 import re
@@ -7,20 +7,21 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
-from app.api.dependencies import LARGEST_BODY, CallerWith, JsonBody, authenticated, bearer, now_of, read_body
+from app.api.dependencies import MAX_BODY_SIZE, BodyReader, CallerWith, authenticate_request, bearer, now_of, read_body
 from app.api.problems import add_error_responses
+from app.api.routes import ApiRoute
+from app.api.services import services_of
 from app.auth.api_keys import Scope
 from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 from app.core.database import transaction
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, IdempotencyKeyReused, PayloadInvalid
 
 NAME = "Idempotency-Key"
-LONGEST_WAIT = 5.0  # seconds, for a call under the same key that is under way
-LOOK_AGAIN = 0.05  # seconds
+WAIT_TIMEOUT = 5.0  # seconds, for a concurrent request with the same key
+POLL_INTERVAL = 0.05  # seconds
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -35,70 +36,71 @@ async def documented_key(
             max_length=255,
             pattern=r"^[\x20-\x7e]+$",
             description=(
-                "Any text of your own, such as a UUID. For 24 hours the same call under the same key does nothing, "
-                "and is answered as it was the first time, with `Idempotent-Replayed: true`. Errors are not kept."
+                "A unique value, such as a UUID. For 24 hours, repeating the request with the same key returns the "
+                "first response with `Idempotent-Replayed: true` and changes nothing. Errors are not stored."
             ),
             examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
         ),
     ] = None,
 ) -> None:
-    """Put the header on the OpenAPI page."""
+    """Document the header."""
 
 
-class IdempotentRoute(APIRoute):
-    """A route that answers a POST as it did before, if it comes again under the same Idempotency-Key.
+class IdempotentRoute(ApiRoute):
+    """A route that returns the stored response when a POST is repeated with the same Idempotency-Key.
 
-    The handler must ask for the caller (`caller_with`), and for its body by `json_body`. Its session is the one whose
-    transaction stores the answer too: both are committed, or neither.
+    The handler must depend on the caller (`CallerWith`), and read its body with `JsonBody`. Its changes and the stored
+    response are committed in one transaction.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if "POST" in options["methods"]:
             options["dependencies"] = [*(options["dependencies"] or []), Depends(documented_key)]
-            add_error_responses(options["responses"], IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
         super().__init__(path, endpoint, **options)
+        if "POST" in options["methods"]:
+            add_error_responses(self.responses, IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         if "POST" not in (self.methods or ()):
             return handle
-        asked = [each.call for each in self.dependant.dependencies]
-        (scope,) = [call.scope for call in asked if isinstance(call, CallerWith)]
-        largest = max((call.largest for call in asked if isinstance(call, JsonBody)), default=LARGEST_BODY)
+        calls = [each.call for each in self.dependant.dependencies]
+        (scope,) = [call.scope for call in calls if isinstance(call, CallerWith)]
+        max_size = max((call.max_size for call in calls if isinstance(call, BodyReader)), default=MAX_BODY_SIZE)
 
         async def handle_once(request: Request) -> Response:
             if NAME not in request.headers:
                 return await handle(request)
-            return await _once(request, handle, scope=scope, largest=largest)
+            return await _once(request, handle, scope=scope, max_size=max_size)
 
         return handle_once
 
 
 async def _once(
-    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, largest: int
+    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, max_size: int
 ) -> Response:
-    caller = await authenticated(request, await bearer(request))
-    caller.require(scope)  # to be told an answer again takes the same right
+    caller = await authenticate_request(request, await bearer(request))
+    caller.require(scope)  # a stored response requires the same scope
     key = _key_of(request)
-    body = await read_body(request, largest=largest)
+    body = await read_body(request, max_size=max_size)
     fingerprint = fingerprint_of(method=request.method, path=request.url.path, body=body)
     call = Call(caller.organization_id, key, fingerprint)
-    for _ in range(round(LONGEST_WAIT / LOOK_AGAIN)):
-        async with transaction(request.app.state.sessions) as session:
+    for _ in range(round(WAIT_TIMEOUT / POLL_INTERVAL)):
+        async with transaction(services_of(request).sessions) as session:
             request.state.caller, request.state.session = caller, session
-            answer = await _answered(session, Request(request.scope, _received(body)), handle, call)
+            answer = await _try_once(session, Request(request.scope, _received(body)), handle, call)
         if answer:
             return answer
-        await asyncio.sleep(LOOK_AGAIN)
-    raise DatabaseUnavailable  # passing, as the call under way will be over
+        await asyncio.sleep(POLL_INTERVAL)
+    raise DatabaseUnavailable  # transient: the other request will finish
 
 
-async def _answered(
+async def _try_once(
     session: AsyncSession, request: Request, handle: Callable[[Request], Awaitable[Response]], call: Call
 ) -> Response | None:
-    """Return the answer, kept or new; None while another call under the key is under way."""
+    """Return the response, stored or new, or None while another request with the key is in progress."""
     now = now_of(request)
-    has_turn = await take_turn(session, call=call)  # before the look: what the one before has kept is seen then
+    has_turn = await take_turn(session, call=call)  # before the read, which then sees what the previous request stored
     if kept := await kept_answer(session, call=call, now=now):
         return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})
     if not has_turn:
@@ -110,11 +112,11 @@ async def _answered(
 
 
 def _key_of(request: Request) -> str:
-    given = request.headers.getlist(NAME)
-    if len(given) != 1 or not KEY.fullmatch(given[0]):
+    values = request.headers.getlist(NAME)
+    if len(values) != 1 or not KEY.fullmatch(values[0]):
         message = "must be given once, as 1 to 255 printable ASCII characters"
         raise RequestValidationError([{"loc": ("header", NAME), "msg": message, "type": "value_error"}])
-    return given[0]
+    return values[0]
 
 
 def _received(body: bytes) -> Receive:

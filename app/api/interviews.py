@@ -1,32 +1,24 @@
-"""What recruiters and their platforms call."""
+"""Reading an interview and its timeline."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from app.api.dependencies import InterviewId, Now, Reader, Session
-from app.api.etags import etag_of, with_etag
-from app.api.problems import error_responses
+from app.api.etags import ETAG, etag_of
+from app.api.routes import ApiRoute
 from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
-from app.core.errors import (
-    CursorInvalid,
-    DatabaseUnavailable,
-    InterviewNotFound,
-    MissingScope,
-    PayloadInvalid,
-    Unauthorized,
-)
 from app.interviews.queries import find_interview, get_interview, last_report
 from app.interviews.timeline import read_timeline
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
 @router.get(
     "/interviews/{interview_id:interview}",
     operation_id="getInterview",
-    summary="Read an interview and its status",
-    responses=with_etag(error_responses(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable)),
+    summary="Get an interview",
+    responses={200: ETAG},
 )
 async def read_interview(
     interview_id: InterviewId, caller: Reader, response: Response, session: Session, now: Now
@@ -39,16 +31,13 @@ async def read_interview(
 @router.get(
     "/interviews/{interview_id}/timeline",
     operation_id="getTimeline",
-    summary="Read all that happened to an interview, oldest first",
-    responses=error_responses(
-        Unauthorized, MissingScope, InterviewNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
-    ),
+    summary="List an interview's timeline, oldest first",
 )
 async def timeline(
     interview_id: InterviewId,
     caller: Reader,
     session: Session,
-    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")] = None,
+    cursor: Annotated[str | None, Query(max_length=200, description="nextCursor of the previous page")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 200,
 ) -> TimelinePage:
     await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)

@@ -1,56 +1,40 @@
-"""Invites: what a platform sends its candidates."""
+"""Invitation links for candidates."""
 
 import uuid
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
-from pydantic import ConfigDict, Field, field_validator
-from pydantic.alias_generators import to_camel
+from fastapi import APIRouter, Response
+from pydantic import Field
 
-from app.api.dependencies import CurrentSettings, InterviewId, Now, Session, Writer, body_documentation, json_body
+from app.api.dependencies import CurrentServices, InterviewId, JsonBody, Now, Session, Writer
 from app.api.problems import error_responses
-from app.api.types import GivenInstant, Instant, Shape, in_the_future
-from app.core.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    MissingScope,
-    PayloadInvalid,
-    Unauthorized,
-)
+from app.api.routes import ApiRoute
+from app.api.schemas import FutureInstant
+from app.api.types import Instant, Shape
+from app.core.errors import InterviewErased, InterviewOver
 from app.interviews.actions import lock_owned
 from app.interviews.invites import invite, revoke_invite
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
-class NewInvite(Shape):
-    """How long the invitation is to hold."""
+class NewInvite(Shape, extra="forbid"):
+    """How long the invitation is valid."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    expires_at: GivenInstant | None = Field(
-        default=None, description="By default half an hour after closesAt; without closesAt in 30 days"
+    expires_at: FutureInstant | None = Field(
+        default=None, description="Default: 30 minutes after closesAt; without closesAt, in 30 days"
     )
-
-    @field_validator("expires_at")
-    @classmethod
-    def _expires_in_the_future(cls, value: datetime | None) -> datetime | None:
-        return in_the_future(value)
 
 
 class Invite(Shape):
-    """An invitation. Its secret is told here and never again: only a hash is stored."""
+    """An invitation. Its secret is shown only once: only a hash is stored."""
 
     interview_id: uuid.UUID
     invite: str = Field(
-        description="The secret: what join takes as `invite`", examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"]
+        description="The secret: send it to join as `invite`", examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"]
     )
     url: str | None = Field(
-        description="The link to send to the candidate, made by INVITE_URL; null where the operator has not set it",
+        description="The link for the candidate, built from INVITE_URL; null if INVITE_URL is not set",
         examples=["https://jobs.example/interview/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9#invite=inv_0f9c..."],
     )
     expires_at: Instant
@@ -60,18 +44,8 @@ class Invite(Shape):
     "/interviews/{interview_id}/invite",
     status_code=201,
     operation_id="inviteCandidate",
-    summary="Make the invitation link; the one before is revoked",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        InterviewNotFound,
-        InterviewErased,
-        InterviewOver,
-        PayloadInvalid,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
-    openapi_extra=body_documentation(NewInvite, required=False),
+    summary="Create an invitation link and revoke the previous one",
+    responses=error_responses(InterviewErased, InterviewOver),
 )
 async def invite_candidate(
     interview_id: InterviewId,
@@ -79,15 +53,15 @@ async def invite_candidate(
     response: Response,
     session: Session,
     now: Now,
-    settings: CurrentSettings,
-    body: Annotated[NewInvite, Depends(json_body(NewInvite, required=False))],
+    services: CurrentServices,
+    body: Annotated[NewInvite, JsonBody(required=False)],
 ) -> Invite:
-    """The candidate may use it again and again until it expires. It lets in under every join policy, at once."""
+    """The candidate can use it any number of times until it expires, under every join policy."""
     response.headers["Cache-Control"] = "no-store"
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    made = invite(session, interview=interview, expires_at=body.expires_at, now=now)
-    url = made.link(interview, template=settings.invite_link)
-    return Invite(interview_id=interview.id, invite=made.secret, url=url, expires_at=made.expires_at)
+    created = invite(session, interview=interview, expires_at=body.expires_at, now=now)
+    url = created.link(interview, template=services.settings.invite_link)
+    return Invite(interview_id=interview.id, invite=created.secret, url=url, expires_at=created.expires_at)
 
 
 @router.delete(
@@ -95,9 +69,9 @@ async def invite_candidate(
     status_code=204,
     operation_id="revokeInvite",
     summary="Revoke the invitation link",
-    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, InterviewErased, DatabaseUnavailable),
+    responses=error_responses(InterviewErased),
 )
 async def revoke(interview_id: InterviewId, caller: Writer, session: Session) -> None:
-    """Who is in the room stays there. Revoking again changes nothing."""
+    """Participants who are in the room stay. Idempotent."""
     interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
     revoke_invite(session, interview=interview)

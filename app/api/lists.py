@@ -1,50 +1,47 @@
-"""Finding and counting interviews."""
+"""Listing and counting interviews."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app.api.dependencies import Now, Reader, Session
-from app.api.problems import error_responses
+from app.api.routes import ApiRoute
 from app.api.schemas import Interview, InterviewPage
 from app.api.types import AnyInstant, OpaqueId, Shape, Text
-from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.interviews.counts import Asked, Counts, JobPostPage, summarize, summarize_job_posts
 from app.interviews.search import Filters, Sort, find_interviews
 from app.lifecycle import PublicStatus
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
-CURSOR = "nextCursor of the page before, with the same filters and sort"
+CURSOR = "nextCursor of the previous page, with the same filters and sort"
 
 
-class InterviewQuery(Shape):
-    """Which interviews, in which order. A parameter that is none of these is refused, or a typo would find all."""
+class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
+    """Filters and order. Unknown parameters are refused: a typo would return everything."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
-
-    status: list[PublicStatus] = Field(default=[], description="Several mean any of them")
+    status: list[PublicStatus] = Field(default=[], description="Repeat the parameter to match any of several")
     job_post_id: OpaqueId | None = None
     application_id: OpaqueId | None = None
     candidate_id: OpaqueId | None = None
-    updated_since: AnyInstant | None = Field(default=None, description="Changed then or later")
-    opens_before: AnyInstant | None = Field(default=None, description="opensAt is earlier; without one it does not fit")
-    opens_after: AnyInstant | None = Field(default=None, description="opensAt is then or later")
+    updated_since: AnyInstant | None = Field(default=None, description="Changed at or after this time")
+    opens_before: AnyInstant | None = Field(
+        default=None, description="opensAt is before this time; excludes interviews without opensAt"
+    )
+    opens_after: AnyInstant | None = Field(default=None, description="opensAt is at or after this time")
     q: Text = Field(
         default="",
         max_length=200,
-        description="Words of participantName and jobTitle, digits of phoneNumber, all of which are found in it; "
-        "one or two letters have to begin a word. Case, "
-        "accents, tashkeel and the variants of alef, hamza, yeh and teh marbuta make no difference, nor does the "
-        "spelling of a phone number",
+        description="Words of participantName or jobTitle, or digits of phoneNumber. All must match; terms of one or "
+        "two letters match only the beginning of a word. Ignores case, accents, tashkeel, the variants of alef, hamza, "
+        "yeh and teh marbuta, and the formatting of phone numbers",
         examples=["+966 50-987", "أحمد developer"],
     )
     sort: Sort = Field(
         default=Sort.NEWEST,
-        description="By createdAt a walk over the pages misses and repeats nothing, whatever changes. By updatedAt, "
-        "ascending, an interview that changes during the walk comes again; -updatedAt is for people",
+        description="createdAt: paging never misses or repeats an interview. updatedAt: an interview that changes "
+        "while you page is listed again. -updatedAt: for display only",
     )
     cursor: str | None = Field(default=None, max_length=200, description=CURSOR)
     limit: int = Field(default=50, ge=1, le=200)
@@ -54,16 +51,14 @@ class InterviewQuery(Shape):
         return Filters(statuses=frozenset(self.status), **fields)
 
 
-class SummaryQuery(Shape):
-    """What is counted."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+class SummaryQuery(Shape, extra="forbid", populate_by_name=False):
+    """Which interviews to count."""
 
     job_post_id: OpaqueId | None = None
-    updated_since: AnyInstant | None = Field(default=None, description="Changed then or later")
-    by: Literal["jobPostId"] | None = Field(default=None, description="Count each job post as well")
-    cursor: str | None = Field(default=None, max_length=200, description="nextCursor of the page before, of job posts")
-    limit: int = Field(default=1000, ge=1, le=1000, description="Job posts a page")
+    updated_since: AnyInstant | None = Field(default=None, description="Changed at or after this time")
+    by: Literal["jobPostId"] | None = Field(default=None, description="Also count per job post")
+    cursor: str | None = Field(default=None, max_length=200, description="nextCursor of the previous page of job posts")
+    limit: int = Field(default=1000, ge=1, le=1000, description="Job posts per page")
 
     def filters(self) -> Filters:
         return Filters(job_post_id=self.job_post_id, updated_since=self.updated_since)
@@ -78,20 +73,20 @@ class JobPostSummary(Shape):
 
 
 class Summary(Shape):
-    """How many interviews there are, by status as it is shown; each status is named, also with 0."""
+    """The number of interviews in total and by status. Every status is listed, even with 0."""
 
     total: int
     by_status: dict[PublicStatus, int] = Field(examples=[dict.fromkeys(PublicStatus, 0) | {"IN_PROGRESS": 2}])
     by_job_post: list[JobPostSummary] | None = Field(
-        description="With by=jobPostId: a page of job posts, in the order of their ids; total is of all of them"
+        description="With by=jobPostId: a page of job posts, sorted by id; total counts all of them"
     )
     next_cursor: str | None
 
     @classmethod
     def of(cls, counts: Counts, page: JobPostPage | None) -> "Summary":
         posts = page and [
-            JobPostSummary(job_post_id=name, total=each.total, by_status=dict(each.by_status))
-            for name, each in page.counts
+            JobPostSummary(job_post_id=name, total=counted.total, by_status=dict(counted.by_status))
+            for name, counted in page.counts
         ]
         return cls(
             total=counts.total,
@@ -101,17 +96,12 @@ class Summary(Shape):
         )
 
 
-@router.get(
-    "/interviews",
-    operation_id="listInterviews",
-    summary="Find interviews",
-    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
-)
+@router.get("/interviews", operation_id="listInterviews", summary="List interviews")
 async def list_page(
     caller: Reader, session: Session, now: Now, query: Annotated[InterviewQuery, Query()]
 ) -> InterviewPage:
-    """To keep a copy up to date, walk with sort=updatedAt, and begin each further walk with updatedSince = the last
-    updatedAt minus a minute: a change bears the instant at which its request came, and may be committed seconds later.
+    """To keep a copy in sync, page with sort=updatedAt, and start each further run at the last updatedAt minus a minute
+    (updatedSince): a change has the time of its request, and may be committed seconds later.
     """
     page = await find_interviews(
         session,
@@ -126,10 +116,7 @@ async def list_page(
 
 
 @router.get(
-    "/interviews/summary",
-    operation_id="summarizeInterviews",
-    summary="Count interviews by status, and by job post",
-    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
+    "/interviews/summary", operation_id="summarizeInterviews", summary="Count interviews by status and by job post"
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
     asked = Asked(organization_id=caller.organization_id, filters=query.filters(), now=now)

@@ -1,7 +1,7 @@
-"""The edge of the service: what every call gets, whatever becomes of it. An id, its count, headers, a line in the log.
+"""Request id, rate limit by address, security headers and access log, for every request.
 
-Pure ASGI: a middleware built on BaseHTTPMiddleware halved the rate of join. And one layer, as each that wraps `send`
-once more costs every call.
+Pure ASGI: a middleware built on BaseHTTPMiddleware halved the rate of join. One layer, as every wrapper around `send`
+costs each request.
 """
 
 import logging
@@ -19,33 +19,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import Header, header_of, with_missing
 from app.api.problems import internal_error, problem_of
-from app.api.rate_limits import count_address, told
+from app.api.rate_limits import count_address, rate_limit_headers
 from app.core.errors import RateLimited
 from app.core.logging import request_id
 from app.core.rate_limits import RateLimit
 
 log = logging.getLogger(__name__)
 
-# What every answer tells browsers: take it as what it says it is, keep no copy, run nothing, frame it nowhere.
-# What an answer says itself stands: the pages under / and /docs have policies of their own.
+# Defaults for browsers: no sniffing, no referrer, no scripts or frames, no caching. The pages under / and /docs set
+# policies of their own.
 SECURE = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
-ONE_YEAR = (b"strict-transport-security", b"max-age=31536000")  # by TLS alone; browsers heed it over TLS only
+ONE_YEAR = (b"strict-transport-security", b"max-age=31536000")  # browsers honor it over TLS only
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-GIVEN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class RequestMiddleware:
-    """Wraps an app. X-Request-Id is taken from the caller where it is plain, and always given back.
+    """Wraps an app. A well-formed X-Request-Id of the caller is used; the response always has one.
 
-    `secure` are headers that each answer has unless it says them itself. `by_address` counts what comes from an
-    address: what is too much does not reach the app. `words` are those of which the addresses of calls are made: of a
-    path only they and ids are logged.
+    `secure` are default headers of responses. `by_address` limits the requests of an address. `words` are the literal
+    segments of the routes' paths: of a path only they and ids are logged.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class RequestMiddleware:
             return
         current = _request_id(scope)
         token = request_id.set(current)
-        began = time.perf_counter()
+        start = time.perf_counter()
         status = 0
         is_whole = False
 
@@ -75,7 +74,7 @@ class RequestMiddleware:
             nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], (b"x-request-id", current.encode()), *told(scope)]
+                headers = [*message["headers"], (b"x-request-id", current.encode()), *rate_limit_headers(scope)]
                 message["headers"] = with_missing(headers, self._secure)
             else:
                 is_whole = not message.get("more_body")
@@ -84,16 +83,16 @@ class RequestMiddleware:
         try:
             await self._run(scope, receive, send_with_headers)
         except ClientDisconnect:
-            log.info("the caller went away before its request was read")
+            log.info("the client disconnected before its request was read")
         except Exception:
             log.exception("unexpected error")
             if not status:
                 await internal_error()(scope, receive, send_with_headers)
-            elif not is_whole:  # the answer has begun already: only a broken connection can tell the caller
+            elif not is_whole:  # the response has started: closing the connection is the only way to signal the error
                 raise
         finally:
-            took = (time.perf_counter() - began) * 1000
-            log.info("%s %s %d %.1f ms", scope["method"], self._shown(scope["path"]), status, took)
+            duration = (time.perf_counter() - start) * 1000
+            log.info("%s %s %d %.1f ms", scope["method"], self._loggable(scope["path"]), status, duration)
             request_id.reset(token)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,31 +103,28 @@ class RequestMiddleware:
             return
         await self.app(scope, receive, send)
 
-    def _shown(self, path: str) -> str:
-        """Return what may be logged of a path: a caller may write there a key, a phone number, line breaks."""
+    def _loggable(self, path: str) -> str:
+        """Return the path with unknown segments masked: they may hold a key, a phone number, line breaks."""
         return "/".join([part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/")])
 
 
 def _request_id(scope: Scope) -> str:
-    given = header_of(scope, b"x-request-id")
-    return given.decode() if given and GIVEN_ID.fullmatch(given) else new_request_id()
+    header = header_of(scope, b"x-request-id")
+    return header.decode() if header and REQUEST_ID.fullmatch(header) else new_request_id()
 
 
 def new_request_id() -> str:
-    return f"{random.getrandbits(64):016x}"  # tells calls apart, and is no secret
+    return f"{random.getrandbits(64):016x}"  # an identifier, not a secret
 
 
 def words_of(router: APIRouter) -> frozenset[str]:
-    """Return the parts of the addresses of its calls, ids left out."""
+    """Return the literal segments of the router's paths."""
     paths = [getattr(route, "path", "") for route in router.routes]
     return frozenset(part for path in paths for part in path.split("/") if "{" not in part)
 
 
 class Cors(CORSMiddleware):
-    """Nothing is done where no page is: servers, agents and LiveKit send no Origin.
-
-    `secure` are headers for the answers that it gives itself.
-    """
+    """CORS that skips requests without Origin, as of servers and LiveKit. `secure` are headers for preflights."""
 
     def __init__(self, app: ASGIApp, *, secure: Sequence[Header], **options: Any) -> None:
         super().__init__(app, **options)
@@ -141,7 +137,7 @@ class Cors(CORSMiddleware):
             await super().__call__(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Return what a browser asks before the call: it never gets to the edge."""
+        """Return the preflight response, which RequestMiddleware does not see."""
         response = super().preflight_response(request_headers)
         response.raw_headers = with_missing(response.raw_headers, self._secure)
         return response

@@ -1,7 +1,4 @@
-"""The OpenAPI document, finished: what FastAPI can't know or says otherwise than the service does.
-
-Everything here goes over the whole document, so that a new call is treated like the others.
-"""
+"""Completes and corrects FastAPI's OpenAPI document, for every operation alike."""
 
 import functools
 from collections.abc import Iterator
@@ -19,30 +16,33 @@ from app.core.errors import RateLimited
 Json = dict[str, Any]
 
 COMPONENTS = "#/components/schemas/"
-SERVERS = [{"url": "/", "description": "The service that this document came from"}]
+SERVERS = [{"url": "/", "description": "This service"}]
 TAGS = [
-    {"name": "candidate", "description": "What a candidate's frontend calls. Who may join is JOIN_POLICY's to say."},
-    {"name": "recruiter", "description": "What recruiters and hiring platforms call, with an API key."},
-    {"name": "agent", "description": "What the AI interviewer calls, with an API key of the scope `agent`."},
-    {"name": "LiveKit", "description": "What the LiveKit server calls, signed with its key."},
-    {"name": "operator", "description": "What an operator's machinery calls."},
-    {"name": "webhooks", "description": "What this service sends, by the Standard Webhooks specification."},
+    {"name": "candidate", "description": "Called by a candidate's frontend. JOIN_POLICY decides who may join."},
+    {"name": "recruiter", "description": "Called by recruiters and hiring platforms with an API key."},
+    {"name": "agent", "description": "Called by the AI interviewer with an API key that has the scope `agent`."},
+    {"name": "LiveKit", "description": "Called by the LiveKit server, signed with its key."},
+    {"name": "operator", "description": "Called by an operator's monitoring."},
+    {
+        "name": "webhooks",
+        "description": "Webhook endpoints, and the events sent to them according to Standard Webhooks.",
+    },
 ]
 
 LIMITS: dict[str, Json] = {
     "RateLimit": {
-        "description": "For each limit that the call counted for: calls that may still come, seconds until they are "
-        "as many as at first. Fields of draft-ietf-httpapi-ratelimit-headers",
+        "description": "For each limit: `r` requests left, `t` seconds until the window resets "
+        "(draft-ietf-httpapi-ratelimit-headers)",
         "schema": {"type": "string"},
         "example": '"address";r=59998;t=42, "key";r=29998;t=17',
     },
     "RateLimit-Policy": {
-        "description": "For each limit: calls in a window, the window's seconds",
+        "description": "For each limit: `q` requests per window of `w` seconds",
         "schema": {"type": "string"},
         "example": '"address";q=60000;w=60, "key";q=30000;w=60',
     },
     "Retry-After": {
-        "description": "Seconds until calling again may help",
+        "description": "Seconds to wait before retrying",
         "schema": {"type": "integer", "minimum": 0},
         "example": 42,
     },
@@ -50,16 +50,16 @@ LIMITS: dict[str, Json] = {
 
 
 def install(app: FastAPI) -> None:
-    """Finish the app's document, once."""
-    made = app.openapi
-    app.openapi = functools.cache(lambda: _finished(made()))  # type: ignore[method-assign] # as FastAPI's manual has it
+    """Make the app serve the finished document."""
+    generate = app.openapi
+    app.openapi = functools.cache(lambda: _finished(generate()))  # type: ignore[method-assign] # as in FastAPI's documentation
 
 
 def _finished(page: Json) -> Json:
     schemas = page["components"]["schemas"]
-    _tell_of_limits(page)
+    _document_limits(page)
     for operation in _operations(page):
-        _tell_of_problems(operation)
+        _correct_problems(operation)
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
         for content in _contents(operation):
@@ -71,7 +71,7 @@ def _finished(page: Json) -> Json:
     for operation in _operations(page):
         operation["responses"] = dict(sorted(operation["responses"].items()))
         for answer in operation["responses"].values():
-            if answer["description"] == "Successful Response":  # FastAPI's words
+            if answer["description"] == "Successful Response":  # FastAPI's default
                 answer["description"] = operation["summary"]
         for content in _contents(operation):
             if "examples" not in content and content["schema"]:
@@ -86,24 +86,24 @@ def _operations(page: Json) -> Iterator[Json]:
 
 
 def _contents(operation: Json) -> Iterator[Json]:
-    """Each JSON body that the operation takes or gives."""
+    """Yield the JSON contents of the operation's request and responses."""
     for holder in (operation.get("requestBody", {}), *operation["responses"].values()):
         yield from (content for kind, content in holder.get("content", {}).items() if kind.endswith("json"))
 
 
-def _tell_of_problems(operation: Json) -> None:
-    """Give errors the media type that they have, and take out the 422 that FastAPI thinks an odd path would get."""
+def _correct_problems(operation: Json) -> None:
+    """Set the media type of errors, and remove the 422 that FastAPI documents for an invalid id in the path."""
     for status, answer in list(operation["responses"].items()):
         content = answer.get("content", {})
-        if MEDIA_TYPE in content:  # FastAPI puts the model under the type that the call's own answer has
+        if MEDIA_TYPE in content:  # FastAPI documents the model with the media type of the success
             for kind in content.keys() - {MEDIA_TYPE}:
                 content[MEDIA_TYPE] |= content.pop(kind)
         elif "HTTPValidationError" in str(content):
             del operation["responses"][status]
 
 
-def _tell_of_limits(page: Json) -> None:
-    """Tell of the rate limits in each call that they hold for; app.api.rate_limits says for which they do."""
+def _document_limits(page: Json) -> None:
+    """Document the rate limits of all calls that have them."""
     page["components"]["headers"] = LIMITS
     for operation in [each for path in page["paths"].keys() - UNLIMITED for each in page["paths"][path].values()]:
         content = {MEDIA_TYPE: {"schema": {"$ref": COMPONENTS + "Problem"}, "examples": {}}}
@@ -121,7 +121,7 @@ def _header(*names: str) -> Json:
 
 
 def _without_null(schema: Json) -> Json:
-    """Return a parameter's schema as a URL can spell it: left out, or a value, but never null."""
+    """Return a parameter's schema without null, which a URL can't express."""
     others = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
     if len(others) != 1:
         return schema
@@ -129,28 +129,30 @@ def _without_null(schema: Json) -> Json:
 
 
 def named(schema: Json, schemas: Json) -> Json:
-    """Return a reference to the inline model, which gets its place among the components; so do those inside it."""
+    """Move the inline model and those inside it to the components, and return a reference to it."""
     if "title" not in schema or schema.get("type") != "object":
         return schema
     model = {key: value for key, value in schema.items() if key != "$defs"}
     for name, definition in {**schema.get("$defs", {}), model["title"]: model}.items():
         if schemas.setdefault(name, definition := _optional(definition)) != definition:
-            raise ValueError(f"{name} has two shapes in the document: a request's model and an answer's need two names")
+            raise ValueError(
+                f"{name} has two shapes in the document: a request's model and a response's need two names"
+            )
     return {"$ref": COMPONENTS + model["title"]}
 
 
 def _optional(model: Json) -> Json:
-    """Return a request's model with its defaults told in words: generators make a required field of a default."""
+    """Return a request's model with defaults moved to the descriptions: generators require fields with a default."""
     if "properties" not in model:
         return model
-    return {**model, "properties": {name: _in_words(each) for name, each in model["properties"].items()}}
+    return {**model, "properties": {name: _describe_default(each) for name, each in model["properties"].items()}}
 
 
-def _in_words(schema: Json) -> Json:
+def _describe_default(schema: Json) -> Json:
     if "default" not in schema:
         return schema
-    told = {key: value for key, value in schema.items() if key != "default"}
+    described = {key: value for key, value in schema.items() if key != "default"}
     if schema["default"] is not None:
-        words = f"by default {orjson.dumps(schema['default']).decode()}"
-        told["description"] = "; ".join(filter(None, [schema.get("description"), words]))
-    return told
+        words = f"default: {orjson.dumps(schema['default']).decode()}"
+        described["description"] = "; ".join(filter(None, [schema.get("description"), words]))
+    return described

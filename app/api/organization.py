@@ -1,27 +1,27 @@
-"""What an organization's admin sees and sets of it."""
+"""The organization of the API key."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from fastapi import APIRouter
+from pydantic import Field
 
 from app import models
-from app.api.dependencies import AdminCaller, CurrentPolicy, Session, body_documentation, json_body
-from app.api.problems import error_responses
+from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Session
+from app.api.routes import ApiRoute
 from app.api.types import Shape
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, MissingScope, PayloadInvalid, Unauthorized
 from app.core.policy import JoinPolicy, stricter
 
-router = APIRouter(tags=["operator"])
+router = APIRouter(route_class=ApiRoute, tags=["operator"])
 
 
 class Organization(Shape):
     """The organization of the API key."""
 
     name: str = Field(examples=["default"])
-    join_policy: JoinPolicy | None = Field(description="What it asks for itself; null: nothing beyond the deployment's")
-    effective_join_policy: JoinPolicy = Field(description="What holds: the stricter of its own and the deployment's")
+    join_policy: JoinPolicy | None = Field(description="The organization's own policy; null: the deployment's applies")
+    effective_join_policy: JoinPolicy = Field(
+        description="The policy in force: the stricter of the organization's and the deployment's"
+    )
 
     @classmethod
     def of(cls, organization: models.Organization, *, deployment: JoinPolicy) -> "Organization":
@@ -29,39 +29,26 @@ class Organization(Shape):
         return cls(name=organization.name, join_policy=own, effective_join_policy=stricter(deployment, own))
 
 
-class OrganizationUpdate(Shape):
-    """What is to be another; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class OrganizationUpdate(Shape, extra="forbid"):
+    """Changes to the organization. Omitted fields stay as they are."""
 
     join_policy: JoinPolicy | None = None
 
 
-@router.get(
-    "/organization",
-    operation_id="getOrganization",
-    summary="Read the API key's organization",
-    responses=error_responses(Unauthorized, MissingScope, DatabaseUnavailable),
-)
-async def get_organization(caller: AdminCaller, session: Session, policy: CurrentPolicy) -> Organization:
-    return Organization.of(await session.get_one(models.Organization, caller.organization_id), deployment=policy)
+@router.get("/organization", operation_id="getOrganization", summary="Get the API key's organization")
+async def get_organization(caller: AdminCaller, session: Session, services: CurrentServices) -> Organization:
+    return Organization.of(
+        await session.get_one(models.Organization, caller.organization_id),
+        deployment=services.settings.deployment_policy,
+    )
 
 
-@router.patch(
-    "/organization",
-    operation_id="changeOrganization",
-    summary="Set the organization's join policy",
-    responses=error_responses(Unauthorized, MissingScope, PayloadInvalid, BodyTooLarge, DatabaseUnavailable),
-    openapi_extra=body_documentation(OrganizationUpdate),
-)
+@router.patch("/organization", operation_id="changeOrganization", summary="Set the organization's join policy")
 async def change_organization(
-    caller: AdminCaller,
-    session: Session,
-    policy: CurrentPolicy,
-    body: Annotated[OrganizationUpdate, Depends(json_body(OrganizationUpdate))],
+    caller: AdminCaller, session: Session, services: CurrentServices, body: Annotated[OrganizationUpdate, JsonBody()]
 ) -> Organization:
-    """It holds from the next join on, on all replicas. One that is less strict than the deployment's has no effect."""
+    """Applies from the next join on. A policy less strict than the deployment's has no effect."""
     organization = await session.get_one(models.Organization, caller.organization_id)
     if "join_policy" in body.model_fields_set:
         organization.join_policy = body.join_policy
-    return Organization.of(organization, deployment=policy)
+    return Organization.of(organization, deployment=services.settings.deployment_policy)

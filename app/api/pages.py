@@ -1,4 +1,4 @@
-"""The pages for people: an overview under /, and Swagger UI under /docs, which works offline."""
+"""The overview page under /, and Swagger UI under /docs, which works offline."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -9,14 +9,10 @@ from fastapi.responses import FileResponse, HTMLResponse
 router = APIRouter(include_in_schema=False)
 
 SWAGGER = files("fastapi_offline") / "static"
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 ALLOW_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 INDEX_HEADERS = SAFE_HEADERS | {"Content-Security-Policy": f"{ALLOW_NOTHING}; style-src 'unsafe-inline'"}
-# Swagger UI sets styles on elements, embeds images in its style sheet, and calls this service.
+# Swagger UI uses inline styles and data: images, and calls this service.
 SWAGGER_HEADERS = SAFE_HEADERS | {
     "Content-Security-Policy": f"{ALLOW_NOTHING}; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'"

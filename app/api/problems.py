@@ -1,8 +1,11 @@
-"""Errors as RFC 9457 problem documents, and how a call says which it gives."""
+"""Errors as RFC 9457 problem documents, in responses and in the OpenAPI document."""
 
+import difflib
 import logging
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, get_args
 
 import orjson
 from fastapi import FastAPI, Request
@@ -24,23 +27,26 @@ from app.core.errors import (
 )
 from app.core.logging import request_id
 from app.core.timestamps import rfc3339
+from app.core.validation_messages import message_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 NOT_FOUND: dict[str, type[AppError]] = {"endpoint_id": WebhookEndpointNotFound, "delivery_id": DeliveryNotFound}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+MAX_SUGGESTIONS = 20  # a request: a body can have thousands of unknown fields, and each comparison takes time
+MAX_SUGGESTED_LENGTH = 64  # characters: the same
 
 
 class FieldError(BaseModel):
     """What is wrong with one field of a request."""
 
     field: str = Field(examples=["maxDuration"])
-    message: str = Field(examples=["Input should be greater than or equal to 60"])
+    message: str = Field(examples=["must be 60 or more"])
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `code` is stable; `detail` tells what to do; `requestId` finds the request in the logs."""
+    """An error (RFC 9457). `code` is stable; `detail` says what to do; `requestId` finds the request in the logs."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -61,17 +67,17 @@ def problem(
 
 
 def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """Return FastAPI's `responses` for the errors that a call can give, with an example each."""
-    found: dict[int | str, dict[str, Any]] = {}
-    add_error_responses(found, *errors, InternalError)  # the last is meant by no call, and possible in any
-    return found
+    """Return FastAPI's `responses` for the errors of a call, with an example each. InternalError is always there."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    add_error_responses(responses, *errors, InternalError)
+    return responses
 
 
-def add_error_responses(found: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
-    """Add errors to what `error_responses` returned; those that are there already stay once."""
-    late = (RequestTooSlow,) if BodyTooLarge in errors else ()  # whatever has a body may get it too slowly
-    for error in (*errors, *late):
-        entry = found.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
+def add_error_responses(responses: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
+    """Add errors to the result of `error_responses`; an error that is there already is not repeated."""
+    slow = (RequestTooSlow,) if BodyTooLarge in errors else ()  # a call with a body can receive it too slowly
+    for error in (*errors, *slow):
+        entry = responses.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
         examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
         examples[error.code] = {"summary": error.title, "value": _example(error)}
         entry["description"] = "; ".join(example["summary"] for example in examples.values())
@@ -93,11 +99,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, lambda *_: internal_error())  # it goes on to app.api.middleware, which logs it
+    app.add_exception_handler(Exception, lambda *_: internal_error())  # app.api.middleware gets it too, and logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, AppError)  # noqa: S101 - what it was registered for
+    assert isinstance(error, AppError)  # noqa: S101 - the type that it is registered for
     if error.status >= 500:
         log.warning("%s: %r", error.code, error.__cause__)
     return problem_of(error)
@@ -115,45 +121,95 @@ def problem_of(error: AppError) -> Response:
 
 
 def internal_error() -> Response:
-    """Return what is told of an unexpected error."""
+    """Return the problem document of an unexpected error."""
     return problem_of(InternalError())
 
 
 def on_invalid_request(request: Request, error: Exception) -> Response:
-    """Name each field, and never echo its value: it may be a phone number."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
+    """Name each field and what it must be. Never echo its value: it may be a phone number."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - the type that it is registered for
     faults = error.errors()
     for fault in faults:
-        if fault["loc"][0] == "path":  # an id that is none belongs to nothing
+        if fault["loc"][0] == "path":  # an invalid id is answered like an unknown one
             return on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), InterviewNotFound)())
+    hints = _hints(request, faults)
     fields = [
-        {"field": _field(fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")} for fault in faults
+        {"field": _field(fault), "message": message_of(fault) + hint} for fault, hint in zip(faults, hints, strict=True)
     ]
     return on_app_error(request, PayloadInvalid(errors=fields))
 
 
-def _field(location: tuple[int | str, ...]) -> str:
+def _field(fault: Mapping[str, Any]) -> str:
     """Return `maxDuration` for ("body", "maxDuration"), and `body` for the body as a whole."""
-    return ".".join(map(str, location[1:])) or str(location[0])
+    source, *path = fault["loc"]
+    if fault["type"] == "recursion_depth_exceeded":  # its path repeats the tags of JSON's types hundreds of times
+        path = list(takewhile(lambda part: part not in ("list", "dict"), path))
+    return ".".join(map(str, path)) or str(source)
+
+
+def _hints(request: Request, faults: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what to add to each fault's message: the field that was probably meant, or how to send several values."""
+    suggestions = 0
+    for fault in faults:
+        if fault["type"] == "extra_forbidden" and suggestions < MAX_SUGGESTIONS:
+            suggestions += 1
+            yield _suggestion(request, *fault["loc"])
+        elif fault["type"] == "enum" and fault["loc"][0] == "query" and "," in str(fault["input"]):
+            yield _repetition(str(fault["loc"][1]), fault["input"].split(","), fault["ctx"]["expected"])
+        else:
+            yield ""
+
+
+def _suggestion(request: Request, source: str, *path: str | int) -> str:
+    *parents, name = path
+    fields = _fields(request, source, parents)
+    by_words = {_words(field): field for field in fields}
+    close = difflib.get_close_matches(_words(str(name)[:MAX_SUGGESTED_LENGTH]), by_words, n=1)
+    return f'; did you mean "{by_words[close[0]]}"?' if close else ": leave it out"
+
+
+def _words(name: str) -> str:
+    """Return the name without what differs between spellings: participant_name, participantName."""
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _fields(request: Request, source: str, parents: Sequence[str | int]) -> list[str]:
+    """Return the names that a call allows in its query, in its body, or in an object inside of its body."""
+    dependant = request.scope["route"].dependant  # not of a FastRoute: those allow any field
+    if source == "query":
+        models = [parameter.field_info.annotation for parameter in dependant.query_params]
+    else:
+        models = [getattr(each.call, "shape", None) for each in dependant.dependencies]  # of a JsonBody
+    model: Any = next((each for each in models if isinstance(each, type) and issubclass(each, BaseModel)), None)
+    for parent in parents:
+        if isinstance(parent, str) and model:
+            annotation = next(field.annotation for field in model.model_fields.values() if field.alias == parent)
+            model = next(iter(get_args(annotation)), annotation)  # the model itself, or that of a list's entries
+    return [str(field.alias) for field in model.model_fields.values()] if model else []
+
+
+def _repetition(name: str, sent: Sequence[str], expected: str) -> str:
+    """Return how to send several values, by two that are allowed: of those that were sent, if possible."""
+    allowed = re.findall("'([^']+)'", expected)
+    first, second = list(dict.fromkeys([value for value in sent if value in allowed] + allowed))[:2]
+    return f"; repeat the parameter for several values: ?{name}={first}&{name}={second}"
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it was registered for
+    assert isinstance(error, HTTPException)  # noqa: S101 - the type that it is registered for
     code, detail = {
-        404: ("not_found", "There is nothing at this address. See /docs for the calls that there are."),
+        404: ("not_found", "There is nothing at this path. /docs lists the calls."),
         405: ("method_not_allowed", "Use one of the methods named in the Allow header."),
-    }.get(error.status_code, ("request_invalid", "Send the request as /docs describes it."))
+    }.get(error.status_code, ("request_invalid", "Send the request as /docs describes."))
     title = str(error.detail)
     headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
     return problem(code=code, status=error.status_code, title=title, detail=detail, headers=headers)
 
 
 def _allowed(request: Request) -> str:
-    """Return the methods of an address; Starlette names those of its first route alone."""
-    routes = request.app.routes
-    found = [
+    """Return the methods of all routes of a path; Starlette names those of the first route only."""
+    return ", ".join(
         method
         for method in METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
-    return ", ".join(found)
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )

@@ -1,7 +1,7 @@
-"""The rate limits of calls: by address before the app, by API key once the caller is known; and what is told.
+"""Rate limits by address, before the app, and by API key, once the caller is known; and their response headers.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers (10): a policy's name, its quota `q` in a window of `w`
-seconds; what remains, `r`, and the seconds until the next window, `t`.
+The headers follow draft-ietf-httpapi-ratelimit-headers-10: quota `q` per window of `w` seconds, `r` requests left,
+`t` seconds until the next window.
 """
 
 import uuid
@@ -9,42 +9,43 @@ import uuid
 from fastapi import Request
 from starlette.types import Scope
 
+from app.api.services import services_of
 from app.core.errors import RateLimited
 from app.core.rate_limits import RateLimit, Standing
 from app.interviews.join_policy import network_of
 
-# LiveKit does not repeat what was answered with a 429 for long, so events would be lost; operators' machinery is few.
+# LiveKit retries a 429 only for a short time, so events would be lost; monitoring makes few requests.
 UNLIMITED = frozenset({"/webhooks/livekit", "/health/live", "/health/ready", "/metrics"})
 HEADERS = ("RateLimit", "RateLimit-Policy")
 
 
 def address_of(scope: Scope) -> str:
-    """Return the IP address of whoever calls; behind TRUSTED_PROXIES the one that they say."""
+    """Return the client's IP address; behind TRUSTED_PROXIES the one that they forward."""
     client = scope.get("client")
     return client[0] if client else ""
 
 
 async def count_address(scope: Scope, limit: RateLimit | None) -> None:
-    """Count a call from its address. Raises RateLimited."""
+    """Count a request of the client's address. Raises RateLimited."""
     if scope["path"] not in UNLIMITED:
         await _count(scope, limit, network_of(address_of(scope)))
 
 
 async def count_key(request: Request, key_id: uuid.UUID) -> None:
-    """Count a call with the key. Raises RateLimited."""
-    await _count(request.scope, request.app.state.rate_limits.key, key_id.hex)
+    """Count a request with the API key. Raises RateLimited."""
+    await _count(request.scope, services_of(request).rate_limits.key, key_id.hex)
 
 
-async def _count(scope: Scope, limit: RateLimit | None, who: str) -> None:
-    standing = await limit.count(who) if limit else None
+async def _count(scope: Scope, limit: RateLimit | None, key: str) -> None:
+    standing = await limit.count(key) if limit else None
     if standing:
         scope.setdefault("rate_limits", []).append(standing)
         if standing.is_over:
             raise RateLimited(retry_after=standing.reset)
 
 
-def told(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return the headers that tell of what was counted, if anything was."""
+def rate_limit_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return the response headers for the limits that the request counted towards."""
     standings: list[Standing] = scope.get("rate_limits", [])
     if not standings:
         return []

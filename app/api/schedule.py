@@ -1,77 +1,55 @@
-"""What a hiring platform calls to schedule interviews and to edit them, and what an agent reads of theirs."""
+"""Scheduling and editing interviews, and the context for their agent."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import Field, JsonValue
 
-from app.api.dependencies import (
-    AgentCaller,
-    CurrentPolicy,
-    CurrentSigner,
-    CurrentWaits,
-    InterviewId,
-    Now,
-    Session,
-    Writer,
-    body_documentation,
-    json_body,
-)
-from app.api.etags import Expected, with_etag, with_etag_header
+from app import models
+from app.api.actions import Action
+from app.api.dependencies import AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session, Writer
+from app.api.etags import ETAG, Expected, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
-from app.api.schemas import LARGEST_CONTEXT, Context, Interview, NewInterview
+from app.api.schemas import MAX_CONTEXT_SIZE, Context, Interview, NewInterview
 from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
-from app.core.errors import (
-    BodyTooLarge,
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    MissingScope,
-    PayloadInvalid,
-    PreconditionFailed,
-    TokenIssued,
-    TokenTooLarge,
-    Unauthorized,
-)
-from app.interviews.actions import lock_owned
+from app.auth.api_keys import Caller
+from app.core.errors import InterviewErased, InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge
 from app.interviews.edit import edit
 from app.interviews.queries import read_context, views_of
 from app.interviews.schedule import InterviewSpec, schedule
 
 router = APIRouter(route_class=IdempotentRoute)
 
-LARGEST_INTERVIEW = 4 * LARGEST_CONTEXT  # bytes: a context, each of its letters escaped, and the rest
-LARGEST_BATCH = 16 * 1024 * 1024  # bytes
+MAX_INTERVIEW_SIZE = 4 * MAX_CONTEXT_SIZE  # bytes: a context with every character escaped, and the other fields
+MAX_BATCH_SIZE = 16 * 1024 * 1024  # bytes
 
-MOST_AT_ONCE = 1000  # interviews
+MAX_INTERVIEWS = 1000  # interviews
 
 
-class NewInterviews(Shape):
-    """Interviews to schedule, all of them or none."""
+class NewInterviews(Shape, extra="forbid"):
+    """Interviews to schedule: all of them or none."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    interviews: list[NewInterview] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    interviews: list[NewInterview] = Field(min_length=1, max_length=MAX_INTERVIEWS)
 
     def specs(self) -> list[InterviewSpec]:
-        return [each.spec(field=f"interviews.{place}.instructions") for place, each in enumerate(self.interviews)]
+        return [
+            interview.spec(field=f"interviews.{index}.instructions") for index, interview in enumerate(self.interviews)
+        ]
 
 
 class ScheduledInterviews(Shape):
-    """The interviews that were scheduled, in the order given."""
+    """The scheduled interviews, in the order of the request."""
 
     data: list[Interview]
 
 
-class InterviewUpdate(Shape):
-    """What is to change of an interview (a JSON merge patch, RFC 7396): what is left out stays as it is."""
+class InterviewUpdate(Shape, extra="forbid"):
+    """Changes to an interview (JSON merge patch, RFC 7396). Omitted fields stay as they are."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    # The defaults are never looked at: `changes` has only what was sent, and null is no value of most.
+    # The defaults are unused: `changes` has only what was sent. Most fields can't be null.
     candidate_id: OpaqueId = Field(default_factory=str, description="Can't be changed once a token was issued")
     application_id: OpaqueId = Field(default_factory=str)
     job_post_id: OpaqueId = Field(default_factory=str)
@@ -84,22 +62,41 @@ class InterviewUpdate(Shape):
     instructions: Text = Field(
         default_factory=str,
         min_length=1,
-        description="Those that came from the organization's template follow the other texts by themselves",
+        description="Instructions rendered from the organization's template are updated with the other fields",
     )
     max_duration: MaxDuration = Field(default_factory=int)
-    opens_at: GivenInstant | None = Field(default=None, description="null: it is open")
-    closes_at: GivenInstant | None = Field(default=None, description="null: it stays open")
-    context: Context = Field(default=None, description="Any JSON, 64 KB at most; null takes it away")
+    opens_at: GivenInstant | None = Field(default=None, description="null: open at once")
+    closes_at: GivenInstant | None = Field(default=None, description="null: never closes")
+    context: Context = Field(default=None, description="Any JSON, 64 KB at most; null removes it")
 
     def changes(self) -> dict[str, Any]:
-        """Return what was sent, by the names of the interview's columns."""
+        """Return the fields that were sent, by column name."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 class InterviewContext(Shape):
-    """What the agent alone may know of an interview."""
+    """Data about an interview that only the agent can read."""
 
-    context: JsonValue = Field(description="The JSON that came with the interview; null: none did")
+    context: JsonValue = Field(description="The context that the interview was scheduled with, or null")
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """What the calls that schedule interviews have in common."""
+
+    session: Session
+    now: Now
+    services: CurrentServices
+
+    async def run(self, caller: Caller, specs: list[InterviewSpec]) -> list[models.Interview]:
+        return await schedule(
+            self.session,
+            organization_id=caller.organization_id,
+            specs=specs,
+            now=self.now,
+            signer=self.services.signer,
+            policy=self.services.settings.deployment_policy,
+        )
 
 
 @router.post(
@@ -108,27 +105,17 @@ class InterviewContext(Shape):
     tags=["recruiter"],
     operation_id="scheduleInterview",
     summary="Schedule an interview",
-    responses=with_etag(
-        error_responses(Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable),
-        status=201,
-    ),
-    openapi_extra=body_documentation(NewInterview),
+    responses={201: ETAG, **error_responses(TokenTooLarge)},
 )
 async def schedule_interview(
     caller: Writer,
-    body: Annotated[NewInterview, Depends(json_body(NewInterview, largest=LARGEST_INTERVIEW))],
+    body: Annotated[NewInterview, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
     response: Response,
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    scheduler: Annotated[Scheduler, Depends()],
 ) -> Interview:
-    organization_id, specs = caller.organization_id, [body.spec()]
-    (interview,) = await schedule(
-        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
-    )
+    (interview,) = await scheduler.run(caller, [body.spec()])
     response.headers["Location"] = f"/interviews/{interview.id}"
-    return await with_etag_header(response, session, interview=interview, now=now)
+    return await with_etag_header(response, scheduler.session, interview=interview, now=scheduler.now)
 
 
 @router.post(
@@ -137,25 +124,16 @@ async def schedule_interview(
     tags=["recruiter"],
     operation_id="scheduleInterviews",
     summary="Schedule up to 1,000 interviews, all of them or none",
-    responses=error_responses(
-        Unauthorized, MissingScope, PayloadInvalid, TokenTooLarge, BodyTooLarge, DatabaseUnavailable
-    ),
-    openapi_extra=body_documentation(NewInterviews),
+    responses=error_responses(TokenTooLarge),
 )
 async def schedule_interviews(
     caller: Writer,
-    body: Annotated[NewInterviews, Depends(json_body(NewInterviews, largest=LARGEST_BATCH))],
-    session: Session,
-    now: Now,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    body: Annotated[NewInterviews, JsonBody(max_size=MAX_BATCH_SIZE)],
+    scheduler: Annotated[Scheduler, Depends()],
 ) -> ScheduledInterviews:
-    """An error names each field by its place: `interviews.3.maxDuration`. The answer keeps the order."""
-    organization_id, specs = caller.organization_id, body.specs()
-    interviews = await schedule(
-        session, organization_id=organization_id, specs=specs, now=now, signer=signer, policy=policy
-    )
-    views = await views_of(session, interviews=interviews, now=now)
+    """Errors name fields by index: `interviews.3.maxDuration`. The response keeps the order."""
+    interviews = await scheduler.run(caller, body.specs())
+    views = await views_of(scheduler.session, interviews=interviews, now=scheduler.now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
 
 
@@ -163,62 +141,35 @@ async def schedule_interviews(
     "/interviews/{interview_id:interview}",
     tags=["recruiter"],
     operation_id="editInterview",
-    summary="Change the details of an interview that is not over",
-    responses=with_etag(
-        error_responses(
-            Unauthorized,
-            MissingScope,
-            InterviewNotFound,
-            InterviewErased,
-            InterviewOver,
-            TokenIssued,
-            PreconditionFailed,
-            PayloadInvalid,
-            TokenTooLarge,
-            BodyTooLarge,
-            DatabaseUnavailable,
-        )
-    ),
-    openapi_extra=body_documentation(InterviewUpdate),
+    summary="Update an interview that has not ended",
+    responses={
+        200: ETAG,
+        **error_responses(InterviewErased, InterviewOver, TokenIssued, PreconditionFailed, TokenTooLarge),
+    },
 )
 async def edit_interview(
     interview_id: InterviewId,
     caller: Writer,
     expected: Expected,
-    body: Annotated[InterviewUpdate, Depends(json_body(InterviewUpdate, largest=LARGEST_INTERVIEW))],
-    response: Response,
-    session: Session,
-    now: Now,
-    timeouts: CurrentWaits,
-    signer: CurrentSigner,
-    policy: CurrentPolicy,
+    body: Annotated[InterviewUpdate, JsonBody(max_size=MAX_INTERVIEW_SIZE)],
+    action: Action,
+    services: CurrentServices,
 ) -> Interview:
-    """Send only what changes, and If-Match with the ETag of your last reading, so that nobody's change is lost."""
-    interview = await lock_owned(session, organization_id=caller.organization_id, interview_id=interview_id)
-    changes = body.changes()
-    await edit(
-        session,
-        interview=interview,
-        given=changes,
-        expected=expected,
-        now=now,
-        timeouts=timeouts,
-        signer=signer,
-        policy=policy,
-    )
-    return await with_etag_header(response, session, interview=interview, now=now)
+    """Send only what changes. Send If-Match with the ETag of your last read to avoid overwriting other changes."""
+    policy = services.settings.deployment_policy
+    change = partial(edit, given=body.changes(), expected=expected, signer=services.signer, policy=policy)
+    return await action.run(caller, interview_id, change)
 
 
 @router.get(
     "/interviews/{interview_id}/context",
     tags=["agent"],
     operation_id="getContext",
-    summary="Read what the agent alone may know of an interview",
-    responses=error_responses(Unauthorized, MissingScope, InterviewNotFound, DatabaseUnavailable),
+    summary="Get an interview's context",
 )
 async def context(
     interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session
 ) -> InterviewContext:
     response.headers["Cache-Control"] = "no-store"
-    found = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
-    return InterviewContext(context=found)
+    value = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
+    return InterviewContext(context=value)

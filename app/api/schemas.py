@@ -1,12 +1,11 @@
-"""The shapes on the wire: camelCase, instants as RFC 3339 UTC ending in `At`, durations in seconds."""
+"""Models of requests and responses: camelCase, times as RFC 3339 in UTC ending in `At`, durations in seconds."""
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from app.api.types import (
     TEXT_OR_NUMBER,
@@ -30,29 +29,29 @@ from app.interviews.timeline import Entry
 from app.lifecycle import EndReason, Outcome, PublicStatus, Role
 from app.models import Report
 
-LARGEST_RESULT = 256 * 1024  # bytes of UTF-8
-LARGEST_CONTEXT = 64 * 1024  # bytes of UTF-8
+MAX_RESULT_SIZE = 256 * 1024  # bytes of UTF-8
+MAX_CONTEXT_SIZE = 64 * 1024  # bytes of UTF-8
 
 
 class JoinRequest(Shape):
-    """What a candidate's frontend sends; all of it may be missing, and what else it sends is not looked at."""
+    """A candidate's credentials. Every field is optional; unknown fields are ignored."""
 
     phone_number: str | None = Field(
         default=None,
         coerce_numbers_to_str=True,
-        description="The candidate's, in any spelling: asked for by the join policy 'phone'. A number is its digits.",
+        description="The candidate's, in any format: required by the join policy 'phone'. May be a JSON number.",
         json_schema_extra=TEXT_OR_NUMBER,
         examples=["+966 50 987 6543"],
     )
     invite: str | None = Field(
         default=None,
-        description="The secret of the invitation link: asked for by the join policy 'invite', and taken by 'phone'",
+        description="The secret of the invitation link: required by the join policy 'invite', accepted by 'phone'",
         examples=["inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334"],
     )
 
 
 class JoinResponse(Shape):
-    """All that a frontend needs to connect. The agent finds the same and the phone number in participant.metadata."""
+    """What a frontend needs to connect. participant.metadata has the same for the agent, plus the phone number."""
 
     server_url: str = Field(examples=["ws://127.0.0.1:7880"])
     participant_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."])
@@ -75,35 +74,34 @@ class JoinResponse(Shape):
 
     @staticmethod
     def encode(result: JoinResult, *, server_url: str) -> bytes:
-        """Return the answer as JSON. Not by the model: that takes longer than to sign the token."""
-        seat = result.snapshot
+        """Return the response as JSON. Not through the model: that takes longer than signing the token."""
+        interview = result.snapshot
         return orjson.dumps(
             {
                 "serverUrl": server_url,
                 "participantToken": result.token,
-                "candidateId": seat.candidate_id,
-                "participantName": seat.participant_name,
-                "jobTitle": seat.job_title,
-                "interviewId": str(seat.id),
-                "applicationId": seat.application_id,
-                "jobPostId": seat.job_post_id,
-                "companyName": seat.company_name,
-                "instructions": seat.instructions,
-                "maxDuration": seat.max_duration,
-                "status": seat.status,
-                "roomName": seat.room_name,
+                "candidateId": interview.candidate_id,
+                "participantName": interview.participant_name,
+                "jobTitle": interview.job_title,
+                "interviewId": str(interview.id),
+                "applicationId": interview.application_id,
+                "jobPostId": interview.job_post_id,
+                "companyName": interview.company_name,
+                "instructions": interview.instructions,
+                "maxDuration": interview.max_duration,
+                "status": interview.status,
+                "roomName": interview.room_name,
                 "tokenExpiresAt": rfc3339(result.expires_at),
             }
         )
 
 
-Context = Annotated[JsonValue, json_within(LARGEST_CONTEXT)]
+FutureInstant = Annotated[GivenInstant, AfterValidator(in_the_future)]
+Context = Annotated[JsonValue, json_within(MAX_CONTEXT_SIZE)]
 
 
-class NewInterview(Shape):
-    """An interview to schedule. What is left out comes from the organization."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class NewInterview(Shape, extra="forbid"):
+    """An interview to schedule. Omitted fields get the organization's defaults."""
 
     candidate_id: OpaqueId = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
     application_id: OpaqueId = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])
@@ -115,31 +113,33 @@ class NewInterview(Shape):
     )
     company_name: Text | None = Field(default=None, min_length=1, max_length=500, examples=["MENA Bank"])
     instructions: Text | None = Field(
-        default=None, min_length=1, description="For the agent; rendered from the organization's template by default"
+        default=None, min_length=1, description="For the agent; default: rendered from the organization's template"
     )
     max_duration: MaxDuration | None = Field(default=None, description="seconds")
-    opens_at: GivenInstant | None = Field(default=None, description="Before it nobody can join")
-    closes_at: GivenInstant | None = Field(default=None, description="After it a candidate who never came is a no-show")
+    opens_at: GivenInstant | None = Field(default=None, description="No one can join before")
+    closes_at: GivenInstant | None = Field(
+        default=None, description="A candidate who has not joined by then is a no-show"
+    )
     context: Context = Field(
         default=None,
-        description="Any JSON, 64 KB at most, for the agent alone: rubric, questions, CV. No token ever carries it.",
+        description="Any JSON for the agent only, 64 KB at most: rubric, questions, CV. Never part of a token.",
     )
 
     @field_validator("closes_at")
     @classmethod
-    def _closes_after_it_opens(cls, value: datetime | None, given: ValidationInfo) -> datetime | None:
-        opens_at = given.data.get("opens_at")
+    def _closes_after_it_opens(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        opens_at = info.data.get("opens_at")
         if value and opens_at and value <= opens_at:
             raise ValueError("must be after opensAt")
         return in_the_future(value)
 
     def spec(self, *, field: str = "instructions") -> InterviewSpec:
-        """`field` is what an error about the texts is to name."""
+        """`field` is the name of the field for errors about the texts."""
         return InterviewSpec(**self.model_dump(), field=field)
 
 
 class ConnectedParticipant(Shape):
-    """Somebody who is in the interview's room now."""
+    """A participant who is in the interview's room now."""
 
     identity: str
     role: Role
@@ -147,7 +147,7 @@ class ConnectedParticipant(Shape):
 
 
 class Interview(Shape):
-    """An interview as a recruiter sees it. startedAt, endedAt and talkTime belong to the current attempt."""
+    """An interview. startedAt, endedAt and talkTime are those of the current attempt."""
 
     interview_id: uuid.UUID
     candidate_id: str
@@ -162,96 +162,65 @@ class Interview(Shape):
     opens_at: Instant | None
     closes_at: Instant | None
     status: PublicStatus
-    end_reason: EndReason | None = Field(description="Why the attempt ended, where the status alone does not tell")
-    started_at: Instant | None = Field(description="When candidate and agent were first both connected")
+    end_reason: EndReason | None = Field(description="Why the attempt ended; null if the status alone explains it")
+    started_at: Instant | None = Field(description="When candidate and agent were first connected at the same time")
     ended_at: Instant | None
-    talk_time: int = Field(description="seconds that candidate and agent were both connected")
-    sequence: int = Field(description="Counts the changes: what a webhook or the stream told with a lower one is older")
-    attempt: int = Field(description="1, or more after the interview was opened again")
+    talk_time: int = Field(description="Seconds with both candidate and agent connected")
+    sequence: int = Field(description="Counts the changes; events with a lower one are older")
+    attempt: int = Field(description="1, or higher after the interview was reopened")
     room_name: str
-    join_attempts: int = Field(description="How often join was called, refused calls included, over all attempts")
-    connected: list[ConnectedParticipant] = Field(description="Who is in the room now")
+    join_attempts: int = Field(description="Join calls of all attempts, including refused ones")
+    connected: list[ConnectedParticipant] = Field(description="Participants in the room now")
     created_at: Instant
     updated_at: Instant
     personal_data_erased_at: Instant | None = Field(
-        description="Since then texts, phone number, summary and result are empty, and identities are roles"
+        description="Set once texts, phone number, summary and result are erased, and identities replaced by roles"
     )
 
     @classmethod
-    def of(cls, view: View) -> "Interview":
-        interview = view.interview
-        return cls(
-            interview_id=interview.id,
-            candidate_id=interview.candidate_id,
-            application_id=interview.application_id,
-            job_post_id=interview.job_post_id,
-            participant_name=interview.participant_name,
-            phone_number=interview.phone_number,
-            job_title=interview.job_title,
-            company_name=interview.company_name,
-            instructions=interview.instructions,
-            max_duration=interview.max_duration,
-            opens_at=interview.opens_at,
-            closes_at=interview.closes_at,
-            status=view.status,
-            end_reason=interview.end_reason,
-            started_at=interview.started_at,
-            ended_at=interview.ended_at,
-            talk_time=round(view.talk_time.total_seconds()),
-            sequence=interview.sequence,
-            attempt=interview.attempt,
-            room_name=interview.room_name,
-            join_attempts=view.join_attempts,
-            connected=[
+    def of(cls, view: View, **more: Any) -> Self:
+        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
+        computed = {
+            "interview_id": view.interview.id,
+            "status": view.status,
+            "talk_time": round(view.talk_time.total_seconds()),
+            "join_attempts": view.join_attempts,
+            "connected": [
                 ConnectedParticipant(
                     identity=visit.connection.identity, role=visit.connection.role, joined_at=visit.joined_at
                 )
                 for visit in view.connected
             ],
-            created_at=interview.created_at,
-            updated_at=interview.updated_at,
-            personal_data_erased_at=interview.personal_data_erased_at,
-        )
+            **more,
+        }
+        columns = {name: getattr(view.interview, name) for name in cls.model_fields.keys() - computed.keys()}
+        return cls(**columns, **computed)
 
 
 class InterviewDetail(Interview):
-    """One interview, with what its agent reported."""
+    """An interview with its agent's report."""
 
-    summary: str | None = Field(description="What the agent said of the current attempt last")
-    result: Any | None = Field(description="The JSON that came with it")
+    summary: str | None = Field(description="The agent's last summary of the current attempt")
+    result: Any | None = Field(description="The agent's last result of the current attempt")
 
     @classmethod
-    def with_report(cls, view: View, report: Report | None) -> "InterviewDetail":
-        base = Interview.of(view)
-        return cls(
-            **{name: getattr(base, name) for name in Interview.model_fields},
-            summary=report.summary if report else None,
-            result=report.result if report else None,
-        )
+    def with_report(cls, view: View, report: Report | None) -> Self:
+        return cls.of(view, summary=report and report.summary, result=report and report.result)
 
 
-class ReopenRequest(Shape):
-    """How an interview is opened again; without closesAt it stays open."""
+class ReopenRequest(Shape, extra="forbid"):
+    """How to reopen an interview. Without closesAt it never closes."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-    closes_at: GivenInstant | None = None
-
-    @field_validator("closes_at")
-    @classmethod
-    def _closes_in_the_future(cls, value: datetime | None) -> datetime | None:
-        return in_the_future(value)
+    closes_at: FutureInstant | None = None
 
 
-class CompletionReport(Shape):
-    """What an agent reports of the conversation in the room that it names."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class CompletionReport(Shape, extra="forbid"):
+    """An agent's report on the conversation in a room."""
 
     room_name: str = Field(max_length=256, examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"])
     outcome: Literal["completed", "failed"]
     summary: Text | None = Field(default=None, max_length=20_000)
-    result: Annotated[JsonValue, json_within(LARGEST_RESULT)] = Field(
+    result: Annotated[JsonValue, json_within(MAX_RESULT_SIZE)] = Field(
         default=None, description="Any JSON, 256 KB at most"
     )
 
@@ -260,12 +229,12 @@ class CompletionReport(Shape):
 
 
 class TimelineEntry(Shape):
-    """Something that happened. `text` says it for people; `name` and `detail` for programs."""
+    """An event on the timeline. `text` is for people; `name` and `detail` are for programs."""
 
     at: Instant
     attempt: int
     kind: Literal["livekit", "call", "service", "status"] = Field(
-        description="LiveKit told it, somebody called, this service did it, or the status changed (name: the rule)"
+        description="The source: a LiveKit event, an API call, this service, or a status change (then name is the rule)"
     )
     name: str
     text: str
@@ -286,21 +255,21 @@ class TimelineEntry(Shape):
 
 
 class TimelinePage(Shape):
-    """A page of the timeline, oldest first. nextCursor asks for the next one; null: there is none."""
+    """A page of the timeline, oldest first. nextCursor is null on the last page."""
 
     data: list[TimelineEntry]
     next_cursor: str | None
 
 
 class InterviewPage(Shape):
-    """A page of interviews, in the order asked for. nextCursor asks for the next one; null: there is none."""
+    """A page of interviews in the requested order. nextCursor is null on the last page."""
 
     data: list[Interview]
     next_cursor: str | None
 
 
 class WebhookAnswer(Shape):
-    """What became of a webhook: recorded, a duplicate, or of no concern here."""
+    """Whether the event was recorded, was a duplicate, or was ignored."""
 
     result: Literal["recorded", "duplicate", "ignored"]
 

@@ -1,4 +1,4 @@
-"""GET /interviews/stream: server-sent events of every change, as they happen."""
+"""GET /interviews/stream: changes as server-sent events."""
 
 import asyncio
 import logging
@@ -7,23 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials
 from starlette.types import Send
 
-from app.api.dependencies import Reader, Session, bearer
+from app.api.dependencies import CurrentServices, Reader, Session, bearer
 from app.api.problems import error_responses
-from app.core.errors import CursorInvalid, DatabaseUnavailable, MissingScope, Unauthorized
+from app.api.routes import ApiRoute
+from app.core.errors import CursorInvalid, DatabaseUnavailable
 from app.stream.feed import Position, starting_point
 from app.stream.hub import Hub
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["recruiter"])
+router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
-RETRY = 2000  # milliseconds that an EventSource waits before it comes back
-FAREWELL = 1.0  # seconds that a client which reads nothing gets to take the end
+RETRY = 2000  # milliseconds that a client waits before it reconnects
+CLOSE_TIMEOUT = 1.0  # seconds, for a client that does not read
 
 EXAMPLE = """\
 id: 7421-0
@@ -42,19 +43,19 @@ data: {"type":"interview.status_changed","timestamp":"2026-11-22T09:00:00.000Z",
 """
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-sent events, until either side ends the stream",
+        "description": "Server-sent events until either side closes the stream",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
     }
 }
 
 
 class EventStream(StreamingResponse):
-    """The answer that does not end by itself; a caller that goes away ends it."""
+    """A response that lasts until the client disconnects or the hub ends it."""
 
     media_type = "text/event-stream"
 
     def __init__(self, hub: Hub, *, organization_id: uuid.UUID, key: str, after: Position) -> None:
-        # a proxy that gathers the answer before it passes it on would keep everything
+        # X-Accel-Buffering: a proxy that buffers the response would never forward it
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._hub = hub
         self._organization_id = organization_id
@@ -70,55 +71,50 @@ class EventStream(StreamingResponse):
         try:
             await self._hub.stream(write, organization_id=self._organization_id, key=self._key, after=self._after)
         except DatabaseUnavailable as error:
-            log.warning("a stream ends, and its client is to come back: %r", error.__cause__)
+            log.warning("a stream ends and its client must reconnect: %r", error.__cause__)
         with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def get_hub(request: Request) -> Hub:
-    hub: Hub = request.app.state.hub
-    return hub
-
-
-async def get_turn(hub: Annotated[Hub, Depends(get_hub)]) -> AsyncIterator[None]:
-    """Hold a turn while the stream begins: after a restart all listeners come back at once."""
-    async with hub.turns:
+async def get_turn(services: CurrentServices) -> AsyncIterator[None]:
+    """Hold a turn while the stream starts: after a restart all clients reconnect at once."""
+    async with services.hub.turns:
         yield
 
 
 def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)]) -> str:
-    """Return the caller's key, which is looked at again while the stream is open."""
+    """Return the caller's key, which the stream checks again while it is open."""
     return credentials.credentials
 
 
 @router.get(
     "/interviews/stream",
-    status_code=200,  # of a response class with an __init__ of its own FastAPI can't tell
+    status_code=200,  # FastAPI can't read it from a response class with its own __init__
     operation_id="streamChanges",
-    summary="Watch every change, as it happens",
+    summary="Stream changes as server-sent events",
     response_class=EventStream,
-    responses=EVENTS | error_responses(Unauthorized, MissingScope, CursorInvalid, DatabaseUnavailable),
+    responses=EVENTS | error_responses(CursorInvalid),
 )
 async def stream_changes(
     _: Annotated[None, Depends(get_turn, scope="function")],
     caller: Reader,
     key: Annotated[str, Depends(get_key)],
     session: Session,
-    hub: Annotated[Hub, Depends(get_hub)],
-    last_event_id: Annotated[str | None, Header(description="The id of the last event: go on after it")] = None,
+    services: CurrentServices,
+    last_event_id: Annotated[
+        str | None, Header(description="The id of the last event received: the stream continues after it")
+    ] = None,
     first_after: Annotated[
-        str | None,
-        Query(alias="lastEventId", description="The same, where no header can be set; the header goes before"),
+        str | None, Query(alias="lastEventId", description="The same as a parameter; the header takes precedence")
     ] = None,
 ) -> EventStream:
-    """Server-sent events: `id` is where to go on, `event` the type, `data` what a webhook tells of the change too.
+    """`event` is the type, `data` the payload of the webhook, `id` the position in the stream.
 
-    The first event, `ready`, has the id of the beginning. Send the last id that you have had as `Last-Event-ID`, and
-    nothing is missed or repeated. An interview's changes come in the order of their `sequence`. Every 15 seconds
-    without a change there is a comment. The stream ends when the service stops, when the key is revoked or expires,
-    and when you read too slowly: come back with the last id. A browser's own EventSource can't send the key: use a
-    client built on `fetch`.
+    The first event is `ready`. Reconnect with the last `id` as `Last-Event-ID`, and no event is missed or repeated.
+    An interview's changes arrive in the order of their `sequence`. A comment is sent every 15 seconds without a change.
+    The stream ends when the service stops, when the key is revoked or expires, or when the client reads too slowly.
+    A browser's EventSource can't send the API key: use a client built on `fetch`.
     """
     after = await starting_point(session, last_event_id=last_event_id or first_after)
-    return EventStream(hub, organization_id=caller.organization_id, key=key, after=after)
+    return EventStream(services.hub, organization_id=caller.organization_id, key=key, after=after)

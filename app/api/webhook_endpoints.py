@@ -1,22 +1,11 @@
-"""What platforms call to be told of changes: outgoing webhooks, by the Standard Webhooks specification.
-
-What LiveKit sends to us is in app.api.livekit_webhook.
-"""
+"""Endpoints and deliveries of outgoing webhooks. Incoming ones of LiveKit are in app.api.livekit_webhook."""
 
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
-from app.api.dependencies import (
-    AdminCaller,
-    CurrentSettings,
-    Now,
-    Reader,
-    Session,
-    body_documentation,
-    json_body,
-)
+from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Now, Reader, Session
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
 from app.api.webhook_schemas import (
@@ -30,20 +19,7 @@ from app.api.webhook_schemas import (
     WebhookEndpointUpdate,
     WebhookEndpointWithSecret,
 )
-from app.core.errors import (
-    BodyTooLarge,
-    CursorInvalid,
-    DatabaseUnavailable,
-    DeliveryNotFound,
-    MissingScope,
-    PayloadInvalid,
-    ReplayTooLarge,
-    TooManyWebhookEndpoints,
-    Unauthorized,
-    WebhookEndpointDisabled,
-    WebhookEndpointNotFound,
-    WebhookTargetRefused,
-)
+from app.core.errors import ReplayTooLarge, TooManyWebhookEndpoints, WebhookEndpointDisabled, WebhookTargetRefused
 from app.webhooks.deliveries import list_deliveries, replay_delivery, replay_span, send_test
 from app.webhooks.endpoints import (
     change_endpoint,
@@ -64,35 +40,26 @@ REPLAY = {
     "operationId": "replayDelivery",
     "parameters": {"endpoint_id": "$request.path.endpoint_id", "delivery_id": "$response.body#/deliveryId"},
 }
-Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the page before")]
+Cursor = Annotated[str | None, Query(max_length=200, description="nextCursor of the previous page")]
 
 
 @router.post(
     "",
     status_code=201,
     operation_id="createWebhookEndpoint",
-    summary="Be told of changes at an address",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        PayloadInvalid,
-        WebhookTargetRefused,
-        TooManyWebhookEndpoints,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
-    openapi_extra=body_documentation(NewWebhookEndpoint),
+    summary="Create a webhook endpoint",
+    responses=error_responses(WebhookTargetRefused, TooManyWebhookEndpoints),
 )
 async def create(
     caller: AdminCaller,
-    body: Annotated[NewWebhookEndpoint, Depends(json_body(NewWebhookEndpoint))],
+    body: Annotated[NewWebhookEndpoint, JsonBody()],
     response: Response,
     session: Session,
     now: Now,
-    settings: CurrentSettings,
+    services: CurrentServices,
 ) -> WebhookEndpointWithSecret:
-    """The secret is in this answer, and in its repetitions under the same Idempotency-Key alone. Send a test then."""
-    await check_url(str(body.url), allow_private=settings.webhooks_to_private)
+    """The secret is returned only here, and when repeated with the same Idempotency-Key. Send a test next."""
+    await check_url(str(body.url), allow_private=services.settings.webhooks_to_private)
     endpoint = await create_endpoint(
         session,
         organization_id=caller.organization_id,
@@ -103,15 +70,10 @@ async def create(
     )
     response.headers["Location"] = f"/webhook-endpoints/{endpoint.id}"
     response.headers["Cache-Control"] = "no-store"
-    return WebhookEndpointWithSecret.of(endpoint)
+    return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
 
-@router.get(
-    "",
-    operation_id="listWebhookEndpoints",
-    summary="List webhook endpoints, newest first",
-    responses=error_responses(Unauthorized, MissingScope, CursorInvalid, PayloadInvalid, DatabaseUnavailable),
-)
+@router.get("", operation_id="listWebhookEndpoints", summary="List webhook endpoints, newest first")
 async def list_page(
     caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> WebhookEndpointPage:
@@ -119,12 +81,7 @@ async def list_page(
     return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.endpoints], next_cursor=page.next_cursor)
 
 
-@router.get(
-    "/{endpoint_id}",
-    operation_id="getWebhookEndpoint",
-    summary="Read a webhook endpoint",
-    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
-)
+@router.get("/{endpoint_id}", operation_id="getWebhookEndpoint", summary="Get a webhook endpoint")
 async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> WebhookEndpoint:
     return WebhookEndpoint.of(
         await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
@@ -134,62 +91,46 @@ async def read(endpoint_id: EndpointId, caller: Reader, session: Session) -> Web
 @router.patch(
     "/{endpoint_id}",
     operation_id="updateWebhookEndpoint",
-    summary="Change a webhook endpoint, disable it, or enable it again",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        WebhookEndpointNotFound,
-        PayloadInvalid,
-        WebhookTargetRefused,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
-    openapi_extra=body_documentation(WebhookEndpointUpdate),
+    summary="Update, disable or enable a webhook endpoint",
+    responses=error_responses(WebhookTargetRefused),
 )
 async def update(
     endpoint_id: EndpointId,
     caller: AdminCaller,
-    body: Annotated[WebhookEndpointUpdate, Depends(json_body(WebhookEndpointUpdate))],
+    body: Annotated[WebhookEndpointUpdate, JsonBody()],
     session: Session,
     now: Now,
-    settings: CurrentSettings,
+    services: CurrentServices,
 ) -> WebhookEndpoint:
-    """What happens while it is disabled is not enqueued: replay that span afterwards."""
-    to = body.changes()
-    if "url" in to:
-        await check_url(to["url"], allow_private=settings.webhooks_to_private)
+    """Changes are not enqueued while it is disabled: replay that time span afterwards."""
+    changes = body.changes()
+    if "url" in changes:
+        await check_url(changes["url"], allow_private=services.settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await change_endpoint(session, endpoint=endpoint, to=to, now=now)
+    await change_endpoint(session, endpoint=endpoint, to=changes, now=now)
     return WebhookEndpoint.of(endpoint)
 
 
 @router.delete(
-    "/{endpoint_id}",
-    status_code=204,
-    operation_id="deleteWebhookEndpoint",
-    summary="Delete a webhook endpoint",
-    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+    "/{endpoint_id}", status_code=204, operation_id="deleteWebhookEndpoint", summary="Delete a webhook endpoint"
 )
 async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
-    """What is pending is not sent any more; its log is gone with it."""
+    """Pending deliveries are not sent. Its delivery log is deleted too."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await delete_endpoint(session, endpoint=endpoint, now=now)
 
 
 @router.post(
-    "/{endpoint_id}/rotate-secret",
-    operation_id="rotateWebhookSecret",
-    summary="Give a webhook endpoint a new secret",
-    responses=error_responses(Unauthorized, MissingScope, WebhookEndpointNotFound, DatabaseUnavailable),
+    "/{endpoint_id}/rotate-secret", operation_id="rotateWebhookSecret", summary="Rotate a webhook endpoint's secret"
 )
 async def rotate(
     endpoint_id: EndpointId, caller: AdminCaller, response: Response, session: Session, now: Now
 ) -> WebhookEndpointWithSecret:
-    """For 24 hours each message carries both signatures: of the new secret, and of the one before."""
+    """For 24 hours each message is signed with both the new and the previous secret."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
     await rotate_secret(session, endpoint=endpoint, now=now)
     response.headers["Cache-Control"] = "no-store"
-    return WebhookEndpointWithSecret.of(endpoint)
+    return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
 
 @router.post(
@@ -197,15 +138,10 @@ async def rotate(
     status_code=202,
     operation_id="testWebhookEndpoint",
     summary="Send a test message",
-    responses={
-        202: {"links": {"replay": REPLAY}},
-        **error_responses(
-            Unauthorized, MissingScope, WebhookEndpointNotFound, WebhookEndpointDisabled, DatabaseUnavailable
-        ),
-    },
+    responses={202: {"links": {"replay": REPLAY}}, **error_responses(WebhookEndpointDisabled)},
 )
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
-    """Its type is `webhook.test`. It goes the way of all others: look for it in the endpoint's deliveries."""
+    """Its type is `webhook.test`. It is sent like any event: see the endpoint's deliveries for the result."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     return Delivery.of(await send_test(session, endpoint=endpoint, now=now))
 
@@ -213,16 +149,15 @@ async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, n
 @router.get(
     "/{endpoint_id}/deliveries",
     operation_id="listDeliveries",
-    summary="Read what was sent to a webhook endpoint, newest first",
-    responses=error_responses(
-        Unauthorized, MissingScope, WebhookEndpointNotFound, CursorInvalid, PayloadInvalid, DatabaseUnavailable
-    ),
+    summary="List a webhook endpoint's deliveries, newest first",
 )
 async def deliveries(
     endpoint_id: EndpointId,
     caller: Reader,
     session: Session,
-    state: Annotated[list[DeliveryState] | None, Query(description="Several mean any of them")] = None,
+    state: Annotated[
+        list[DeliveryState] | None, Query(description="Repeat the parameter to match any of several")
+    ] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
@@ -236,20 +171,13 @@ async def deliveries(
     "/{endpoint_id}/deliveries/{delivery_id}/replay",
     status_code=202,
     operation_id="replayDelivery",
-    summary="Send a delivery again",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        WebhookEndpointNotFound,
-        DeliveryNotFound,
-        WebhookEndpointDisabled,
-        DatabaseUnavailable,
-    ),
+    summary="Resend a delivery",
+    responses=error_responses(WebhookEndpointDisabled),
 )
 async def replay_one(
     endpoint_id: EndpointId, delivery_id: DeliveryId, caller: AdminCaller, session: Session, now: Now
 ) -> Delivery:
-    """The same message under the same webhook-id: a receiver that had it knows it. A pending one is sent at once."""
+    """Sends the same message with the same webhook-id. A pending delivery is sent at once."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     return Delivery.of(await replay_delivery(session, endpoint=endpoint, delivery_id=delivery_id, now=now))
 
@@ -258,28 +186,14 @@ async def replay_one(
     "/{endpoint_id}/replay",
     status_code=202,
     operation_id="replaySpan",
-    summary="Send everything of a span of time again",
-    responses=error_responses(
-        Unauthorized,
-        MissingScope,
-        WebhookEndpointNotFound,
-        WebhookEndpointDisabled,
-        PayloadInvalid,
-        ReplayTooLarge,
-        BodyTooLarge,
-        DatabaseUnavailable,
-    ),
-    openapi_extra=body_documentation(ReplaySpan),
+    summary="Resend all changes of a time span",
+    responses=error_responses(WebhookEndpointDisabled, ReplayTooLarge),
 )
 async def replay(
-    endpoint_id: EndpointId,
-    caller: AdminCaller,
-    session: Session,
-    now: Now,
-    body: Annotated[ReplaySpan, Depends(json_body(ReplaySpan))],
+    endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now, body: Annotated[ReplaySpan, JsonBody()]
 ) -> ReplayResult:
-    """Every change that the endpoint's types match, at most 10,000: also what it was never told of, as it was disabled
-    or not there yet. A change keeps its webhook-id."""
+    """Enqueues the changes that match the endpoint's event types, at most 10,000. Includes changes made while it was
+    disabled or before it was created. Each keeps its webhook-id."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     enqueued = await replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
     return ReplayResult(enqueued=enqueued)

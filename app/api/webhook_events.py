@@ -1,4 +1,4 @@
-"""What this service sends to webhook endpoints, for the OpenAPI document: the payload of app.interviews.changes."""
+"""The events sent to webhook endpoints, for the OpenAPI document. app.webhooks.payload builds them."""
 
 import uuid
 from collections.abc import Callable
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from app.api.examples import AT
 from app.api.types import Instant, Shape
@@ -19,114 +18,104 @@ from app.webhooks.payload import TEST
 
 @dataclass(frozen=True, slots=True)
 class EventExample:
-    """A type of event: what it says, and an example of its statuses before and after, with the end's reason."""
+    """The summary of an event type, and an example: previous status, status, end reason."""
 
     summary: str
     example: tuple[PublicStatus | None, PublicStatus, EndReason | None]
 
 
 TYPES = {
-    ChangeType.SCHEDULED: EventExample("An interview was scheduled", (None, PublicStatus.SCHEDULED, None)),
+    ChangeType.SCHEDULED: EventExample("Interview scheduled", (None, PublicStatus.SCHEDULED, None)),
     ChangeType.STATUS_CHANGED: EventExample(
-        "An interview's status is another",
-        (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
+        "Interview status changed", (PublicStatus.IN_PROGRESS, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED)
     ),
     ChangeType.AMENDED: EventExample(
-        "The agent's report has corrected an end that was told before",
+        "Interview outcome corrected by the agent's report",
         (PublicStatus.FAILED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
     ChangeType.UPDATED: EventExample(
-        "An interview's details or times are others; the status is the same",
+        "Interview details changed; the status is the same",
         (PublicStatus.READY_TO_JOIN, PublicStatus.READY_TO_JOIN, None),
     ),
     ChangeType.PERSONAL_DATA_ERASED: EventExample(
-        "An interview's personal data was erased: erase your copy too",
+        "Personal data erased: erase your copy too",
         (PublicStatus.COMPLETED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
 }
 
 
-class InterviewEventData(Shape):
-    """What has become of an interview. Who may read more asks for the interview."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+class InterviewEventData(Shape, extra="forbid"):
+    """An interview's status. Get the interview for its details."""
 
     interview_id: uuid.UUID
     status: PublicStatus
-    previous_status: PublicStatus | None = Field(description="null: it is new")
+    previous_status: PublicStatus | None = Field(description="null: newly scheduled")
     end_reason: EndReason | None
     attempt: int = Field(ge=1)
-    sequence: int = Field(ge=1, description="Counts the interview's changes: what has a lower one is older")
+    sequence: int = Field(
+        ge=1, description="Counts the interview's changes; ignore events with a lower one than you have seen"
+    )
 
 
-class InterviewEvent(Shape):
-    """A change of an interview, as webhooks tell it."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+class InterviewEvent(Shape, extra="forbid"):
+    """A change of an interview."""
 
     type: ChangeType
-    timestamp: Instant = Field(description="When the change was made; repetitions of the delivery have the same")
+    timestamp: Instant = Field(description="When the change was made; the same in every retry")
     data: InterviewEventData
 
 
-class TestedEndpoint(Shape):
-    """Which endpoint the test was asked for."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+class TestedEndpoint(Shape, extra="forbid"):
+    """The endpoint under test."""
 
     endpoint_id: uuid.UUID
 
 
-class TestEvent(Shape):
-    """What `POST /webhook-endpoints/{endpoint_id}/test` has sent: of no interview."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+class TestEvent(Shape, extra="forbid"):
+    """The message that `POST /webhook-endpoints/{endpoint_id}/test` sends. It belongs to no interview."""
 
     type: Literal["webhook.test"]
     timestamp: Instant
     data: TestedEndpoint
 
 
-MessageId = Annotated[str, Header(alias="webhook-id", description="The same for each repetition: act on it once")]
+MessageId = Annotated[str, Header(alias="webhook-id", description="The same in every retry: process it once")]
 SentAt = Annotated[
-    str, Header(alias="webhook-timestamp", description="When this delivery was sent, in seconds since 1970")
+    str, Header(alias="webhook-timestamp", description="When this attempt was sent, as Unix time in seconds")
 ]
 Signature = Annotated[
     str,
     Header(
         alias="webhook-signature",
-        description="`v1,` and the base64 of the HMAC-SHA256; several, separated by spaces, while keys are rotated",
+        description="`v1,` and the base64 HMAC-SHA256; several, separated by spaces, during a secret rotation",
     ),
 ]
 
 
-def tell(
+def send_event(
     event: Annotated[InterviewEvent, Body()],
     webhook_id: MessageId,
     webhook_timestamp: SentAt,
     webhook_signature: Signature,
 ) -> None:
-    """Verify the raw body with a library of Standard Webhooks and the endpoint's secret, and answer 2xx at once.
+    """Verify the raw body with a Standard Webhooks library and the endpoint's secret, and return 2xx at once.
 
-    Anything else is repeated for three days; 410 disables the endpoint. Deliveries may come twice and out of order.
+    Other responses are retried for three days; 410 disables the endpoint. Deliveries can be repeated or out of order.
     """
 
 
-def tell_of_test(
-    event: Annotated[TestEvent, Body()],
-    webhook_id: MessageId,
-    webhook_timestamp: SentAt,
-    webhook_signature: Signature,
+def send_test(
+    event: Annotated[TestEvent, Body()], webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
 ) -> None:
-    """Signed and sent as all others are, so that an endpoint can be tried before anything happens."""
+    """Signed and sent like any event, to test an endpoint before the first one."""
 
 
 def webhooks() -> APIRouter:
-    """Return the document's section of what is sent, one entry a type."""
+    """Return the webhooks section of the document, one entry per event type."""
     router = APIRouter(tags=["webhooks"])
-    for type_, told in TYPES.items():
-        _add(router, type_, tell, told.summary)
-    _add(router, TEST, tell_of_test, "An endpoint is tried")
+    for type_, event in TYPES.items():
+        _add(router, type_, send_event, event.summary)
+    _add(router, TEST, send_test, "Test message")
     return router
 
 
@@ -139,13 +128,13 @@ def _add(router: APIRouter, type_: str, handler: Callable[..., None], summary: s
         status_code=204,
         operation_id=f"receive{name}",
         summary=summary,
-        response_description="Any 2xx: the delivery is taken",
-        responses={410: {"description": "The endpoint is gone: it is disabled"}},
+        response_description="Any 2xx: delivered",
+        responses={410: {"description": "Disables the endpoint"}},
     )
 
 
 def example_of_event(type_: str) -> dict[str, object]:
-    """Return an event of the type, about the seed's interview."""
+    """Return an example event about the demo interview."""
     if type_ == TEST:
         return {"type": type_, "timestamp": AT, "data": {"endpointId": "5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"}}
     previous, status, end_reason = TYPES[ChangeType(type_)].example

@@ -1,11 +1,10 @@
-"""Outgoing webhooks on the wire."""
+"""Models of webhook endpoints and deliveries."""
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AnyHttpUrl, ConfigDict, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AnyHttpUrl, Field, UrlConstraints, ValidationInfo, WithJsonSchema, field_validator
 
 from app.api.types import GivenInstant, Instant, Shape, Text
 from app.models import ChangeType
@@ -15,24 +14,24 @@ from app.webhooks.deliveries import DeliveryLog
 from app.webhooks.payload import TEST, message_id
 from app.webhooks.retry_policy import DeliveryState, DisabledReason
 
-LONGEST_URL = 2000
-LONGEST_SPAN = timedelta(days=31)
+MAX_URL_LENGTH = 2000
+MAX_SPAN = timedelta(days=31)
 
-# Spelled out where it is used: the page of a body that FastAPI does not read itself can refer to nothing.
+# Inline: the schema of a body that FastAPI does not read itself can't refer to components.
 EventType = Annotated[ChangeType, WithJsonSchema({"type": "string", "enum": [each.value for each in ChangeType]})]
 EventTypes = Annotated[
     list[EventType],
     Field(
         max_length=20,
-        description="What the endpoint is told of; none means everything, also what later releases add",
+        description="The event types to send; empty: all of them, including types of later releases",
         examples=[["interview.status_changed", "interview.amended"]],
     ),
 ]
 Url = Annotated[
     AnyHttpUrl,
-    UrlConstraints(max_length=LONGEST_URL),  # of what is given: it may get a slash, which does not count
+    UrlConstraints(max_length=MAX_URL_LENGTH),  # as sent: pydantic may append a slash
     Field(
-        description="https, with a host whose addresses are public; private ones and http where the operator allows it",
+        description="An https URL with public addresses; private addresses and http only if the operator allows them",
         examples=["https://hiring.example.com/webhooks/interviews"],
     ),
 ]
@@ -40,23 +39,19 @@ Description = Annotated[Text, Field(max_length=500, examples=["The applicant tra
 
 
 def _unsent() -> Any:
-    """No default that the page would tell of: a generated client would send it, and change what it was not to."""
+    """Return a default that the document does not show: a generated client would send it, and change the field."""
 
 
-class NewWebhookEndpoint(Shape):
-    """An address that is to be told of the organization's changes."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class NewWebhookEndpoint(Shape, extra="forbid"):
+    """A URL to send the organization's changes to."""
 
     url: Url
     description: Description = ""
     event_types: EventTypes = Field(default_factory=list)
 
 
-class WebhookEndpointUpdate(Shape):
-    """What is to be another; the rest stays. enabled true clears a failure, and what is pending goes on."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class WebhookEndpointUpdate(Shape, extra="forbid"):
+    """Changes to an endpoint. Omitted fields stay. `enabled: true` clears a failure and resumes pending deliveries."""
 
     url: Url = Field(default_factory=_unsent)
     description: Description = Field(default_factory=_unsent)
@@ -69,72 +64,55 @@ class WebhookEndpointUpdate(Shape):
 
 
 class WebhookEndpoint(Shape):
-    """An address that is told of the organization's changes."""
+    """A URL that receives the organization's changes."""
 
     endpoint_id: uuid.UUID = Field(examples=["5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"])
     url: str = Field(examples=["https://hiring.example.com/webhooks/interviews"])
     description: str = Field(examples=["The applicant tracking system"])
-    event_types: list[ChangeType] = Field(description="None means everything")
+    event_types: list[ChangeType] = Field(description="Empty: all types")
     enabled: bool
     disabled_reason: DisabledReason | None = Field(
-        description="GONE: it answered 410. FAILING: every try of five days failed. MANUAL: somebody said so"
+        description="GONE: it returned 410. FAILING: all attempts failed for five days. MANUAL: disabled by API"
     )
     disabled_at: Instant | None
-    failing_since: Instant | None = Field(description="The first of the tries that have failed since one succeeded")
+    failing_since: Instant | None = Field(description="The first failed attempt since the last success")
     previous_secret_until: Instant | None = Field(
-        description="Until then the secret before the last rotation signs too"
+        description="Until then messages are also signed with the previous secret"
     )
     created_at: Instant
     updated_at: Instant
 
     @classmethod
-    def of(cls, row: EndpointRow) -> "WebhookEndpoint":
-        return cls(**_members(row))
+    def of(cls, row: EndpointRow, **more: Any) -> Self:
+        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
+        computed = {"endpoint_id": row.id, "enabled": row.disabled_at is None, **more}
+        columns = {name: getattr(row, name) for name in cls.model_fields.keys() - computed.keys()}
+        return cls(**columns, **computed)
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
-    """An endpoint with its new secret, which is shown this once."""
+    """An endpoint with its new secret, which is shown only once."""
 
     secret: str = Field(
-        description="whsec_ and base64: keep it, it verifies what is sent",
+        description="`whsec_` and base64: store it to verify messages",
         examples=["whsec_bm90IGEgc2VjcmV0LCBidXQgdGhpcnR5LXR3byBieXRlcyE="],
     )
 
-    @classmethod
-    def of(cls, row: EndpointRow) -> "WebhookEndpointWithSecret":
-        return cls(**_members(row), secret=row.secret)
-
-
-def _members(row: EndpointRow) -> dict[str, Any]:
-    return {
-        "endpoint_id": row.id,
-        "url": row.url,
-        "description": row.description,
-        "event_types": row.event_types,
-        "enabled": row.disabled_at is None,
-        "disabled_reason": row.disabled_reason,
-        "disabled_at": row.disabled_at,
-        "failing_since": row.failing_since,
-        "previous_secret_until": row.previous_secret_until,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
-
 
 class WebhookEndpointPage(Shape):
-    """A page of endpoints, newest first. nextCursor asks for the next one; null: there is none."""
+    """A page of endpoints, newest first. nextCursor is null on the last page."""
 
     data: list[WebhookEndpoint]
     next_cursor: str | None
 
 
 class DeliveryAttempt(Shape):
-    """One try. What the receiver answered beside the status is not kept."""
+    """One attempt. Only the status code of the response is stored."""
 
     at: Instant
     duration: float = Field(description="seconds", examples=[0.124])
-    status_code: int | None = Field(description="null: there was no answer", examples=[503])
-    error: str | None = Field(description="Why there was none, or why it did not count", examples=[None])
+    status_code: int | None = Field(description="null: no response", examples=[503])
+    error: str | None = Field(description="Why the attempt failed", examples=[None])
 
     @classmethod
     def of(cls, row: AttemptRow) -> "DeliveryAttempt":
@@ -143,16 +121,16 @@ class DeliveryAttempt(Shape):
 
 
 class Delivery(Shape):
-    """A message to one endpoint, and what came of it. webhookId is the header webhook-id."""
+    """A message to one endpoint and its attempts. webhookId is the header webhook-id."""
 
     delivery_id: uuid.UUID
     webhook_id: str = Field(examples=["msg_c6aec8f5592b4b90b7fda6a6404b31f9_3"])
     type: str = Field(examples=["interview.status_changed"])
-    interview_id: uuid.UUID | None = Field(description="null: a test")
-    sequence: int | None = Field(description="Of the interview's change; null: a test")
+    interview_id: uuid.UUID | None = Field(description="null for a test")
+    sequence: int | None = Field(description="The sequence of the interview's change; null for a test")
     state: DeliveryState
     created_at: Instant
-    next_attempt_at: Instant | None = Field(description="null: there is none to come")
+    next_attempt_at: Instant | None = Field(description="null: no further attempt")
     finished_at: Instant | None
     attempts: list[DeliveryAttempt] = Field(description="The latest twenty, oldest first")
 
@@ -174,32 +152,30 @@ class Delivery(Shape):
 
 
 class DeliveryPage(Shape):
-    """A page of deliveries, newest first. nextCursor asks for the next one; null: there is none."""
+    """A page of deliveries, newest first. nextCursor is null on the last page."""
 
     data: list[Delivery]
     next_cursor: str | None
 
 
-class ReplaySpan(Shape):
-    """A span of time, 31 days at most: from its beginning to before its end."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+class ReplaySpan(Shape, extra="forbid"):
+    """A time span of at most 31 days, including `from` and excluding `to`."""
 
     since: GivenInstant = Field(alias="from", examples=["2026-11-22T09:00:00Z"])
     until: GivenInstant = Field(alias="to", examples=["2026-11-22T12:00:00Z"])
 
     @field_validator("until")
     @classmethod
-    def _ends_after_it_begins(cls, value: datetime, changes: ValidationInfo) -> datetime:
-        since = changes.data.get("since")
+    def _ends_after_it_begins(cls, value: datetime, info: ValidationInfo) -> datetime:
+        since = info.data.get("since")
         if since and value <= since:
             raise ValueError("must be after from")
-        if since and value - since > LONGEST_SPAN:
-            raise ValueError(f"must be at most {LONGEST_SPAN.days} days after from")
+        if since and value - since > MAX_SPAN:
+            raise ValueError(f"must be at most {MAX_SPAN.days} days after from")
         return value
 
 
 class ReplayResult(Shape):
-    """How many changes were enqueued anew; those that are pending anyway are not counted."""
+    """The number of changes enqueued again, without those already pending."""
 
     enqueued: int = Field(examples=[42])

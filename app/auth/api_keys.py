@@ -1,4 +1,4 @@
-"""Who calls: API keys, of which only the SHA-256 is stored, and the scopes that they carry."""
+"""API keys, of which only the SHA-256 is stored, and their scopes."""
 
 import hashlib
 import re
@@ -25,12 +25,12 @@ class Scope(StrEnum):
 
 
 BOOTSTRAP_KEY_NAME = "bootstrap"
-SECRET = 20  # random bytes of a key
+SECRET_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An API key: the organization that it belongs to, and what it may do."""
+    """The API key of a call: its organization and its scopes."""
 
     key_id: uuid.UUID
     organization_id: uuid.UUID
@@ -42,7 +42,7 @@ class Caller:
             raise MissingScope(f"Use an API key with the scope '{scope}'.")
 
 
-# By the database's clock, which is the same for all replicas. Built once: that takes longer than Postgres does.
+# By the database's clock, which all replicas share. Built once: building takes longer than Postgres does.
 VALID = select(ApiKey.id, ApiKey.organization_id, ApiKey.scopes).where(
     ApiKey.key_hash == bindparam("key_hash", type_=LargeBinary),
     ApiKey.revoked_at.is_(None),
@@ -51,10 +51,10 @@ VALID = select(ApiKey.id, ApiKey.organization_id, ApiKey.scopes).where(
 
 
 async def authenticate(session: AsyncSession, *, key: str) -> Caller:
-    """Return whose API key this is. Raises Unauthorized, for a revoked or expired key as for one that never was.
+    """Return the caller of an API key. Raises Unauthorized for an unknown, a revoked or an expired key.
 
-    Looked up by its hash, so nothing is compared character by character: a guess learns nothing from the time taken.
-    Nothing is kept in mind: a key that ends here has ended for every replica.
+    The look-up is by hash, so timing tells an attacker nothing. Nothing is cached: revocation holds on every replica at
+    once.
     """
     row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()
     if row is None:
@@ -63,13 +63,13 @@ async def authenticate(session: AsyncSession, *, key: str) -> Caller:
 
 
 async def ensure_bootstrap_key(session: AsyncSession, *, organization_id: uuid.UUID, key: str) -> None:
-    """Make BOOTSTRAP_API_KEY the organization's first key, with all scopes; another value replaces the one before.
+    """Store BOOTSTRAP_API_KEY with all scopes. A new value replaces the previous one; a revoked value stays revoked.
 
-    One that was revoked stays so. Raises BootstrapKeyTaken for a key that goes by another name already.
+    Raises BootstrapKeyTaken if the key exists under another name.
     """
     taken = select(ApiKey.name).where(ApiKey.key_hash == hash_key(key), ApiKey.name != BOOTSTRAP_KEY_NAME)
     if name := await session.scalar(taken):
-        raise BootstrapKeyTaken(f"BOOTSTRAP_API_KEY is the key '{name}' already. Set another one.")
+        raise BootstrapKeyTaken(f"BOOTSTRAP_API_KEY is already in use as the key '{name}'. Set a different value.")
     fresh = insert(ApiKey).values(
         organization_id=organization_id,
         name=BOOTSTRAP_KEY_NAME,
@@ -97,9 +97,9 @@ async def create_key(
     now: datetime,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str] | None:
-    """Make a key and return it with its secret, which is never known again. None if the name is taken."""
+    """Create a key. Return it with its secret, which is not stored; None if the name is taken."""
     key_id = uuid.uuid4()
-    key = f"ik_{key_id.hex[:12]}_{secrets.token_hex(SECRET)}"
+    key = f"ik_{key_id.hex[:12]}_{secrets.token_hex(SECRET_BYTES)}"
     fresh = insert(ApiKey).values(
         id=key_id,
         organization_id=organization_id,
@@ -109,12 +109,12 @@ async def create_key(
         created_at=now,
         expires_at=expires_at,
     )
-    made = await session.scalar(fresh.on_conflict_do_nothing(index_elements=[ApiKey.name]).returning(ApiKey))
-    return (made, key) if made else None
+    created = await session.scalar(fresh.on_conflict_do_nothing(index_elements=[ApiKey.name]).returning(ApiKey))
+    return (created, key) if created else None
 
 
 async def list_keys(session: AsyncSession, *, organization_id: uuid.UUID | None) -> Sequence[tuple[ApiKey, str]]:
-    """Return all keys, or the organization's, each with its organization's name; the oldest first."""
+    """Return all keys, or the organization's, oldest first, each with its organization's name."""
     query = select(ApiKey, Organization.name).join(Organization).order_by(ApiKey.created_at, ApiKey.id)
     if organization_id:
         query = query.where(ApiKey.organization_id == organization_id)
@@ -122,19 +122,19 @@ async def list_keys(session: AsyncSession, *, organization_id: uuid.UUID | None)
 
 
 async def revoke_key(session: AsyncSession, *, which: str, now: datetime) -> ApiKey | None:
-    """Revoke the key of that short id or name, from now on and everywhere; None if there is none.
+    """Revoke the key with that short id or name, and return it; None if there is no such key.
 
-    Revoking again changes nothing: the first instant stays.
+    A second revocation keeps the first instant.
     """
-    fits = ApiKey.name == which
+    matches = ApiKey.name == which
     if re.fullmatch(r"[0-9a-f]{12}", which):
-        fits = or_(fits, ApiKey.id.between(uuid.UUID(which + "0" * 20), uuid.UUID(which + "f" * 20)))
-    found = (await session.scalars(select(ApiKey).where(fits).with_for_update())).one_or_none()
-    if found:
-        found.revoked_at = found.revoked_at or now
-    return found
+        matches = or_(matches, ApiKey.id.between(uuid.UUID(which + "0" * 20), uuid.UUID(which + "f" * 20)))
+    key = (await session.scalars(select(ApiKey).where(matches).with_for_update())).one_or_none()
+    if key:
+        key.revoked_at = key.revoked_at or now
+    return key
 
 
 def hash_key(key: str) -> bytes:
-    """Return what is stored of a key. SHA-256 is enough, as a key is random and long, not chosen by a person."""
+    """Return the stored hash. SHA-256 is enough, because keys are long and random."""
     return hashlib.sha256(key.encode()).digest()

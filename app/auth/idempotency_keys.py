@@ -1,7 +1,7 @@
-"""Idempotency keys: a call that is repeated under its key is answered as it was the first time, and does nothing.
+"""Idempotency keys: a retry with the same key gets the stored response, and has no effect.
 
-The manner is Stripe's, and that of the IETF's draft-ietf-httpapi-idempotency-key-header: a key belongs to one call, for
-a day. Otherwise than there two calls at once both get the answer, and only what succeeded is kept.
+As in Stripe's API and draft-ietf-httpapi-idempotency-key-header, a key belongs to one request, for a day. Unlike there,
+of two concurrent requests both get the response, and only successful responses are stored.
 """
 
 import hashlib
@@ -21,27 +21,27 @@ from app.core.errors import IdempotencyKeyReused
 from app.models import IdempotencyKey
 
 KEPT_FOR = timedelta(hours=24)
-MOST_FORGOTTEN = 1000  # answers, in one statement
-# In the JSON that we write; in a text that somebody wrote the quotes have a backslash before them.
+MOST_FORGOTTEN = 1000  # answers per statement
+# in our own JSON; within a caller's text the quotes would be escaped
 INTERVIEW_ID = re.compile(rb'"interviewId":"([0-9a-f-]{36})"')
 
-FORGET = text(
+EXPIRE = text(
     """
-    WITH forgotten AS (
+    WITH expired AS (
         DELETE FROM idempotency_keys WHERE (organization_id, key) IN (
             SELECT organization_id, key FROM idempotency_keys WHERE created_at <= :before
             ORDER BY created_at LIMIT :limit
         )
         RETURNING 1
     )
-    SELECT count(*) FROM forgotten
+    SELECT count(*) FROM expired
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call under a key. The fingerprint tells it from others."""
+    """A call with an idempotency key. The fingerprint identifies its request."""
 
     organization_id: uuid.UUID
     key: str
@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call was answered."""
+    """The response to a call."""
 
     status: int
     headers: dict[str, str]
@@ -58,22 +58,23 @@ class Answer:
 
 
 def fingerprint_of(*, method: str, path: str, body: bytes) -> bytes:
-    """Return what is kept of a call in order to know it again: no names, no numbers."""
+    """Return a hash of the request, which holds no personal data."""
     return hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
 
 
 async def take_turn(session: AsyncSession, *, call: Call) -> bool:
-    """Tell whether no other call under the key is under way; then none is until the transaction ends.
+    """Try to lock the key until the transaction ends. Return whether it was free.
 
-    Never waits: whoever waited in the database would hold a connection, and many of them all that joins need.
+    It does not wait: waiting calls would hold the connections that joins need.
     """
-    # A lock, not an early insert: a transaction that has its id before it locks an interview disorders the changes.
-    turn = func.hashtextextended(f"{call.organization_id} {call.key}", 0)
-    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(turn))))
+    # A lock, not an early insert: an insert assigns a transaction id, and one that is older than the lock on an
+    # interview puts the changes out of order.
+    lock = func.hashtextextended(f"{call.organization_id} {call.key}", 0)
+    return bool(await session.scalar(select(func.pg_try_advisory_xact_lock(lock))))
 
 
 async def kept_answer(session: AsyncSession, *, call: Call, now: datetime) -> Answer | None:
-    """Return what the call was answered before; None: it is the first. Raises IdempotencyKeyReused."""
+    """Return the stored response, None for a first call. Raises IdempotencyKeyReused if the request differs."""
     row = await session.scalar(
         select(IdempotencyKey).where(
             IdempotencyKey.organization_id == call.organization_id,
@@ -89,7 +90,7 @@ async def kept_answer(session: AsyncSession, *, call: Call, now: datetime) -> An
 
 
 async def keep_answer(session: AsyncSession, *, call: Call, answer: Answer, now: datetime) -> None:
-    """Keep the answer, in the transaction of what it tells of; one that has expired is replaced."""
+    """Store the response, in the transaction of the call itself. An expired one is replaced."""
     kept = insert(IdempotencyKey).values(
         organization_id=call.organization_id,
         key=call.key,
@@ -97,7 +98,7 @@ async def keep_answer(session: AsyncSession, *, call: Call, answer: Answer, now:
         status=answer.status,
         headers=answer.headers,
         body=answer.body,
-        interview_ids=sorted({uuid.UUID(found.decode()) for found in INTERVIEW_ID.findall(answer.body)}),
+        interview_ids=sorted({uuid.UUID(id_.decode()) for id_ in INTERVIEW_ID.findall(answer.body)}),
         created_at=now,
     )
     names = ("fingerprint", "status", "headers", "body", "interview_ids", "created_at")
@@ -110,11 +111,11 @@ async def keep_answer(session: AsyncSession, *, call: Call, answer: Answer, now:
 async def rewrite_answers(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, rewrite: Callable[[Any], Any]
 ) -> None:
-    """Keep each answer that is about the interview as `rewrite` gives it, from JSON to JSON."""
+    """Replace each stored response about the interview by what `rewrite` returns for its JSON."""
     answers = await session.scalars(
         select(IdempotencyKey)
         .where(IdempotencyKey.organization_id == organization_id, IdempotencyKey.interview_ids.contains([interview_id]))
-        .with_for_update()  # a batch's answer may be rewritten for another of its interviews just now
+        .with_for_update()  # another interview of the same batch may be rewritten concurrently
         .execution_options(populate_existing=True)
     )
     for answer in answers:
@@ -123,5 +124,5 @@ async def rewrite_answers(
 
 
 async def delete_expired_answers(session: AsyncSession, *, now: datetime) -> int:
-    """Delete answers that have expired; return how many, MOST_FORGOTTEN at most."""
-    return await session.scalar(FORGET, {"before": now - KEPT_FOR, "limit": MOST_FORGOTTEN}) or 0
+    """Delete up to MOST_FORGOTTEN expired responses. Return their number."""
+    return await session.scalar(EXPIRE, {"before": now - KEPT_FOR, "limit": MOST_FORGOTTEN}) or 0

@@ -1,4 +1,4 @@
-"""When each API key was used last: coarse, and never at the expense of a call."""
+"""When each API key was last used, to the hour. Stored in the background, so that no call pays for it."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ from app.core.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-EVERY = 10.0  # seconds between two looks at what was used
+INTERVAL = 10.0  # seconds
 
-# Whichever replica comes first writes, once an hour; a row that somebody holds is left for the next time.
+# One replica writes a key once an hour. A locked row is skipped until the next interval.
 STORE = text(
     """
     UPDATE api_keys SET last_used_at = now()
@@ -32,7 +32,7 @@ STORE = text(
 
 
 class LastUsed:
-    """The keys that this process has seen used. A call only adds to a set; what is stored, is stored beside it."""
+    """The keys used in this process since the last write."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
@@ -43,8 +43,8 @@ class LastUsed:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Store ever again during the block, and at its end."""
-        storing = asyncio.create_task(self._store_ever_again())
+        """Store every INTERVAL during the block, and at its end."""
+        storing = asyncio.create_task(self._store_repeatedly())
         try:
             yield
         finally:
@@ -52,13 +52,13 @@ class LastUsed:
             await asyncio.gather(storing, return_exceptions=True)
             await self.store()
 
-    async def _store_ever_again(self) -> None:
+    async def _store_repeatedly(self) -> None:
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL)
             await self.store()
 
     async def store(self) -> None:
-        """Store what was noted; where the database does not take it, it is forgotten until the next call."""
+        """Store the noted keys. If that fails they are dropped, and noted again by their next call."""
         used, self._used = self._used, set()
         if not used:
             return
@@ -66,4 +66,4 @@ class LastUsed:
             async with transaction(self._sessions) as session:
                 await session.execute(STORE, {"ids": list(used)})
         except (DatabaseUnavailable, SQLAlchemyError) as error:
-            log.warning("when keys were used last could not be stored: %r", error.__cause__ or error)
+            log.warning("the last use of API keys could not be stored: %r", error.__cause__ or error)

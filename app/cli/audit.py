@@ -5,7 +5,7 @@ import sys
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.cli.progress import progress
+from app.cli.output import progress
 from app.cli.runtime import Commands, instant, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
@@ -13,13 +13,13 @@ from app.worker.audit import audit, count_audited
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("audit", help="derive every status again from its facts, count anew, and compare")
-    command.add_argument("--since", type=instant, help="only those changed since, as 2026-11-22T09:00:00Z")
+    command = commands.add_parser("audit", help="derive every status again, recount, and compare with what is stored")
+    command.add_argument("--since", type=instant, help="only interviews changed since then, as 2026-11-22T09:00:00Z")
     command.set_defaults(run=audit_all, makes_database=False)
 
 
 def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Print what is stored otherwise than derived; exit 1 if anything is."""
+    """Print each stored value that differs from the derived one; exit 1 if there is any."""
 
     async def find(sessions: async_sessionmaker[AsyncSession]) -> int:
         found = 0

@@ -1,4 +1,4 @@
-"""Finds the command that is called, gives it settings and a database, and runs it."""
+"""Finds the command, gives it settings and a database, and runs it."""
 
 import argparse
 import signal
@@ -13,7 +13,7 @@ from app.cli.runtime import Commands, database, fail, read_settings
 from app.core.embedded_postgres import EmbeddedPostgresError
 from app.core.logging import configure_logging
 
-# Which module has which commands. A call imports that of its own command only: all of them take three times as long.
+# The module of each command. Only the called one is imported: importing all takes three times as long.
 MODULES = {
     "app.cli.serve": ("serve",),
     "app.cli.migrate": ("migrate",),
@@ -29,23 +29,23 @@ MODULES = {
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command that the arguments name."""
-    if hasattr(arguments, "simulate"):  # calls a deployment, and needs no settings or database
+    if hasattr(arguments, "simulate"):  # needs no settings and no database
         sys.exit(arguments.simulate(arguments))
     settings = read_settings()
     configure_logging()
-    # uvicorn raises the signal again when it is done; as SystemExit it lets the embedded Postgres be stopped.
+    # uvicorn raises the signal again after its shutdown; as SystemExit it lets us stop the embedded Postgres.
     signal.signal(signal.SIGTERM, _exit)
     try:
         with database(settings, make=arguments.makes_database) as url:
             arguments.run(settings, url, arguments)
     except EmbeddedPostgresError as error:
-        fail(f"The embedded Postgres can't be had: {error}")
+        fail(f"The embedded Postgres can't start: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """Return what reads the command that is given first; all commands, where none is."""
+    """Return a parser for the command named first, or for all commands if none is."""
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
     parser.add_argument("--version", action="version", version=f"interviews {__version__}")
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -15,16 +15,18 @@ from app.livekit.access_tokens import accept_secrets, signer_of
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("doctor", help="check a running set-up: database, LiveKit, clocks, keys, webhooks")
+    command = commands.add_parser(
+        "doctor", help="check a running deployment: database, LiveKit, clocks, keys, webhooks"
+    )
     command.add_argument("--json", action="store_true", help="for scripts: {ok, findings: [{what, state, seen, todo}]}")
     command.set_defaults(run=doctor, makes_database=False)
 
 
 def doctor(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Print what is found; exit 1 on a fault. A database that is away is one of its findings."""
+    """Print the findings; exit 1 on a fault. An unreachable database is a finding too."""
     accept_secrets(settings)
 
-    async def look() -> list[Finding]:
+    async def examined() -> list[Finding]:
         engine = create_engine(url)
         try:
             found = examine(settings, create_sessionmaker(engine), signer=signer_of(settings), now=datetime.now(UTC))
@@ -32,7 +34,7 @@ def doctor(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
         finally:
             await engine.dispose()
 
-    findings = asyncio.run(look())
+    findings = asyncio.run(examined())
     is_ok = all(finding.state is not State.FAULT for finding in findings)
     if arguments.json:
         print(json.dumps({"ok": is_ok, "findings": [asdict(finding) for finding in findings]}, indent=2))

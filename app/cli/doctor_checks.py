@@ -1,7 +1,6 @@
-"""`interviews doctor`: looks at a running set-up from beside it, as an operator would who has all the time.
+"""The checks of `interviews doctor`: settings, database, LiveKit, and the way from LiveKit's webhooks to the service.
 
-It sees what the service sees: the settings, the database and LiveKit. That the service takes LiveKit's webhooks it sees
-by one of its own: it makes a room, and waits until the service has noted LiveKit's telling of it.
+For the last it creates a room of its own, and waits until the running service has recorded LiveKit's webhook about it.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import BOOTSTRAP_KEY_NAME, hash_key
-from app.core.database import transaction
+from app.core.database import reason_of, transaction
 from app.core.errors import DatabaseUnavailable, SchemaBehind
 from app.core.limit_notation import is_shared
 from app.core.rate_limits import ANSWER_WITHIN, FAILURES, SharedCounters
@@ -32,14 +31,14 @@ from app.livekit.client import LiveKitKeysRefused, LiveKitServer, LiveKitUnavail
 from app.livekit.rooms import PROBE_ROOM
 from app.models import ApiKey, Interview, Probe
 
-OLDEST_POSTGRES = 14
-LEEWAY = timedelta(seconds=60)  # what LiveKit allows between its clock and a token's
-NOTICEABLE = timedelta(seconds=5)
-WEBHOOK_WITHIN = timedelta(seconds=20)
-STORAGE_WITHIN = 5.0  # seconds
-FORGOTTEN = timedelta(hours=1)  # what an interrupted doctor left
+MIN_POSTGRES = 14
+LEEWAY = timedelta(seconds=60)  # the clock difference that LiveKit tolerates in tokens
+TOLERATED_SKEW = timedelta(seconds=5)
+WEBHOOK_TIMEOUT = timedelta(seconds=20)
+STORAGE_TIMEOUT = 5.0  # seconds
+STALE_PROBE = timedelta(hours=1)  # left by an interrupted doctor
 POLL = 0.2  # seconds
-NEARLY_FULL = 0.9
+NEARLY_FULL = 0.9  # of the largest token
 
 LARGEST_LIVE = (
     select(Interview)
@@ -63,7 +62,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, what was seen, and what to do about it (empty when it is ok)."""
+    """The result of one check: its subject, its state, what was seen, and what to do (empty if ok)."""
 
     what: str
     state: State
@@ -72,13 +71,13 @@ class Finding:
 
 
 async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now: datetime) -> list[Finding]:
-    """Return the findings, in the order in which to mend. Raises nothing that the set-up could be to blame for."""
+    """Return the findings, in the order in which to fix them. A broken deployment is a finding, not an exception."""
     database = await _database(sessions)
     findings = [_kind_of_database(settings), *database]
     usable = all(finding.state is not State.FAULT for finding in database)
     if usable:
-        findings.append(await _asked("bootstrap key", _bootstrap_key(settings, sessions)))
-        findings.append(await _asked("token size", _largest_token(sessions, signer, now)))
+        findings.append(await _or_unanswered("bootstrap key", _bootstrap_key(settings, sessions)))
+        findings.append(await _or_unanswered("token size", _largest_token(sessions, signer, now)))
     if is_shared(storage_url := settings.rate_limit_storage_url.get_secret_value()):
         findings.append(await _rate_limits(storage_url))
     url = settings.livekit_api_url or settings.livekit_url
@@ -86,14 +85,14 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
         answering = [await _livekit_clock(url), await _keys(livekit)]
         findings += answering
         if usable and all(finding.state is not State.FAULT for finding in answering):
-            findings.append(await _asked("webhook", _webhook(sessions, livekit)))
+            findings.append(await _or_unanswered("webhook", _webhook(sessions, livekit)))
         else:
-            findings.append(Finding("webhook", State.FAULT, "not tried", "Mend the faults above first."))
+            findings.append(Finding("webhook", State.FAULT, "not checked", "Fix the faults above first."))
     return findings
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Return the findings for people to read: a line each, and what to do below it."""
+    """Return the findings as text: a line each, and below it what to do."""
     width = max(len(finding.what) for finding in findings)
     lines = []
     for finding in findings:
@@ -105,9 +104,9 @@ def table(findings: Sequence[Finding]) -> str:
 
 def _kind_of_database(settings: Settings) -> Finding:
     if settings.database_url:
-        return Finding("kind of database", State.OK, "external, by DATABASE_URL")
+        return Finding("kind of database", State.OK, "external, from DATABASE_URL")
     folder = settings.data_dir / "postgres"
-    return Finding("kind of database", State.OK, f"the embedded one, in {folder}: good for a laptop alone")
+    return Finding("kind of database", State.OK, f"embedded, in {folder}: for a laptop only")
 
 
 async def _database(sessions: Sessions) -> list[Finding]:
@@ -116,14 +115,14 @@ async def _database(sessions: Sessions) -> list[Finding]:
             version = str(await session.scalar(text("SHOW server_version")))
             asked_at = datetime.now(UTC)
             clock = await session.scalar(select(func.clock_timestamp()))
-            findings = [_version(version), judge_clock("clock of the database", clock, asked_at)]
+            findings = [_version(version), compare_clock("clock of the database", clock, asked_at)]
             return [*findings, await _migrations(session)]
     except (DatabaseUnavailable, SQLAlchemyError) as error:
         return [_unanswered("database", error)]
 
 
-async def _asked(what: str, finding: Awaitable[Finding]) -> Finding:
-    """Return the finding; a fault if the database did not answer after all."""
+async def _or_unanswered(what: str, finding: Awaitable[Finding]) -> Finding:
+    """Return the finding, or a fault if the database stops answering."""
     try:
         return await finding
     except (DatabaseUnavailable, SQLAlchemyError) as error:
@@ -131,16 +130,13 @@ async def _asked(what: str, finding: Awaitable[Finding]) -> Finding:
 
 
 def _unanswered(what: str, error: Exception) -> Finding:
-    cause = error.__cause__ or error
-    return Finding(
-        what, State.FAULT, f"{type(cause).__name__}: {cause}", "Start the database, or correct DATABASE_URL."
-    )
+    return Finding(what, State.FAULT, reason_of(error), "Start the database, or correct DATABASE_URL.")
 
 
 def _version(version: str) -> Finding:
-    if int(version.partition(".")[0]) >= OLDEST_POSTGRES:
+    if int(version.partition(".")[0]) >= MIN_POSTGRES:
         return Finding("database", State.OK, f"Postgres {version}")
-    return Finding("database", State.FAULT, f"Postgres {version}", f"Upgrade it to {OLDEST_POSTGRES} or newer.")
+    return Finding("database", State.FAULT, f"Postgres {version}", f"Upgrade it to {MIN_POSTGRES} or newer.")
 
 
 async def _migrations(session: AsyncSession) -> Finding:
@@ -151,45 +147,45 @@ async def _migrations(session: AsyncSession) -> Finding:
     return Finding("migrations", State.OK, "the schema is not behind the code")
 
 
-def judge_clock(what: str, clock: datetime | None, asked_at: datetime) -> Finding:
-    """Judge another machine's clock, read between `asked_at` and now."""
+def compare_clock(what: str, clock: datetime | None, asked_at: datetime) -> Finding:
+    """Compare another machine's clock, read between `asked_at` and now, with ours."""
     if clock is None:
-        return Finding(what, State.WARN, "it does not tell", "Compare the clocks by hand.")
+        return Finding(what, State.WARN, "not known", "Compare the clocks by hand.")
     early, late = asked_at - clock, clock - datetime.now(UTC)
     off = max(early, late, timedelta())
     seen = f"{off.total_seconds():.1f} s"
-    if off < NOTICEABLE:
+    if off < TOLERATED_SKEW:
         return Finding(what, State.OK, f"{seen} off")
     direction = "behind" if early > late else "ahead of"
     state = State.FAULT if off >= LEEWAY else State.WARN
-    return Finding(what, state, f"{seen} {direction} ours", "Let NTP set the clocks of both machines.")
+    return Finding(what, state, f"{seen} {direction} ours", "Synchronize both machines' clocks by NTP.")
 
 
 async def _rate_limits(url: str) -> Finding:
-    """Count once in the storage that replicas share, as each call does."""
+    """Count once in the storage that the replicas share, as each request does."""
     what, asked_at = "rate limits", time.monotonic()
     counters = SharedCounters(url)
     try:
-        await counters.count("doctor", 1, within=STORAGE_WITHIN)
+        await counters.count("doctor", 1, within=STORAGE_TIMEOUT)
     except FAILURES as error:
         cause = error.__cause__ or error
         late = isinstance(error, TimeoutError)
-        seen = f"no answer within {STORAGE_WITHIN:g} s" if late else f"{type(cause).__name__}: {cause}"
-        todo = "Start their storage, or correct RATE_LIMIT_STORAGE_URL: until then calls go on uncounted."
+        seen = f"no answer within {STORAGE_TIMEOUT:g} s" if late else f"{type(cause).__name__}: {cause}"
+        todo = "Start the storage, or correct RATE_LIMIT_STORAGE_URL. Until then requests are not limited."
         return Finding(what, State.FAULT, seen, todo)
     finally:
         await counters.close()
     took = time.monotonic() - asked_at
     if took < ANSWER_WITHIN:
-        return Finding(what, State.OK, f"their storage counts, after {took * 1000:.0f} ms")
-    todo = f"Bring it nearer: a call waits {ANSWER_WITHIN:g} s for it at most, and goes on uncounted."
-    return Finding(what, State.WARN, f"their storage counts, but only after {took:.1f} s", todo)
+        return Finding(what, State.OK, f"the storage answers in {took * 1000:.0f} ms")
+    todo = f"Move it closer: a request waits at most {ANSWER_WITHIN:g} s for it, and then is not limited."
+    return Finding(what, State.WARN, f"the storage answers, but only in {took:.1f} s", todo)
 
 
 async def _livekit_clock(url: str) -> Finding:
-    asked_at = datetime.now(UTC).replace(microsecond=0)  # it tells whole seconds
+    asked_at = datetime.now(UTC).replace(microsecond=0)  # LiveKit's Date header has whole seconds
     try:
-        return judge_clock("clock of LiveKit", await clock_of(url), asked_at)
+        return compare_clock("clock of LiveKit", await clock_of(url), asked_at)
     except LiveKitUnavailable as error:
         return Finding("clock of LiveKit", State.FAULT, str(error), "Start LiveKit, or correct LIVEKIT_API_URL.")
 
@@ -200,12 +196,12 @@ async def _keys(livekit: LiveKitServer) -> Finding:
         rooms = await livekit.rooms()
     except LiveKitKeysRefused as error:
         todo = (
-            "Compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with the keys in LiveKit's configuration; mind the clock."
+            "Compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with the keys in LiveKit's configuration, and the clocks."
         )
         return Finding(what, State.FAULT, str(error), todo)
     except LiveKitUnavailable as error:
         return Finding(what, State.FAULT, str(error), "Start LiveKit, or correct LIVEKIT_API_URL.")
-    return Finding(what, State.OK, f"it takes the key; {len(rooms)} rooms are open")
+    return Finding(what, State.OK, f"the key is accepted; {len(rooms)} rooms are open")
 
 
 async def _bootstrap_key(settings: Settings, sessions: Sessions) -> Finding:
@@ -213,10 +209,10 @@ async def _bootstrap_key(settings: Settings, sessions: Sessions) -> Finding:
     async with transaction(sessions) as session:
         stored = await session.scalar(select(ApiKey.key_hash).where(ApiKey.name == BOOTSTRAP_KEY_NAME))
     if stored is None or not hmac.compare_digest(stored, hash_key(key)):
-        return Finding(what, State.WARN, "it is not the one that is stored", "Start the service again with this one.")
+        return Finding(what, State.WARN, "differs from the stored one", "Restart the service with this key.")
     if hmac.compare_digest(key.encode(), LOCAL_API_KEY.encode()):
-        return Finding(what, State.OK, "the one that everybody knows; good on this machine alone")
-    return Finding(what, State.OK, "one of your own")
+        return Finding(what, State.OK, "the built-in one, for this machine only")
+    return Finding(what, State.OK, "your own")
 
 
 async def _largest_token(sessions: Sessions, signer: Signer, now: datetime) -> Finding:
@@ -227,7 +223,7 @@ async def _largest_token(sessions: Sessions, signer: Signer, now: datetime) -> F
         return Finding(what, State.OK, "no interview is live")
     longest = max(Status, key=len)
     size = len(access_token(interview, attempt=interview.attempt, status=longest, signer=signer, now=now))
-    seen = f"{size} of {LARGEST_TOKEN} bytes, the largest of a live interview"
+    seen = f"{size} of {LARGEST_TOKEN} bytes, the largest of the live interviews"
     if size <= LARGEST_TOKEN * NEARLY_FULL:
         return Finding(what, State.OK, seen)
     state = State.FAULT if size > LARGEST_TOKEN else State.WARN
@@ -235,35 +231,35 @@ async def _largest_token(sessions: Sessions, signer: Signer, now: datetime) -> F
 
 
 async def _webhook(sessions: Sessions, livekit: LiveKitServer) -> Finding:
-    """Make a room, and wait until the service has noted the webhook that tells of it."""
+    """Create a room, and wait until the service has recorded LiveKit's webhook about it."""
     try:
         async with _probe(sessions, livekit) as (room, made_at):
             arrived_at = await _arrival(sessions, room)
     except LiveKitUnavailable as error:
-        return Finding("webhook", State.FAULT, f"could not be tried: {error}", "Call the doctor again.")
+        return Finding("webhook", State.FAULT, f"not checked: {error}", "Run the doctor again.")
     if arrived_at is None:
         todo = (
-            "Look at LiveKit's log: its webhook.urls must have https://<this service>/webhooks/livekit, without a "
-            "redirect, and its webhook.api_key be LIVEKIT_API_KEY or one of LIVEKIT_PREVIOUS_KEYS of the service."
+            "Read LiveKit's log. Its webhook.urls must contain https://<this service>/webhooks/livekit, without a "
+            "redirect, and its webhook.api_key must be the service's LIVEKIT_API_KEY or in LIVEKIT_PREVIOUS_KEYS."
         )
-        return Finding("webhook", State.FAULT, f"none within {WEBHOOK_WITHIN.total_seconds():.0f} s", todo)
+        return Finding("webhook", State.FAULT, f"none within {WEBHOOK_TIMEOUT.total_seconds():.0f} s", todo)
     took = max((arrived_at - made_at).total_seconds(), 0)
-    return Finding("webhook", State.OK, f"it arrived and was verified, after {took:.1f} s")
+    return Finding("webhook", State.OK, f"received and verified in {took:.1f} s")
 
 
 @asynccontextmanager
 async def _probe(sessions: Sessions, livekit: LiveKitServer) -> AsyncIterator[tuple[str, datetime]]:
-    """Yield a room of LiveKit's, and when it was made; the service knows that somebody waits for news of it."""
+    """Yield a LiveKit room whose webhooks the service records for us, and when it was created."""
     room = PROBE_ROOM + secrets.token_hex(8)
     made_at = datetime.now(UTC)
     async with transaction(sessions) as session:
-        await session.execute(delete(Probe).where(Probe.made_at < made_at - FORGOTTEN))
+        await session.execute(delete(Probe).where(Probe.made_at < made_at - STALE_PROBE))
         session.add(Probe(room=room, made_at=made_at))
     try:
-        await livekit.create_room(room, empty_timeout=2 * WEBHOOK_WITHIN)
+        await livekit.create_room(room, empty_timeout=2 * WEBHOOK_TIMEOUT)
         yield room, made_at
     finally:
-        with suppress(LiveKitUnavailable):  # it closes by itself
+        with suppress(LiveKitUnavailable):  # the room closes by itself
             await livekit.delete_room(room)
         async with transaction(sessions) as session:
             await session.execute(delete(Probe).where(Probe.room == room))
@@ -271,7 +267,7 @@ async def _probe(sessions: Sessions, livekit: LiveKitServer) -> AsyncIterator[tu
 
 async def _arrival(sessions: Sessions, room: str) -> datetime | None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(WEBHOOK_WITHIN.total_seconds()):
+        async with asyncio.timeout(WEBHOOK_TIMEOUT.total_seconds()):
             while True:
                 async with transaction(sessions) as session:
                     if arrived_at := await session.scalar(select(Probe.arrived_at).where(Probe.room == room)):

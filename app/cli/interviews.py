@@ -17,9 +17,10 @@ from app.api import schemas
 from app.api.lists import InterviewQuery
 from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, print_table
-from app.cli.runtime import Commands, fail, instant, with_sessions
+from app.cli.runtime import Commands, fail, instant, positive_count, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
+from app.core.validation_messages import message_of
 from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Page, Sort, find_interviews
@@ -36,33 +37,36 @@ INSTANTS = ("updated_since", "opens_before", "opens_after")
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("list", help="find interviews, with the filters of GET /interviews")
-    command.add_argument("q", nargs="*", metavar="WORD", help="of name, job title or phone number")
-    command.add_argument("--status", action="append", choices=[*PublicStatus], help="several mean any of them")
+    command = commands.add_parser("list", help="list interviews, with the filters of GET /interviews")
+    command.add_argument("q", nargs="*", metavar="WORD", help="part of a name, job title or phone number")
+    command.add_argument(
+        "--status",
+        action="append",
+        choices=[status.value for status in PublicStatus],
+        help="may be repeated: any matches",
+    )
     for name in FILTERS[1:]:
         command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")
     for name in INSTANTS:
-        told = InterviewQuery.model_fields[name].description
-        command.add_argument(f"--{name.replace('_', '-')}", type=instant, metavar="INSTANT", help=told)
-    command.add_argument("--sort", choices=[*Sort], default=Sort.NEWEST, help="default %(default)s")
-    command.add_argument("--limit", type=_count, default=50, help="how many at most (default %(default)s)")
+        description = InterviewQuery.model_fields[name].description
+        command.add_argument(f"--{name.replace('_', '-')}", type=instant, metavar="INSTANT", help=description)
+    command.add_argument(
+        "--sort", choices=[sort.value for sort in Sort], default=Sort.NEWEST.value, help="default %(default)s"
+    )
+    command.add_argument(
+        "--limit", type=positive_count, default=50, help="maximum number of interviews (default %(default)s)"
+    )
     command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
-    command.add_argument("--json", action="store_true", help="JSON, a line an interview, as the API has it")
+    command.add_argument("--json", action="store_true", help="one line of JSON per interview, as in the API")
     command.set_defaults(run=list_some, makes_database=False)
-    command = commands.add_parser("show", help="an interview, who is connected, and all that happened")
+    command = commands.add_parser("show", help="show an interview, who is connected, and its timeline")
     command.add_argument("id", metavar="ID")
-    command.add_argument("--json", action="store_true", help="one JSON document, as the API has it, and the timeline")
+    command.add_argument("--json", action="store_true", help="one JSON document, as in the API, with the timeline")
     command.set_defaults(run=show, makes_database=False)
 
 
-def _count(given: str) -> int:
-    if (number := int(given)) < 1:
-        raise ValueError
-    return number
-
-
 def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Show the interviews that fit; say so on standard error if there are more."""
+    """List matching interviews; print a note on standard error if there are more."""
     query = _query(arguments)
 
     async def read(sessions: Sessions) -> None:
@@ -79,13 +83,13 @@ def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
         if not arguments.json:
             _print_list(found)
         if has_more:
-            print(f"There are more than these {arguments.limit}: raise --limit.", file=sys.stderr)
+            print(f"There are more than {arguments.limit}. Raise --limit to see them.", file=sys.stderr)
 
     with_sessions(url, read)
 
 
 async def _pages(sessions: Sessions, query: InterviewQuery, organization: str, limit: int) -> AsyncIterator[Page]:
-    """Yield pages with as many interviews in all, a transaction each."""
+    """Yield pages with `limit` interviews in all, each read in its own transaction."""
     cursor = None
     async with transaction(sessions) as session:
         organization_id = await find_organization(session, organization)
@@ -112,7 +116,7 @@ def _query(arguments: argparse.Namespace) -> InterviewQuery:
         return InterviewQuery.model_validate({"q": " ".join(arguments.q), "sort": arguments.sort} | given)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
-        fail("\n".join(f"{each['loc'][0]}: {each['msg'].removeprefix('Value error, ')}" for each in faults))
+        fail("\n".join(f"{fault['loc'][0]} {message_of(fault)}" for fault in faults))
 
 
 def _print_list(interviews: Sequence[schemas.Interview]) -> None:
@@ -133,8 +137,8 @@ def _print_list(interviews: Sequence[schemas.Interview]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """All that is shown of an interview."""
+class Details:
+    """What `show` prints."""
 
     view: View
     report: Report | None
@@ -142,12 +146,12 @@ class Told:
 
 
 def show(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Show an interview of any organization; exit 1 if there is none of that id."""
-    told = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
-    if told is None:
-        fail(f"There is no interview '{arguments.id}'. 'interviews list' shows the ids.")
-    detail = schemas.InterviewDetail.with_report(told.view, told.report).model_dump(mode="json", by_alias=True)
-    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in told.entries]
+    """Show an interview of any organization; exit 1 if it does not exist."""
+    details = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
+    if details is None:
+        fail(f"No interview has the id '{arguments.id}'. 'interviews list' shows the ids.")
+    detail = schemas.InterviewDetail.with_report(details.view, details.report).model_dump(mode="json", by_alias=True)
+    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in details.entries]
     if arguments.json:
         print_json(detail | {"timeline": timeline})
         return
@@ -170,9 +174,9 @@ def _as_json(value: object) -> object:
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
 
 
-async def _read(sessions: Sessions, given: str) -> Told | None:
+async def _read(sessions: Sessions, id_: str) -> Details | None:
     try:
-        interview_id = uuid.UUID(given)
+        interview_id = uuid.UUID(id_)
     except ValueError:
         return None
     now = datetime.now(UTC)
@@ -182,7 +186,7 @@ async def _read(sessions: Sessions, given: str) -> Told | None:
             return None
         view = await get_interview(session, organization_id=owner, interview_id=interview_id, now=now)
         report = await last_report(session, interview=view.interview)
-        return Told(view, report, await _timeline(session, interview_id))
+        return Details(view, report, await _timeline(session, interview_id))
 
 
 async def _timeline(session: AsyncSession, interview_id: uuid.UUID) -> list[Entry]:

@@ -25,34 +25,38 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def add_commands(commands: Commands) -> None:
     group = commands.add_parser("keys", help="API keys: create, list, revoke").add_subparsers(required=True)
-    create_ = group.add_parser("create", help="make a key; it is shown this once")
-    create_.add_argument("name", help="of the key, among all organizations")
+    create_ = group.add_parser("create", help="create a key; it is shown only once")
+    create_.add_argument("name", help="a name for the key, unique over all organizations")
     create_.add_argument(
-        "--scope", action="append", required=True, choices=[*Scope], help="what it may do; several are possible"
+        "--scope",
+        action="append",
+        required=True,
+        choices=[scope.value for scope in Scope],
+        help="what it may do; may be repeated",
     )
     expiry = create_.add_mutually_exclusive_group()
     expiry.add_argument("--expires-in", type=duration, metavar="90d", help="minutes, hours, days or weeks: m, h, d, w")
     expiry.add_argument(
-        "--expires-at", type=instant, metavar="2027-01-31", help="an instant, as UTC if it says no zone"
+        "--expires-at", type=instant, metavar="2027-01-31", help="a time, in UTC if it has no time zone"
     )
-    create_.add_argument("--create", action="store_true", help="make the organization, if there is none of that name")
+    create_.add_argument("--create", action="store_true", help="create the organization if it does not exist")
     create_.set_defaults(run=create)
-    list_ = group.add_parser("list", help="all keys, without their secrets")
+    list_ = group.add_parser("list", help="list the keys, without their secrets")
     list_.set_defaults(run=list_all)
-    revoke_ = group.add_parser("revoke", help="end a key, at once and everywhere")
+    revoke_ = group.add_parser("revoke", help="revoke a key, effective at once")
     revoke_.add_argument("key", metavar="ID", help="its id or its name")
     revoke_.set_defaults(run=revoke)
     for command, default in ((create_, DEFAULT_ORGANIZATION), (list_, None)):
-        command.add_argument("--organization", default=default, metavar="NAME", help=f"by default {default or 'all'}")
+        command.add_argument("--organization", default=default, metavar="NAME", help=f"default {default or 'all'}")
     for command in (create_, list_, revoke_):
-        command.add_argument("--json", action="store_true", help="JSON, a line each")
+        command.add_argument("--json", action="store_true", help="one line of JSON per key")
         command.set_defaults(makes_database=False)
 
 
 def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Make a key and show it; exit 1 if the name is taken or the organization unknown."""
+    """Create a key and show it; exit 1 if the name is taken or the organization unknown."""
     if arguments.name == BOOTSTRAP_KEY_NAME:
-        fail(f"The name '{BOOTSTRAP_KEY_NAME}' is that of BOOTSTRAP_API_KEY: choose another.")
+        fail(f"The name '{BOOTSTRAP_KEY_NAME}' belongs to BOOTSTRAP_API_KEY. Choose another name.")
     now = datetime.now(UTC)
     expires_at = _expiry(arguments, now)
 
@@ -73,18 +77,18 @@ def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:
 
     made = with_sessions(url, make)
     if made is None:
-        fail(f"There is a key of the name '{arguments.name}' already: choose another. Revoked keys keep theirs.")
+        fail(f"A key named '{arguments.name}' exists. Choose another name; revoked keys keep theirs.")
     row, key = made
     if arguments.json:
-        print_json(_told(row, arguments.organization) | {"key": key})
+        print_json(_as_dict(row, arguments.organization) | {"key": key})
         return
     print_line(key)
-    told = f"This is the only time that it is shown. To end it: interviews keys revoke {row.short_id}"
-    print(told, file=sys.stderr)  # not on standard output: a script takes the key from there
+    hint = f"The key is shown only this once. To revoke it: interviews keys revoke {row.short_id}"
+    print(hint, file=sys.stderr)  # standard output has the key alone, for scripts
 
 
 def list_all(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Show the keys, the oldest first."""
+    """List the keys, oldest first."""
 
     async def read(sessions: Sessions) -> list[tuple[ApiKey, str]]:
         async with transaction(sessions) as session:
@@ -95,14 +99,14 @@ def list_all(_: Settings, url: str, arguments: argparse.Namespace) -> None:
     found = with_sessions(url, read)
     if arguments.json:
         for row, organization in found:
-            print_json(_told(row, organization))
+            print_json(_as_dict(row, organization))
         return
     columns = ("ID", "NAME", "ORGANIZATION", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
     print_table(columns, (_columns(row, organization) for row, organization in found))
 
 
 def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """End a key; exit 1 if there is none such."""
+    """Revoke a key; exit 1 if it does not exist."""
 
     async def end(sessions: Sessions) -> tuple[ApiKey, str] | None:
         async with transaction(sessions) as session:
@@ -111,25 +115,25 @@ def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
 
     found = with_sessions(url, end)
     if found is None:
-        fail(f"There is no key '{arguments.key}'. 'interviews keys list' shows the ids.")
+        fail(f"No key has the id or name '{arguments.key}'. 'interviews keys list' shows them.")
     row, organization = found
     if arguments.json:
-        print_json(_told(row, organization))
+        print_json(_as_dict(row, organization))
         return
-    print_line(f"The key {row.short_id} ({row.name}) of {organization} is revoked since {row.revoked_at:%F %T}Z.")
+    print_line(f"The key {row.short_id} ({row.name}) of {organization} was revoked at {row.revoked_at:%F %T}Z.")
 
 
 async def find_organization(session: AsyncSession, name: str) -> uuid.UUID:
-    """Return the id of the organization; exit 1 if there is none of that name, naming those that there are."""
+    """Return the organization's id; exit 1 with the existing names if there is none of that name."""
     found = await session.scalar(select(Organization.id).where(Organization.name == name))
     if found is None:
         names = (await session.scalars(select(Organization.name).order_by(Organization.name).limit(20))).all()
-        fail(f"There is no organization '{name}'. There are: {', '.join(names) or 'none'}.")
+        fail(f"No organization is named '{name}'. Existing: {', '.join(names) or 'none yet'}.")
     return found
 
 
 def duration(given: str) -> timedelta:
-    """Return how long is meant by 90m, 12h, 90d or 6w."""
+    """Parse 90m, 12h, 90d or 6w."""
     read = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", given)
     if read is None:
         raise argparse.ArgumentTypeError(f"write 90m, 12h, 90d or 6w, not '{given}'")
@@ -137,13 +141,13 @@ def duration(given: str) -> timedelta:
 
 
 def _expiry(arguments: argparse.Namespace, now: datetime) -> datetime | None:
-    """Return when the key is to expire, None for never; exit 1 if that is over already."""
+    """Return when the key expires, None for never; exit 1 if that has passed."""
     try:
         expires_at: datetime | None = now + arguments.expires_in if arguments.expires_in else arguments.expires_at
     except OverflowError:
-        fail("--expires-in: no calendar goes that far. Leave it out for a key that does not expire.")
+        fail("--expires-in is too long. Leave it out for a key that does not expire.")
     if expires_at and expires_at <= now:
-        fail(f"--expires-at: {expires_at:%F %T %Z} is over. Give an instant to come.")
+        fail(f"--expires-at: {expires_at:%F %T %Z} has passed. Give a time in the future.")
     return expires_at
 
 
@@ -155,7 +159,7 @@ def _columns(row: ApiKey, organization: str) -> tuple[object, ...]:
     )
 
 
-def _told(row: ApiKey, organization: str) -> dict[str, object]:
+def _as_dict(row: ApiKey, organization: str) -> dict[str, object]:
     return {
         "id": row.short_id,
         "name": row.name,

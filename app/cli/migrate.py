@@ -13,20 +13,20 @@ from app.stream.feed import renumber_restored
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("migrate", help="bring the database's schema up to the code's")
+    command = commands.add_parser("migrate", help="migrate the database to this version's schema")
     command.set_defaults(run=migrate_only, makes_database=True)
 
 
 def migrate_only(settings: Settings, url: str, _: argparse.Namespace) -> None:
-    """Migrate and stop."""
+    """Migrate, and exit."""
     bring_up_to_date(settings, url)
     print(f"The schema of {database_name(settings, url)} is up to date.")
 
 
 def bring_up_to_date(settings: Settings, url: str) -> None:
-    """Migrate, and see whether the database was moved to another server meanwhile."""
+    """Migrate, and handle a database that was restored on another server."""
     direct = direct_url(settings, url)
-    if direct is None:  # a migration's lock and settings outlive its transactions
+    if direct is None:  # a migration needs a session: its lock and settings outlive transactions
         with_engine(url, _refuse_behind)
     with_engine(direct or url, _migrate)
 
@@ -36,11 +36,11 @@ async def _refuse_behind(engine: AsyncEngine) -> None:
         async with transaction(create_sessionmaker(engine)) as session:
             await check_schema(session)
     except SchemaBehind:
-        fail("The schema is behind, and migrations do not pass a transaction pooler: set DATABASE_LISTEN_URL.")
+        fail("The schema is behind. Migrations need a direct connection, not a pooler: set DATABASE_LISTEN_URL.")
 
 
 async def _migrate(engine: AsyncEngine) -> None:
     await migrate(engine)
     async with transaction(create_sessionmaker(engine)) as session:
         if await renumber_restored(session):
-            print("This database comes from another server: positions that the stream gave there are refused.")
+            print("This database was restored from another server. Stream positions issued there are refused.")

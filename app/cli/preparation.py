@@ -35,7 +35,7 @@ async def _make_first_rows(settings: Settings, engine: AsyncEngine) -> bool:
 
 
 def greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
-    """Return what a newcomer needs to know."""
+    """Return what a newcomer needs: addresses, the key, the demo interview."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not listened on
     host = f"[{host}]" if ":" in host else host
     address = f"http://{host}:{settings.port}"
@@ -43,7 +43,7 @@ def greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
         f"Interviews        {address}    (API: {address}/docs)",
         f"Database          {database_name(settings, url)}",
         f"LiveKit           {settings.livekit_url} with the key {settings.livekit_api_key};",
-        f"                  its webhooks are to go to {address}/webhooks/livekit",
+        f"                  it must send its webhooks to {address}/webhooks/livekit",
     ]
     if settings.livekit_api_key == LOCAL_LIVEKIT_KEY:
         lines.append("                  start one with: livekit-server --dev --config deploy/livekit.local.yaml")

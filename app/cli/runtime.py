@@ -1,4 +1,4 @@
-"""What the commands share: the settings, the database, and how they fail."""
+"""Shared by the commands: reading the settings, connecting to the database, failing with a message."""
 
 import argparse
 import asyncio
@@ -10,10 +10,10 @@ from typing import NoReturn, TypeAlias, TypeVar
 
 import asyncpg
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.core.database import create_engine, create_sessionmaker, is_pooled, masked, transaction
+from app.core.database import create_engine, create_sessionmaker, is_pooled, masked, reason_of, transaction
 from app.core.embedded_postgres import embedded_postgres
 from app.core.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
 from app.core.schema import check_schema
@@ -24,7 +24,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 
 def with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
-    """Run the work on an engine of its own, in an event loop of its own; say so when the database is away."""
+    """Run the work with an engine, in a new event loop; exit with a message if the database fails."""
 
     async def run() -> Result:
         engine = create_engine(url)
@@ -39,13 +39,12 @@ def with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> R
         fail(f"{error.title}. {error.sentence}")
     except BootstrapKeyTaken as error:
         fail(str(error))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, DatabaseUnavailable) as error:
-        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
-        fail(f"The database {masked(url)} can't be used: {cause}\nStart it, or correct DATABASE_URL.")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, DatabaseUnavailable) as error:
+        fail(f"The database {masked(url)} can't be used: {reason_of(error)}\nStart it, or correct DATABASE_URL.")
 
 
 def with_sessions(url: str, work: Callable[[async_sessionmaker[AsyncSession]], Awaitable[Result]]) -> Result:
-    """Run the work on a database whose schema is not behind the code."""
+    """Run the work with a sessionmaker; exit with a message if the schema is older than the code."""
 
     async def checked(engine: AsyncEngine) -> Result:
         sessions = create_sessionmaker(engine)
@@ -58,19 +57,19 @@ def with_sessions(url: str, work: Callable[[async_sessionmaker[AsyncSession]], A
 
 @contextmanager
 def database(settings: Settings, *, make: bool) -> Iterator[str]:
-    """Yield the URL of the configured database or, without one, of the embedded Postgres, made if need be."""
+    """Yield the URL of the configured database or, without one, of the embedded Postgres; `make`: create that."""
     if settings.database_url:
         yield settings.database_url.get_secret_value()
         return
-    if not make and not (settings.data_dir / "postgres").exists():
-        where = settings.data_dir / "postgres"
-        fail(f"There is no database in {where}. Start 'interviews serve' here, or give its DATA_DIR or DATABASE_URL.")
-    with embedded_postgres(settings.data_dir / "postgres") as server:
+    folder = settings.data_dir / "postgres"
+    if not make and not folder.exists():
+        fail(f"There is no database in {folder}. Run 'interviews serve' here, or set its DATA_DIR or DATABASE_URL.")
+    with embedded_postgres(folder) as server:
         yield server.ensure_application_database()
 
 
 def direct_url(settings: Settings, url: str) -> str | None:
-    """Return the database's URL without a transaction pooler between: LISTEN and migrations pass none."""
+    """Return a URL that bypasses a transaction pooler, for LISTEN and migrations; None if there is none."""
     if settings.database_listen_url:
         return settings.database_listen_url.get_secret_value()
     return None if is_pooled(url) else url
@@ -84,13 +83,23 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        fail("The settings are not complete:\n" + "\n".join(faults_of(error)))
+        fail("The settings are not valid:\n" + "\n".join(faults_of(error)))
 
 
-def instant(given: str) -> datetime:
-    """Return the instant that is meant; without a time zone, as UTC."""
-    at = datetime.fromisoformat(given)
+def instant(text: str) -> datetime:
+    """Return the instant of an ISO 8601 argument; without a time zone it is UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be an instant, such as 2026-11-22T09:00:00Z") from error
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def positive_count(text: str) -> int:
+    """Return the number of an argument that counts something."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError("must be an integer of 1 or more")
+    return int(text)
 
 
 def fail(message: str) -> NoReturn:

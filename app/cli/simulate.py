@@ -7,7 +7,7 @@ import warnings
 
 from jwt.warnings import InsecureKeyLengthWarning
 
-from app.cli.progress import progress
+from app.cli.output import progress
 from app.cli.runtime import Commands
 from simulator.options import add_arguments, options_of
 from simulator.run import announcement, simulate

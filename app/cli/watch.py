@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.cli.keys import find_organization
-from app.cli.output import plain, print_json, print_line
+from app.cli.output import print_json, print_line, printable
 from app.cli.runtime import Commands, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
@@ -19,19 +19,19 @@ from app.webhooks.payload import payload_of
 
 Sessions = async_sessionmaker[AsyncSession]
 
-EVERY = 0.5  # seconds between two looks
+POLL = 0.5  # seconds
 BATCH = 200  # changes
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("watch", help="follow changes as they come, until Ctrl-C")
+    command = commands.add_parser("watch", help="print changes as they happen, until Ctrl-C")
     command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
-    command.add_argument("--json", action="store_true", help="JSON, a line a change, as webhooks have it")
+    command.add_argument("--json", action="store_true", help="one line of JSON per change, as in webhooks")
     command.set_defaults(run=watch, makes_database=False)
 
 
 def watch(_: Settings, url: str, arguments: argparse.Namespace) -> None:
-    """Show each change from now on, once and in order."""
+    """Print each change from now on, once and in order."""
 
     async def follow(sessions: Sessions) -> None:
         async with transaction(sessions) as session:
@@ -48,24 +48,24 @@ def watch(_: Settings, url: str, arguments: argparse.Namespace) -> None:
             for line in lines:
                 print_line(line)
             if len(changes) < BATCH:
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(POLL)
 
     with_sessions(url, follow)
 
 
 async def _lines(session: AsyncSession, changes: Sequence[Change]) -> list[str]:
-    """Return the changes in people's words, with whose interview it is."""
+    """Return a line for each change, with the candidate's name and job."""
     ids = {change.interview_id for change in changes}
     columns = (Interview.id, Interview.participant_name, Interview.job_title)
     rows = await session.execute(select(*columns).where(Interview.id.in_(ids)))
     names = {row.id: f"{row.participant_name}, {row.job_title}" for row in rows} if ids else {}
     return [
-        plain(f"{change.at:%T}Z  {change.interview_id}  {_what(change)}  ({names[change.interview_id]})")
+        printable(f"{change.at:%T}Z  {change.interview_id}  {_summary(change)}  ({names[change.interview_id]})")
         for change in changes
     ]
 
 
-def _what(change: Change) -> str:
+def _summary(change: Change) -> str:
     status = " / ".join(filter(None, (change.status, change.end_reason)))
     if change.previous_status in (None, change.status):
         return f"{status}: {change.type.removeprefix('interview.')}"

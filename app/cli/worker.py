@@ -9,11 +9,11 @@ from app.worker.runner import run_alone
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser("worker", help="deadlines, wishes, reconciling, without the API")
+    command = commands.add_parser("worker", help="run the background worker without the API")
     command.set_defaults(run=worker, makes_database=True)
 
 
 def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
-    """Work without the API, until told to stop."""
+    """Run until stopped."""
     accept_secrets(settings)
     with_sessions(url, lambda sessions: run_alone(settings, sessions, settings.timeouts))

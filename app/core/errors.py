@@ -1,17 +1,17 @@
-"""The errors that callers get: each has a stable code, an HTTP status and a sentence that tells what to do."""
+"""The errors that callers get: each has a stable code, an HTTP status, a title and a sentence that says what to do."""
 
 from typing import ClassVar
 
 
 class AppError(Exception):
-    """An error for the person who gets it. `extra` becomes further members of the problem document."""
+    """An error with a text for the caller. `extra` becomes further members of the problem document."""
 
     code: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
     detail: ClassVar[str]
     example: ClassVar[dict[str, object]] = {}
-    """What `extra` holds, for the OpenAPI document."""
+    """An example of `extra`, for the OpenAPI document."""
 
     def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: object) -> None:
         self.sentence = detail or self.detail
@@ -21,7 +21,7 @@ class AppError(Exception):
 
 
 class Refused(AppError):
-    """A refusal that is itself recorded: the transaction in which it is raised is committed."""
+    """A refusal that is recorded: the transaction that raises it is committed."""
 
 
 class Unauthorized(AppError):
@@ -33,46 +33,54 @@ class Unauthorized(AppError):
 
 
 class MissingScope(AppError):
-    code, status, title = "missing_scope", 403, "The API key may not do this"
-    detail = "Use an API key with the scope that this call needs."
+    code, status, title = "missing_scope", 403, "The API key lacks the scope"
+    detail = "Use an API key with the scope of this call."
 
 
 class InterviewNotFound(AppError):
-    code, status, title = "interview_not_found", 404, "No such interview"
-    detail = "There is no interview with this id. Check the id, and that the API key belongs to its organization."
+    code, status, title = "interview_not_found", 404, "Interview not found"
+    detail = "No interview of your organization has this id. Check the id and the API key."
+
+
+class InterviewNotFoundByCandidate(InterviewNotFound):
+    """The same for a candidate, who has a link and no API key."""
+
+    detail = "No interview has this id. Check the link."
 
 
 class TooEarly(Refused):
     code, status, title = "too_early", 409, "The interview is not open yet"
-    detail = "Join again at opensAt."
+    detail = "Join again at the time in 'opensAt'."
     example: ClassVar = {"opensAt": "2026-11-22T09:00:00Z"}
 
 
 class InterviewOver(Refused):
     code, status, title = "interview_over", 409, "The interview is over"
-    detail = "The interview has ended and can't be joined any more. Ask the recruiter to schedule another one."
+    detail = "The interview has ended, so nobody can join it. Ask the recruiter for a new interview."
 
 
 class PhoneNumberRequired(Refused):
-    code, status, title = "phone_number_required", 401, "A phone number is needed to join"
-    detail = "Ask the candidate for the phone number of the application, and send it as 'phoneNumber'."
+    code, status, title = "phone_number_required", 401, "A phone number is required to join"
+    detail = "Ask the candidate for the phone number in the application, and send it as 'phoneNumber'."
 
     def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})  # an invite opens this door too
+        super().__init__(headers={"WWW-Authenticate": "Bearer"})  # an invite is accepted too
 
 
 class WrongPhoneNumber(Refused):
-    code, status, title = "wrong_phone_number", 403, "Not the phone number of the application"
-    detail = "Let the candidate correct the number, or ask the recruiter for an invitation link. Tries are limited."
+    code, status, title = "wrong_phone_number", 403, "The phone number does not match"
+    detail = (
+        "Enter the phone number in the application, or ask the recruiter for an invitation link. Tries are limited."
+    )
 
 
 class PhoneNumberUnusable(Refused):
-    code, status, title = "phone_number_unusable", 403, "The phone number on file can't be compared"
-    detail = "Ask the recruiter to correct the interview's phone number, country code included, or for an invitation."
+    code, status, title = "phone_number_unusable", 403, "The phone number on file can't be checked"
+    detail = "Ask the recruiter to add the country code to the interview's phone number, or for an invitation link."
 
 
 class InviteRequired(Refused):
-    code, status, title = "invite_required", 401, "An invitation is needed to join"
+    code, status, title = "invite_required", 401, "An invitation is required to join"
     detail = "Send the secret of the invitation link as 'invite', or as 'Authorization: Bearer inv_...'."
 
     def __init__(self) -> None:
@@ -81,17 +89,19 @@ class InviteRequired(Refused):
 
 class InviteInvalid(Refused):
     code, status, title = "invite_invalid", 403, "The invitation is not valid"
-    detail = "Open the newest invitation link, or ask the recruiter for another one. Tries are limited."
+    detail = "Open the newest invitation link, or ask the recruiter for a new one. Tries are limited."
 
 
 class TooManyTries(Refused):
-    code, status, title = "too_many_tries", 429, "Too many wrong tries to join"
-    detail = "Try again after Retry-After seconds, or ask the recruiter for an invitation link: that is let in at once."
+    code, status, title = "too_many_tries", 429, "Too many failed tries to join"
+    detail = "Try again after Retry-After seconds, or ask the recruiter for an invitation link: it works at once."
 
 
 class RateLimited(AppError):
-    code, status, title = "rate_limited", 429, "Too many calls"
-    detail = "Call again after Retry-After seconds, and less often: RateLimit tells how many calls may still come."
+    code, status, title = "rate_limited", 429, "Too many requests"
+    detail = (
+        "Try again after Retry-After seconds, and call less often. The RateLimit header has the calls that are left."
+    )
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(headers={"Retry-After": str(retry_after)})
@@ -99,102 +109,102 @@ class RateLimited(AppError):
 
 class InterviewErased(AppError):
     code, status, title = "interview_erased", 410, "The interview's personal data was erased"
-    detail = "Nobody can join, open or change it any more. Schedule another interview."
+    detail = "An erased interview can't be joined, reopened or changed. Schedule a new one."
 
 
 class InterviewNotOver(AppError):
     code, status, title = "interview_not_over", 409, "The interview is not over"
-    detail = "Only an interview that is over can be opened again. Cancel it first, if it is to begin anew."
+    detail = "Only an interview that is over can be reopened. To start it again, cancel it first."
 
 
 class NotStarted(AppError):
     code, status, title = "not_started", 409, "The conversation has not started"
-    detail = "Report the outcome once candidate and agent were both in the room."
+    detail = "Report the outcome after candidate and agent were both in the room."
 
 
 class WrongRoom(AppError):
-    code, status, title = "wrong_room", 409, "Not the room of the current attempt"
-    detail = "Name the room that the agent was in. What is reported of an attempt counts until the next one opens."
+    code, status, title = "wrong_room", 409, "The room is not that of the current attempt"
+    detail = "Send the name of the agent's room. A report counts until the interview's next attempt opens."
 
 
 class TokenIssued(AppError):
-    code, status, title = "token_issued", 409, "The candidate has got an access token already"
-    detail = "The candidateId stays as it is once a token was issued. Cancel the interview and schedule another one."
+    code, status, title = "token_issued", 409, "The candidate already has an access token"
+    detail = "The candidateId can't change after a token was issued. Cancel the interview and schedule a new one."
 
 
 class PreconditionFailed(AppError):
-    code, status, title = "precondition_failed", 412, "The interview was changed meanwhile"
-    detail = "Read the interview again, see whether your change still fits, and send it with the new ETag."
+    code, status, title = "precondition_failed", 412, "The interview has changed"
+    detail = "Get the interview again, check that your change still applies, and send it with the new ETag."
 
 
 class IdempotencyKeyReused(AppError):
-    code, status, title = "idempotency_key_reused", 409, "The Idempotency-Key was used for another call"
-    detail = "Send a new Idempotency-Key with each new call, and the same one only when you repeat a call as it was."
+    code, status, title = "idempotency_key_reused", 409, "The Idempotency-Key was used for a different request"
+    detail = "Use a new Idempotency-Key for each new request, and the same one only to retry an identical request."
 
 
 class PayloadInvalid(AppError):
     code, status, title = "payload_invalid", 422, "The request is not valid"
     detail = "Correct the fields named in 'errors' and send the request again."
-    example: ClassVar = {"errors": [{"field": "maxDuration", "message": "Input should be greater than or equal to 60"}]}
+    example: ClassVar = {"errors": [{"field": "maxDuration", "message": "must be 60 or more"}]}
 
 
 class CursorInvalid(AppError):
     code, status, title = "cursor_invalid", 422, "The cursor is not valid"
-    detail = "Send the nextCursor of the page before, as it was, or leave the cursor out to begin anew."
+    detail = "Send the nextCursor of the previous page unchanged, or no cursor to start from the first page."
 
 
 class TokenTooLarge(AppError):
-    code, status, title = "token_too_large", 422, "The interview's texts are too long for an access token"
-    detail = "Shorten the instructions or the other texts: all of them travel inside the LiveKit access token."
+    code, status, title = "token_too_large", 422, "The interview's texts do not fit into an access token"
+    detail = "Shorten the instructions or the other texts: the LiveKit access token contains all of them."
 
 
 class TokenFieldNotAllowed(AppError):
-    code, status, title = "token_field_not_allowed", 422, "The client may not say what the token holds"
-    detail = "Leave out the fields named in 'errors': the interview decides room, identity, name, metadata and agent."
+    code, status, title = "token_field_not_allowed", 422, "The client can't choose the token's contents"
+    detail = "Leave out the fields named in 'errors': the interview sets room, identity, name, metadata and agent."
     example: ClassVar = {
-        "errors": [{"field": "room_name", "message": "must be left out, or be what the interview has"}]
+        "errors": [{"field": "room_name", "message": "must be left out or equal the interview's value"}]
     }
 
 
 class WebhookNotSigned(AppError):
-    code, status, title = "webhook_not_signed", 401, "Not signed by a known LiveKit key"
-    detail = "Configure LiveKit's webhook.api_key to be LIVEKIT_API_KEY of this service, and compare the two secrets."
-
-
-class WebhookEndpointNotFound(AppError):
-    code, status, title = "webhook_endpoint_not_found", 404, "No such webhook endpoint"
+    code, status, title = "webhook_not_signed", 401, "The webhook is not signed by a known LiveKit key"
     detail = (
-        "There is no webhook endpoint with this id. Check the id, and that the API key belongs to its organization."
+        "Set webhook.api_key in LiveKit's configuration to this service's LIVEKIT_API_KEY, and compare the secrets."
     )
 
 
+class WebhookEndpointNotFound(AppError):
+    code, status, title = "webhook_endpoint_not_found", 404, "Webhook endpoint not found"
+    detail = "No webhook endpoint of your organization has this id. Check the id and the API key."
+
+
 class DeliveryNotFound(AppError):
-    code, status, title = "delivery_not_found", 404, "No such delivery"
-    detail = "This endpoint has no delivery with this id. Finished ones are kept for 30 days."
+    code, status, title = "delivery_not_found", 404, "Delivery not found"
+    detail = "This endpoint has no delivery with this id. Check the id; finished deliveries are deleted after 30 days."
 
 
 class WebhookTargetRefused(AppError):
-    code, status, title = "webhook_target_refused", 422, "No webhook is sent to this address"
-    detail = "Give an https URL whose host has public addresses only."
+    code, status, title = "webhook_target_refused", 422, "Webhooks can't be sent to this URL"
+    detail = "Use an https URL whose host has only public addresses."
 
 
 class WebhookEndpointDisabled(AppError):
     code, status, title = "webhook_endpoint_disabled", 409, "The webhook endpoint is disabled"
-    detail = "Enable it first: PATCH it with enabled true. What is pending then goes on."
+    detail = "Enable it first: PATCH it with enabled true. Pending deliveries then continue."
 
 
 class TooManyWebhookEndpoints(AppError):
     code, status, title = "too_many_webhook_endpoints", 409, "Too many webhook endpoints"
-    detail = "Delete an endpoint that is not needed any more."
+    detail = "Delete an endpoint that you no longer need."
 
 
 class ReplayTooLarge(AppError):
-    code, status, title = "replay_too_large", 422, "The span has too many changes"
-    detail = "Replay a shorter span, and the rest after it."
+    code, status, title = "replay_too_large", 422, "Too many changes to replay"
+    detail = "Replay a shorter time span, and the rest in further calls."
 
 
 class BodyTooLarge(AppError):
-    code, status, title = "body_too_large", 413, "The request's body is too large"
+    code, status, title = "body_too_large", 413, "The request body is too large"
     detail = "Send a smaller body."
 
 
@@ -204,22 +214,22 @@ class RequestTooSlow(AppError):
 
 
 class HeadersTooLarge(AppError):
-    code, status, title = "headers_too_large", 431, "The request's address and headers are too large"
-    detail = "Send smaller headers."
+    code, status, title = "headers_too_large", 431, "The request's URL and headers are too large"
+    detail = "Send a shorter URL or smaller headers."
 
 
 class RequestInvalid(AppError):
-    code, status, title = "request_invalid", 400, "This is no HTTP request"
+    code, status, title = "request_invalid", 400, "Not a valid HTTP request"
     detail = "Send the request as HTTP/1.1."
 
 
 class WebhookInvalid(AppError):
     code, status, title = "webhook_invalid", 400, "The webhook's body is not a LiveKit event"
-    detail = "Send the event as a JSON object, as LiveKit does."
+    detail = "Send a LiveKit event as a JSON object."
 
 
 class DatabaseUnavailable(AppError):
-    code, status, title = "database_unavailable", 503, "The database does not answer"
+    code, status, title = "database_unavailable", 503, "The database is unavailable"
     detail = "Try again in a few seconds."
 
     def __init__(self) -> None:
@@ -227,14 +237,14 @@ class DatabaseUnavailable(AppError):
 
 
 class BootstrapKeyTaken(Exception):
-    """BOOTSTRAP_API_KEY goes by another name already: for the operator, at the start."""
+    """BOOTSTRAP_API_KEY is stored under a different name; the operator reads it at startup."""
 
 
 class SchemaBehind(AppError):
-    code, status, title = "schema_behind", 503, "The database's schema is older than the code"
-    detail = "Run 'interviews migrate' against the same DATABASE_URL."
+    code, status, title = "schema_behind", 503, "The database schema is older than the code"
+    detail = "Run 'interviews migrate' with the same DATABASE_URL."
 
 
 class InternalError(AppError):
-    code, status, title = "internal_error", 500, "Something went wrong on our side"
-    detail = "Try again. If it stays so, tell the operator the requestId."
+    code, status, title = "internal_error", 500, "Internal error"
+    detail = "Try again. If it fails again, send the requestId to the operator."

@@ -1,35 +1,33 @@
-"""What is counted, for Prometheus. `serve --workers` sums its processes; otherwise each process shows its own."""
+"""Prometheus metrics. `serve --workers` sums its processes; otherwise each process shows its own."""
 
 import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own switch, read when it is imported: no setting of ours
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported, so it is not one of our settings
 
-DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the cause that decided it", ["cause"])
-POSTPONED = Counter("interviews_put_off", "Due interviews that had to wait, because LiveKit did not answer")
+DECISIONS = Counter("interviews_decisions", "Attempts that ended, by the rule that ended them", ["cause"])
+POSTPONED = Counter("interviews_put_off", "Due interviews postponed because LiveKit did not answer")
 ROOMS_DELETED = Counter(
     "interviews_rooms_deleted", "Rooms of ended attempts deleted: ended, came back, frozen", ["why"]
 )
-AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because none was there")
+AGENTS_DISPATCHED = Counter("interviews_agents_dispatched", "Agents dispatched because the candidate waited for one")
 RATE_LIMITS_UNCHECKED = Counter(
-    "interviews_rate_limits_unchecked", "Calls that went on uncounted, because the rate limits' storage did not answer"
+    "interviews_rate_limits_unchecked", "Calls let through unchecked because the rate limit storage did not answer"
 )
-AUDIT_DIFFERENCES = Counter(
-    "interviews_audit_differences", "Fields and counts that the audit found to be other than they should be"
-)
+AUDIT_DIFFERENCES = Counter("interviews_audit_differences", "Fields and counts that the audit found to be wrong")
 WORKER_ERRORS = Counter("interviews_worker_errors", "Unexpected errors in the worker")
-STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Streams of changes that are open", multiprocess_mode="livesum")
+STREAM_LISTENERS = Gauge("interviews_stream_listeners", "Open event streams", multiprocess_mode="livesum")
 PERSONAL_DATA_ERASED = Counter(
     "interviews_personal_data_erased",
-    "Interviews whose personal data was erased: asked for, or retention over",
+    "Interviews whose personal data was erased, on request or after the retention",
     ["why"],
 )
-STREAMS_DROPPED = Counter("interviews_streams_dropped", "Streams of changes ended because their listener was too slow")
+STREAMS_DROPPED = Counter("interviews_streams_dropped", "Event streams closed because the client was too slow")
 WEBHOOKS_SENT = Counter(
     "interviews_webhooks_sent",
-    "Webhooks sent, by what became of them: delivered, tried (again later), failed",
+    "Webhooks sent, by result: delivered, tried (to be retried), failed",
     ["became"],
 )
 WEBHOOK_ENDPOINTS_DISABLED = Counter(
@@ -37,18 +35,18 @@ WEBHOOK_ENDPOINTS_DISABLED = Counter(
 )
 WEBHOOKS_WAITING = Gauge(
     "interviews_webhooks_waiting",
-    "Webhooks that are due and wait to be sent, over all processes",
+    "Webhooks due and not sent yet, over all processes",
     multiprocess_mode="livemostrecent",
 )
 WEBHOOKS_OLDEST = Gauge(
     "interviews_webhooks_oldest_seconds",
-    "How long the oldest of them has been due",
+    "How long the oldest webhook has been due",
     multiprocess_mode="livemostrecent",
 )
 
 
 def exposition() -> bytes:
-    """Return all figures, as Prometheus reads them."""
+    """Return all metrics in Prometheus' text format."""
     if FOLDER not in os.environ:
         return generate_latest()
     registry = CollectorRegistry()

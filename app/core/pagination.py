@@ -1,4 +1,4 @@
-"""Cursors of lists: where the next page begins. Opaque to callers, as their form may change."""
+"""Cursors of lists: where the next page starts. Opaque to callers, as their format may change."""
 
 import base64
 import uuid
@@ -10,13 +10,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def encode_cursor(at: datetime, *parts: str | int) -> str:
-    """Return the cursor of a row: its instant, to the microsecond, and what orders rows of one instant."""
+    """Return the cursor of a row: its instant, to the microsecond, and the parts that order rows of one instant."""
     micros = (at - EPOCH) // timedelta(microseconds=1)
     return base64.urlsafe_b64encode(".".join(map(str, (micros, *parts))).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *, parts: int) -> tuple[datetime, list[str]]:
-    """Return what encode_cursor was given. Raises CursorInvalid."""
+    """Return the instant and the parts that encode_cursor was called with. Raises CursorInvalid."""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         micros, *rest = raw.split(".")
@@ -29,12 +29,9 @@ def decode_cursor(cursor: str, *, parts: int) -> tuple[datetime, list[str]]:
 
 
 def decode_row(cursor: str, *, parts: int = 0) -> tuple[datetime, uuid.UUID, list[str]]:
-    """Return the instant and the id of the row that encode_cursor was given, and the parts after them.
-
-    Raises CursorInvalid.
-    """
-    at, (key, *rest) = decode_cursor(cursor, parts=1 + parts)
+    """Return a row's instant, its id, and the parts after the id. Raises CursorInvalid."""
+    at, (id_, *rest) = decode_cursor(cursor, parts=1 + parts)
     try:
-        return at, uuid.UUID(hex=key), rest
+        return at, uuid.UUID(hex=id_), rest
     except ValueError as error:
         raise CursorInvalid from error

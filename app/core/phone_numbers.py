@@ -1,4 +1,4 @@
-"""Phone numbers, compared by their E.164 form: in whatever way, and whatever digits, somebody writes them."""
+"""Phone numbers, compared by their E.164 form, in any spelling and with the digits of any script."""
 
 import hmac
 import unicodedata
@@ -7,42 +7,42 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 
-def parse_international(written: str) -> PhoneNumber | None:
-    """Return the number that is written with its country code, the + or 00 before it or not; None if it is none."""
-    return _parse(_international(written), None)
+def parse_international(text: str) -> PhoneNumber | None:
+    """Return the number of a text with a country code, with or without a + or 00 before it; None if there is none."""
+    return _parse(_international(text), None)
 
 
-def is_same_number(on_file: PhoneNumber, said: str) -> bool:
-    """Tell whether the number on file is what somebody says: as above, or as dialled at home.
+def is_same_number(on_file: PhoneNumber, text: str) -> bool:
+    """Return whether the text is the number on file, in international form or as dialled within its country.
 
-    Who is wrong learns nothing by the time that it takes; who is right is told anyway.
+    A wrong number's response time reveals nothing; a right one's may differ, as the response itself says so.
     """
-    known = _e164(on_file)
-    if hmac.compare_digest(known, _international(said).encode()):  # as it is written on file: not parsed
+    expected = _e164(on_file)
+    if hmac.compare_digest(expected, _international(text).encode()):  # the usual case, without parsing
         return True
-    at_home = phonenumbers.region_code_for_number(on_file)
-    found = (parse_international(said), None if "+" in said else _parse(_digits(said), at_home))
-    international, national = (hmac.compare_digest(known, _e164(each)) for each in found)
+    region = phonenumbers.region_code_for_number(on_file)
+    numbers = (parse_international(text), None if "+" in text else _parse(_digits(text), region))
+    international, national = (hmac.compare_digest(expected, _e164(number)) for number in numbers)
     return international | national
 
 
-def _international(written: str) -> str:
-    return "+" + _digits(written).removeprefix("00")
+def _international(text: str) -> str:
+    return "+" + _digits(text).removeprefix("00")
 
 
-def _digits(written: str) -> str:
-    """Return the decimal digits, of any script, as ASCII's; what stands between them is left out."""
-    if written.isascii():
-        return "".join(filter(str.isdecimal, written))  # in a quarter of the time
-    return "".join(str(unicodedata.decimal(letter)) for letter in written if letter.isdecimal())
+def _digits(text: str) -> str:
+    """Return the decimal digits of any script as ASCII digits, without the characters between them."""
+    if text.isascii():
+        return "".join(filter(str.isdecimal, text))  # in a quarter of the time
+    return "".join(str(unicodedata.decimal(character)) for character in text if character.isdecimal())
 
 
 def _parse(digits: str, region: str | None) -> PhoneNumber | None:
     try:
-        found = phonenumbers.parse(digits, region)
+        number = phonenumbers.parse(digits, region)
     except NumberParseException:
         return None
-    return found if phonenumbers.is_possible_number(found) else None
+    return number if phonenumbers.is_possible_number(number) else None
 
 
 def _e164(number: PhoneNumber | None) -> bytes:

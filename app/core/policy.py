@@ -1,10 +1,10 @@
-"""Join policies: what a candidate must show to be let in."""
+"""Join policies: what a candidate must send to join."""
 
 from enum import StrEnum
 
 
 class JoinPolicy(StrEnum):
-    """From the least strict to the strictest. Under PHONE a valid invite is taken as well: it is harder to guess."""
+    """From the least strict to the strictest. PHONE accepts a valid invite too, as that is harder to guess."""
 
     OPEN = "open"
     PHONE = "phone"
@@ -15,5 +15,5 @@ STRICTNESS = tuple(JoinPolicy)
 
 
 def stricter(deployment: JoinPolicy, organization: JoinPolicy | None) -> JoinPolicy:
-    """Return the policy that holds: an organization may ask for more than the deployment does, never for less."""
+    """Return the stricter policy: an organization can tighten the deployment's policy, never loosen it."""
     return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)

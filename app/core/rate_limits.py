@@ -1,7 +1,7 @@
-"""Rate limits: so many calls in a window, for each that is counted. A courtesy to others, not what keeps anybody out.
+"""Rate limits per address and per API key. They protect other callers' share; they are no access control.
 
-Windows are fixed: at the border of two, twice as many may come at once. They begin at another instant for each that
-is counted, so that those who were told to wait do not all come back together.
+Windows are fixed: around the border of two, twice as many calls may pass. Each client's windows start at a different
+instant, so that limited clients do not all return at once.
 """
 
 import asyncio
@@ -21,58 +21,57 @@ from app.core.limit_notation import is_shared, parse_limit
 
 log = logging.getLogger(__name__)
 
-ANSWER_WITHIN = 0.25  # seconds, of a storage that others share
-PAUSE = 5.0  # seconds that it is not asked after it did not answer
-SAY_AGAIN = 60.0  # seconds between two lines in the log
+ANSWER_WITHIN = 0.25  # seconds, of a shared storage
+PAUSE = 5.0  # seconds without counting after the storage failed
+LOG_INTERVAL = 60.0  # seconds
 FAILURES = (StorageError, TimeoutError, OSError)
-"""What is raised where such a storage does not answer."""
+"""The errors of a storage that does not answer."""
 
 
 class Counters(Protocol):
     async def incr(self, key: str, expiry: int) -> int | None:
-        """Count the key, which may be forgotten after `expiry` seconds; return how often it was, None if unknown."""
+        """Count the key, which expires after `expiry` seconds. Return its count, None if it is unknown."""
 
     async def close(self) -> None: ...
 
 
 class OwnCounters:
-    """This process' own, for one limit: two generations, each as long as the limit's window, so nothing is swept.
+    """Counters in memory, for one limit. Two generations, each as long as the window, so expiry scans nothing.
 
-    Not limits' own storages in memory: those look through all their keys every 10 ms, which took 0.6 ms of CPU a call
-    with 50,000 addresses.
+    The memory storage of the `limits` package scans all keys every 10 ms: 0.6 ms of CPU a call with 50,000 addresses.
     """
 
     def __init__(self) -> None:
         self._current: dict[str, int] = {}
-        self._before: dict[str, int] = {}
-        self._turns_at = 0.0
+        self._previous: dict[str, int] = {}
+        self._rotates_at = 0.0
 
     async def incr(self, key: str, expiry: int) -> int:
         now = time.monotonic()
-        if now >= self._turns_at:
-            self._before, self._current = self._current, {}
-            self._turns_at = now + expiry
-        self._current[key] = count = (self._current.get(key) or self._before.get(key, 0)) + 1
+        if now >= self._rotates_at:
+            self._previous, self._current = self._current, {}
+            self._rotates_at = now + expiry
+        self._current[key] = count = (self._current.get(key) or self._previous.get(key, 0)) + 1
         return count
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class SharedCounters:
-    """Those that replicas share, in Redis or Valkey. While it does not answer nothing is counted, and calls go on."""
+    """Counters that replicas share, in Redis or Valkey. While it does not answer, calls pass uncounted."""
 
     def __init__(self, url: str) -> None:
-        from redis.asyncio import ConnectionPool  # an extra of ours, and slow to import
+        from redis.asyncio import ConnectionPool  # an optional dependency, slow to import
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
         url = re.sub("^valkey", "redis", url)
-        # once more, on a new connection, and without the pauses of the client's own retries
+        # one retry, on a new connection, without the backoff of the client's default
         self._pool = ConnectionPool.from_url(url, retry=Retry(NoBackoff(), 1))
         client: dict[str, Any] = {"implementation": "redispy", "connection_pool": self._pool}
         self._storage = RedisStorage(f"async+{url}", wrap_exceptions=True, key_prefix="interviews", **client)
-        self._paused_until = self._said_at = -SAY_AGAIN
+        self._paused_until = self._logged_at = -LOG_INTERVAL
 
     async def incr(self, key: str, expiry: int) -> int | None:
         if time.monotonic() >= self._paused_until:
@@ -84,24 +83,24 @@ class SharedCounters:
         return None
 
     async def count(self, key: str, expiry: int, *, within: float) -> int:
-        """Count the key. Raises one of FAILURES if the storage has not done it within so many seconds."""
+        """Count the key. Raises one of FAILURES if the storage does not answer in `within` seconds."""
         async with asyncio.timeout(within):
             return await self._storage.incr(key, expiry)
 
     def _pause(self, error: Exception) -> None:
         now = time.monotonic()
         self._paused_until = now + PAUSE
-        if now >= self._said_at + SAY_AGAIN:
-            self._said_at = now
+        if now >= self._logged_at + LOG_INTERVAL:
+            self._logged_at = now
             cause = error.__cause__ if isinstance(error, StorageError) else error
-            log.warning("the storage of the rate limits does not answer, calls go on uncounted: %r", cause)
+            log.warning("the rate limits' storage does not answer, calls pass uncounted: %r", cause)
 
     async def close(self) -> None:
         await self._pool.aclose()
 
 
 class RateLimit:
-    """One limit, under the name by which callers are told of it."""
+    """One limit. Its name and policy appear in the response headers."""
 
     def __init__(self, name: str, item: RateLimitItem, counters: Counters) -> None:
         self.name = name
@@ -111,17 +110,17 @@ class RateLimit:
         """Seconds."""
         self._counters = counters
 
-    async def count(self, who: str) -> "Standing | None":
-        """Count a call of theirs, and return where they stand now; None if that can't be known."""
-        number, into = divmod(int(time.time()) + crc32(who.encode()) % self.window, self.window)
-        count = await self._counters.incr(f"{self.name}/{who}/{number}", self.window)
+    async def count(self, client: str) -> "Standing | None":
+        """Count a call of the client, and return its standing, None if it is unknown."""
+        number, elapsed = divmod(int(time.time()) + crc32(client.encode()) % self.window, self.window)
+        count = await self._counters.incr(f"{self.name}/{client}/{number}", self.window)
         if count is None:
             return None
-        return Standing(self, max(self.calls - count, 0), self.window - into, count > self.calls)
+        return Standing(self, max(self.calls - count, 0), self.window - elapsed, count > self.calls)
 
 
 class Standing(NamedTuple):
-    """Where somebody stands with a limit: calls that may still come, seconds until the next window."""
+    """A client's standing with a limit: the calls that remain, and the seconds until the next window."""
 
     limit: RateLimit
     remaining: int
@@ -131,7 +130,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """The limits of one process; None where there is none."""
+    """The limits of one process. None: unlimited."""
 
     address: RateLimit | None
     key: RateLimit | None
@@ -143,7 +142,7 @@ class RateLimits:
 
 
 def rate_limits_of(*, per_address: str, per_key: str, storage_url: str) -> RateLimits:
-    """Return the limits by their notations, counted in the storage."""
+    """Return the limits from their notations, counted in the storage."""
     shared = SharedCounters(storage_url) if is_shared(storage_url) else None
 
     def limit(name: str, notation: str) -> RateLimit | None:

@@ -1,11 +1,11 @@
-"""Search: how texts are folded, so that whoever types part of a name finds it, in Arabic too."""
+"""Search text: folded so that part of a name finds it, whatever its case, marks or spelling, in Arabic too."""
 
 import unicodedata
 from collections.abc import Iterator
 from itertools import groupby
 
-# Letters that people type for one another, and that Unicode does not decompose into the same one.
-_ONE_LETTER = str.maketrans(
+# letters that people use for each other, and that Unicode does not decompose into the same one
+_SAME_LETTER = str.maketrans(
     {
         "ٱ": "ا",  # alef wasla
         "ى": "ي",  # alef maqsura
@@ -21,26 +21,26 @@ _ONE_LETTER = str.maketrans(
         "ـ": None,  # tatweel
     }
 )
-_LEFT_OUT = ("Mn", "Me", "Cf")  # marks such as tashkeel and accents; what is invisible, such as a direction
-_OF_A_NUMBER = frozenset("0123456789+().-/")
+_IGNORED = ("Mn", "Me", "Cf")  # marks such as tashkeel and accents; invisible characters such as directions
+_PHONE_CHARACTERS = frozenset("0123456789+().-/")
 
 Spelling = tuple[str, ...]
-"""Words that are all to be found."""
+"""Words that must all occur."""
 
 
 def fold(text: str) -> str:
-    """Return the text as it is compared: no case, no marks, one letter for its variants, ASCII digits, single spaces.
+    """Return the text without case and marks, with one letter for its variants, ASCII digits and single spaces.
 
-    Folding again changes nothing.
+    Idempotent.
     """
     cased = unicodedata.normalize("NFKD", text).casefold()
-    letters = map(_folded, unicodedata.normalize("NFKD", cased).translate(_ONE_LETTER))
+    letters = map(_folded, unicodedata.normalize("NFKD", cased).translate(_SAME_LETTER))
     return " ".join(unicodedata.normalize("NFKC", "".join(letters)).split())
 
 
 def _folded(letter: str) -> str:
     category = unicodedata.category(letter)
-    if category in _LEFT_OUT:
+    if category in _IGNORED:
         return ""
     if category == "Nd":
         return str(unicodedata.decimal(letter))
@@ -48,32 +48,32 @@ def _folded(letter: str) -> str:
 
 
 def searchable(*, participant_name: str, job_title: str, phone_number: str) -> str:
-    """Return what an interview is found by: name, job title and the phone number's digits, a line each."""
+    """Return an interview's search text: name, job title and the phone number's digits, a line each."""
     return "\n".join((fold(participant_name), fold(job_title), _digits(fold(phone_number))))
 
 
 def parse_search(typed: str) -> list[tuple[Spelling, ...]]:
-    """Return what is to be found, all of it; each in any of its spellings.
+    """Return the terms that must all occur, each in one of its spellings.
 
-    A phone number is meant by its digits, without what stands for "abroad" or "from here": 00 and 0.
+    A phone number also matches by its digits, without the prefixes 00 and 0.
     """
-    wanted: list[tuple[Spelling, ...]] = []
-    for is_number, words in groupby(fold(typed).split(), key=_OF_A_NUMBER.issuperset):
+    terms: list[tuple[Spelling, ...]] = []
+    for is_number, words in groupby(fold(typed).split(), key=_PHONE_CHARACTERS.issuperset):
         if is_number:
-            wanted.append(tuple(dict.fromkeys(_spellings(tuple(words)))))
+            terms.append(tuple(dict.fromkeys(_spellings(tuple(words)))))
         else:
-            wanted += [((word,),) for word in words]
-    return wanted
+            terms += [((word,),) for word in words]
+    return terms
 
 
 def _spellings(words: Spelling) -> Iterator[Spelling]:
-    yield words  # a job title has numbers too
+    yield words  # job titles have numbers too
     digits = _digits(" ".join(words))
     if digits:
         yield (digits.lstrip("0") or digits,)
 
 
 def _digits(number: str) -> str:
-    """Return the digits, but for the (0) of +966 (0) 50, which nobody dials from abroad."""
+    """Return the digits, without the (0) of +966 (0) 50, which is not dialled from abroad."""
     dialled = [letter for letter in number.replace("(0)", "") if letter.isdecimal()]
     return "".join(dialled or filter(str.isdecimal, number))

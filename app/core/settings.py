@@ -1,4 +1,4 @@
-"""Settings, read once from the environment and .env, frozen, and refused when they are not safe."""
+"""Settings: read once from the environment and .env, frozen, and refused if they are unsafe."""
 
 import ipaddress
 from datetime import timedelta
@@ -12,19 +12,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.limit_notation import is_shared, parse_limit
 from app.core.policy import JoinPolicy
+from app.core.validation_messages import message_of
 from app.lifecycle import Timeouts
 
-# What a laptop gets without any setting. `livekit-server --dev` uses the same pair.
+# The defaults on a laptop. `livekit-server --dev` uses the same key pair.
 LOCAL_LIVEKIT_KEY = "devkey"
-LOCAL_LIVEKIT_SECRET = "secret"  # noqa: S105 - known to everybody, and refused outside a laptop
+LOCAL_LIVEKIT_SECRET = "secret"  # noqa: S105 - public, and refused outside a laptop
 LOCAL_API_KEY = "ik_local"
 LOCAL_INVITE_URL = "http://localhost:3000/interview/{interviewId}#invite={secret}"
 
-SHORTEST_SECRET = 32  # characters; LiveKit itself warns below that
+MIN_SECRET_LENGTH = 32  # characters; LiveKit itself warns below that
+MIN_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
 
-SHORTEST_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
-
-# Names that no public DNS can have: a container's, a cluster's, a LAN's. What goes there does not cross the internet.
+# Names that can't be in public DNS, so traffic to them does not cross the internet: containers, clusters, LANs.
 PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -33,11 +33,11 @@ Seconds = Annotated[int, Field(gt=0)]
 
 
 class Settings(BaseSettings):
-    """The settings of one process. The README lists all of them."""
+    """The settings of one process. docs/configuration.md lists all of them."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        env_ignore_empty=True,  # a variable that compose or a chart sets to nothing is not set
+        env_ignore_empty=True,  # compose files and charts set unused variables to nothing
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
             return value
         pairs = [pair.strip().partition(":") for pair in value.split(",") if pair.strip()]
         if not all(key and secret for key, _, secret in pairs):
-            raise ValueError("write key:secret pairs, separated by commas")
+            raise ValueError("must be key:secret pairs, separated by commas")
         return {key: secret for key, _, secret in pairs}
 
     @field_validator("allowed_origins", mode="before")
@@ -102,10 +102,13 @@ class Settings(BaseSettings):
         """Read `10.0.0.0/8,192.0.2.7`."""
         if not isinstance(value, str):
             return value
-        found = tuple(each.strip() for each in value.split(",") if each.strip())
-        for each in found:
-            ipaddress.ip_network(each, strict=False)
-        return found
+        networks = tuple(network.strip() for network in value.split(",") if network.strip())
+        try:
+            for network in networks:
+                ipaddress.ip_network(network, strict=False)
+        except ValueError as error:  # its text contains the value
+            raise ValueError("must be IP addresses or networks, separated by commas: 10.0.0.0/8,192.0.2.7") from error
+        return networks
 
     @field_validator("rate_limit_per_address", "rate_limit_per_key")
     @classmethod
@@ -125,7 +128,7 @@ class Settings(BaseSettings):
             *self._contradictions(),
             *self._leaking_links(),
             *self._inexact_origins(),
-            *([] if self.is_local else self._unsafe_outside_a_laptop()),
+            *([] if self.is_local else self._unsafe_defaults()),
         ]
         if faults:
             raise ValueError("\n".join(faults))
@@ -133,112 +136,116 @@ class Settings(BaseSettings):
 
     def _contradictions(self) -> list[str]:
         if self.agent_name and self.dispatch_after >= self.agent_wait:
-            return ["DISPATCH_AFTER: set less than AGENT_WAIT, or no agent is ever dispatched"]
+            return ["DISPATCH_AFTER: must be less than AGENT_WAIT, or no agent is ever dispatched"]
         return []
 
     def _leaking_links(self) -> list[str]:
-        """An invitation's secret stands in the link's fragment: browsers send that to no server, so none logs it."""
+        """The secret must be in the link's fragment: browsers don't send that to servers, so no server logs it."""
         before, _, fragment = self.invite_url.partition("#")
         if not self.invite_url or ("{secret}" in fragment and "{secret}" not in before and "{interviewId}" in before):
             return []
-        return ["INVITE_URL: write it as https://jobs.example/interview/{interviewId}#invite={secret}"]
+        return [
+            "INVITE_URL: must have {interviewId} before the # and {secret} only after it, as in "
+            "https://jobs.example/interview/{interviewId}#invite={secret}"
+        ]
 
     def _inexact_origins(self) -> list[str]:
         return [
-            f"ALLOWED_ORIGINS: number {number} is no origin as browsers send it: write https://host or "
+            f"ALLOWED_ORIGINS: number {number} is not an origin as browsers send it: write https://host or "
             "https://host:port, in lower case, without a path, a default port or *"
             for number, origin in enumerate(self.allowed_origins, 1)
             if not is_exact_origin(origin)
         ]
 
-    def _unsafe_outside_a_laptop(self) -> list[str]:
-        """Return a line for each built-in that must not leave a loopback address."""
-        why = f"needed because ENVIRONMENT={self.environment} and HOST={self.host}"
+    def _unsafe_defaults(self) -> list[str]:
+        """Return a line for each default that is safe on a laptop only."""
+        causes = [] if self.environment == "local" else [f"ENVIRONMENT={self.environment}"]
+        causes += [] if is_loopback(self.host) else [f"HOST={self.host}"]
+        why = f"required because {' and '.join(causes)}"
         faults = []
         if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
             faults.append(f"LIVEKIT_API_KEY: set your LiveKit server's API key ({why})")
-        if len(self.livekit_api_secret.get_secret_value()) < SHORTEST_SECRET:
-            faults.append(f"LIVEKIT_API_SECRET: set a secret of {SHORTEST_SECRET} characters or more ({why})")
-        if len(self.bootstrap_api_key.get_secret_value()) < SHORTEST_SECRET:
-            faults.append(f"BOOTSTRAP_API_KEY: set a key of {SHORTEST_SECRET} characters or more ({why})")
+        if len(self.livekit_api_secret.get_secret_value()) < MIN_SECRET_LENGTH:
+            faults.append(f"LIVEKIT_API_SECRET: set a secret of {MIN_SECRET_LENGTH} characters or more ({why})")
+        if len(self.bootstrap_api_key.get_secret_value()) < MIN_SECRET_LENGTH:
+            faults.append(f"BOOTSTRAP_API_KEY: set a key of {MIN_SECRET_LENGTH} characters or more ({why})")
         faults += [
-            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {SHORTEST_SECRET} characters or more ({why})"
+            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {MIN_SECRET_LENGTH} characters or more ({why})"
             for key, secret in self.livekit_previous_keys.items()
-            if len(secret.get_secret_value()) < SHORTEST_SECRET
+            if len(secret.get_secret_value()) < MIN_SECRET_LENGTH
         ]
-        if self.candidate_grace < SHORTEST_GRACE:
+        if self.candidate_grace < MIN_GRACE:
             faults.append(
-                f"CANDIDATE_GRACE: set {SHORTEST_GRACE} seconds or more, or a crashed agent looks like a closed room"
+                f"CANDIDATE_GRACE: set {MIN_GRACE} seconds or more, or a crashed agent looks like a closed room ({why})"
             )
         if self.join_policy is None:
             faults.append(
-                "JOIN_POLICY: set 'invite' or 'phone', or say 'open' in so many words, "
-                f"if whoever knows an interview's id may join it ({why})"
+                f"JOIN_POLICY: set 'invite' or 'phone', or 'open' if anyone with an interview's id may join it ({why})"
             )
         if not self.allowed_origins:
             faults.append(f"ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages ({why})")
         if self.database_url is None:
-            faults.append(f"DATABASE_URL: set the URL of a Postgres, the embedded one is for a laptop ({why})")
-        return faults + self._unsafe_ways_to_livekit(why)
+            faults.append(f"DATABASE_URL: set the URL of a Postgres server; the embedded one is for laptops ({why})")
+        return faults + self._unsafe_livekit_urls(why)
 
-    def _unsafe_ways_to_livekit(self, why: str) -> list[str]:
+    def _unsafe_livekit_urls(self, why: str) -> list[str]:
         faults = []
         url = _split(self.livekit_url)
         if not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
-            faults.append(f"LIVEKIT_URL: set a wss:// address; ws:// is for a loopback address only ({why})")
+            faults.append(f"LIVEKIT_URL: set a wss:// URL; ws:// is allowed for loopback addresses only ({why})")
         url = _split(self.livekit_api_url or self.livekit_url)
         plain = url.scheme in ("http", "ws") and is_private(url.hostname or "")
         if self.livekit_api_url is not None and not (url.hostname and (url.scheme in ("https", "wss") or plain)):
             faults.append(
-                "LIVEKIT_API_URL: set an https:// or wss:// address; http:// and ws:// are for a private network "
+                "LIVEKIT_API_URL: set an https:// or wss:// URL; http:// and ws:// are allowed in private networks "
                 f"only: a loopback or private address, or a name without a dot ({why})"
             )
         return faults
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long each thing is waited for."""
+        """The timeouts of the status rules."""
         return Timeouts(
-            grace=timedelta(seconds=self.candidate_grace),
-            agent=timedelta(seconds=self.agent_wait),
-            dispatch=timedelta(seconds=self.dispatch_after) if self.agent_name else None,
-            token=timedelta(seconds=self.token_wait),
-            waited=timedelta(seconds=self.candidate_waited),
-            goodbye=timedelta(seconds=self.goodbye),
+            candidate_grace=timedelta(seconds=self.candidate_grace),
+            agent_wait=timedelta(seconds=self.agent_wait),
+            dispatch_after=timedelta(seconds=self.dispatch_after) if self.agent_name else None,
+            token_wait=timedelta(seconds=self.token_wait),
+            candidate_waited=timedelta(seconds=self.candidate_waited),
+            delete_room_after=timedelta(seconds=self.goodbye),
         )
 
     @property
     def is_local(self) -> bool:
-        """True on a laptop: ENVIRONMENT=local and nobody from outside can connect."""
+        """Whether this is a laptop: ENVIRONMENT=local, and only local clients can connect."""
         return self.environment == "local" and is_loopback(self.host)
 
     @property
     def webhooks_to_private(self) -> bool:
-        """Whether webhooks may go to private addresses, and by http: on a laptop, or where the operator says so."""
+        """Whether webhooks may go to private addresses and over http: on a laptop, or if the operator allows it."""
         return self.is_local if self.webhook_allow_private is None else self.webhook_allow_private
 
     @property
     def retention(self) -> timedelta | None:
-        """How long after its end an interview's personal data is kept; None: for ever."""
+        """How long an interview's personal data is kept after its end; None: forever."""
         days = self.personal_data_retention_days
         return None if days is None else timedelta(days=days)
 
     @property
     def deployment_policy(self) -> JoinPolicy:
-        """The join policy that no organization can fall short of; open only where nobody said otherwise on a laptop."""
+        """The least strict join policy of any organization. The default is open, on a laptop only."""
         return self.join_policy or JoinPolicy.OPEN
 
     @property
     def invite_link(self) -> str | None:
-        """The template of invitation links; without one on a laptop a page of this machine, elsewhere none."""
+        """The template of invitation links. The default is a local page on a laptop, and None elsewhere."""
         return self.invite_url or (LOCAL_INVITE_URL if self.is_local else None)
 
     @cached_property
     def livekit_keys(self) -> dict[str, str]:
-        """Every key pair whose signature on a webhook is accepted, the current one first."""
+        """All key pairs that may sign a webhook, the current one first."""
         previous = {key: secret.get_secret_value() for key, secret in self.livekit_previous_keys.items()}
         current = {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
-        return {**current, **previous, **current}  # one name has one secret: the current one
+        return {**current, **previous, **current}  # the current one also wins over a previous one of the same name
 
 
 def is_loopback(host: str) -> bool:
@@ -251,7 +258,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Tell whether a host is on this machine or a private network, as far as its name or address says so."""
+    """Return whether a host is on this machine or a private network, by its name or address alone."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -259,7 +266,7 @@ def is_private(host: str) -> bool:
 
 
 def is_exact_origin(origin: str) -> bool:
-    """Tell whether a browser could send just this as Origin: any other would never be found equal to one."""
+    """Return whether a browser could send exactly this as Origin: nothing else would ever match."""
     url = _split(origin)
     try:
         port = url.port
@@ -268,9 +275,9 @@ def is_exact_origin(origin: str) -> bool:
     host = url.hostname or ""
     if url.scheme not in DEFAULT_PORTS or not host or not host.isascii() or not set("*\\ ").isdisjoint(host):
         return False
-    shown = f"[{host}]" if ":" in host else host
-    ending = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
-    return origin == f"{url.scheme}://{shown}{ending}"
+    name = f"[{host}]" if ":" in host else host
+    suffix = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
+    return origin == f"{url.scheme}://{name}{suffix}"
 
 
 def _split(url: str) -> SplitResult:
@@ -281,27 +288,23 @@ def _split(url: str) -> SplitResult:
 
 
 def faults_of(error: ValidationError) -> list[str]:
-    """Return a line for each fault of the settings, none of which echoes a value.
+    """Return a line for each fault of the settings, without its value.
 
-    Where single values could not be read, pydantic has not come to the rules: they are tried with what was read.
+    If single values are invalid, pydantic has not checked the rules: they are checked with defaults for those values.
     """
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    unreadable = {str(fault["loc"][0]): fault["msg"] for fault in found if fault["loc"]}
-    lines = [f"{name.upper()}: {message.removeprefix('Value error, ')}" for name, message in unreadable.items()]
-    rules = [line for fault in found if not fault["loc"] for line in _lines(fault["msg"])]
-    if unreadable:
+    faults = error.errors(include_input=False, include_url=False)
+    invalid = {str(fault["loc"][0]): message_of(fault) for fault in faults if fault["loc"]}
+    rules = [line for fault in faults if not fault["loc"] for line in message_of(fault).splitlines()]
+    if invalid:
         try:
-            Settings(**{name: _stand_in(name) for name in unreadable})
+            Settings(**{name: _stand_in(name) for name in invalid})
         except ValidationError as further:
             rules = faults_of(further)
-    return lines + [line for line in rules if line.partition(":")[0].lower() not in unreadable]
-
-
-def _lines(message: str) -> list[str]:
-    return message.removeprefix("Value error, ").splitlines()
+    lines = [f"{name.upper()}: {message}" for name, message in invalid.items()]
+    return lines + [line for line in rules if line.partition(":")[0].lower() not in invalid]
 
 
 def _stand_in(name: str) -> Any:
-    """Return the default; but an ENVIRONMENT that can't be read is not taken for a laptop."""
+    """Return the default; an invalid ENVIRONMENT counts as production, which has more rules."""
     default = Settings.model_fields[name].get_default(call_default_factory=True)
     return "production" if name == "environment" else default

@@ -1,8 +1,8 @@
-"""Instants as text."""
+"""Timestamps as text."""
 
 from datetime import UTC, datetime
 
 
 def rfc3339(value: datetime) -> str:
-    """Return the instant as all our answers and webhooks write it: UTC, to the millisecond."""
+    """Return the instant in the format of all responses and webhooks: UTC, with milliseconds."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database import driver_connection
 from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
 from app.interviews.attempts import open_next_attempt
-from app.interviews.status_update import lock_interview, update_status
+from app.interviews.status_update import lock_interview, update_statuses
 from app.lifecycle import Outcome, Status, Timeouts
 from app.models import Interview, Report, TimelineEntry
 
@@ -39,7 +40,7 @@ async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, 
         raise InterviewOver("It has ended, so there is nothing to cancel.", interviewStatus=interview.status)
     interview.cancelled_at = interview.cancelled_at or now
     session.add(TimelineEntry.about(interview, kind="call", name="cancelled", detail={}))
-    await update_status(session, interview=interview, now=now, timeouts=timeouts)
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
 
 
 async def reopen(
@@ -51,7 +52,7 @@ async def reopen(
     interview.closes_at = closes_at
     interview.opened_by_join = 0
     await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
-    await update_status(session, interview=interview, now=now, timeouts=timeouts)
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +94,4 @@ async def complete(
         )
     )
     session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": said.outcome}))
-    await update_status(session, interview=interview, now=now, timeouts=timeouts)
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)

@@ -1,23 +1,21 @@
-"""Changes: what the stream shows and what webhooks tell, written in the transaction of the change itself."""
+"""Record changes for the stream and for webhooks, in the transaction that makes the change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.database import driver_connection
 from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import PublicStatus, public_status
 from app.models import ChangeType
 from app.webhooks.queue import ENQUEUE_DELIVERIES
 
 CHANNEL = "changes"
-"""Postgres notifies it of each change, with the organization's id: for latency only, as a notification may be lost."""
+"""Where Postgres notifies of each change, with the organization's id. For latency only: a notification may be lost."""
 
-# A transaction that wrote something else before it locked the interview has a lower xid than the one that changed the
-# interview meanwhile: the greater of the two keeps an interview's changes in their order.
+# A transaction may get its xid, wait for the interview's lock, and so come after one with a higher xid: the greater of
+# the two keeps an interview's changes in order.
 _RECORD = f"""
     WITH change AS (
         INSERT INTO changes
@@ -45,7 +43,7 @@ _RECORD = f"""
 
 @dataclass(frozen=True, slots=True)
 class NewChange:
-    """A change of a locked interview that is counted, and not recorded yet. `previous`: the status shown before."""
+    """A counted change of a locked interview, to be recorded. `previous` is the public status before it."""
 
     interview: AnyInterview
     type: ChangeType
@@ -53,19 +51,13 @@ class NewChange:
 
 
 def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicStatus | None) -> NewChange:
-    """Count a change on the locked interview, whose row is stored before the change is recorded."""
+    """Count a change on the locked interview. Store its row, then record the change."""
     interview.sequence += 1
     return NewChange(interview, type_, previous)
 
 
-async def record_changes(session: AsyncSession, changes: Sequence[NewChange], *, now: datetime) -> None:
-    """Tell all who listen of the changes. Each interview has one of them at most."""
-    await session.flush()  # a change refers to its interview, which may be new
-    await write_changes(await driver_connection(session), changes, now=now)
-
-
-async def write_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
-    """Tell all who listen of changes of interviews that are stored. Each has one of them at most."""
+async def record_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
+    """Publish changes of stored interviews to the stream and to webhooks; at most one change of each interview."""
     if changes:
         await connection.execute(_RECORD, *zip(*(_row(change, now) for change in changes), strict=True))
 

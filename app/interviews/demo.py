@@ -1,4 +1,4 @@
-"""The demo interview of a local start: the seed's own example, ready to be joined."""
+"""The demo interview of a local start: the seed's own example, ready to join."""
 
 import uuid
 from datetime import datetime
@@ -26,7 +26,7 @@ DEMO = InterviewSpec(
 
 
 async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now: datetime, signer: Signer) -> bool:
-    """Add the demo interview to an empty database, and open it again when it is over; tell whether it can be joined."""
+    """Add the demo interview to an empty database, or reopen it when it is over. Return whether it can be joined."""
     demo = await lock_interview(session, DEMO_ID)
     if demo is None:
         if await session.scalar(select(exists().where(Interview.id.is_not(None)))):
@@ -35,5 +35,5 @@ async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now:
     elif demo.personal_data_erased_at:
         return False
     elif demo.status.is_terminal:
-        await open_next_attempt(session, interview=demo, now=now, why="a local start opens the demo interview again")
+        await open_next_attempt(session, interview=demo, now=now, why="a local start reopens the demo interview")
     return True

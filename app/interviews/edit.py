@@ -10,11 +10,12 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
+from app.core.database import driver_connection
 from app.core.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
 from app.core.policy import JoinPolicy, stricter
 from app.interviews.join_policy import check_phone_number
 from app.interviews.schedule import check_tokens, rendered_instructions
-from app.interviews.status_update import keep_joins_out, update_status
+from app.interviews.status_update import keep_joins_out, update_statuses
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.lifecycle import Timeouts, public_status
 from app.livekit.access_tokens import Signer
@@ -57,7 +58,7 @@ async def edit(
     # The names only: the values may be names and numbers of people.
     detail = {"fields": sorted(map(to_camel, changed))}
     session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
-    await update_status(session, interview=interview, now=now, timeouts=timeouts, edited_from=before)
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts, edited_from=before)
 
 
 def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Erasing an interview's personal data. A tombstone stays: ids, times, and how it ended (docs/decisions/0008)."""
+"""Erase an interview's personal data. A tombstone stays: ids, times, and how it ended (docs/decisions/0008)."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.idempotency_keys import rewrite_answers
 from app.core import metrics
+from app.core.database import driver_connection
 from app.core.errors import InterviewNotFound, InterviewNotOver
 from app.core.timestamps import rfc3339
 from app.interviews.changes import count_change, record_changes
@@ -23,49 +24,49 @@ from app.livekit.webhooks import Participant
 from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
-"""What people wrote about the interview: any of it may name somebody, so all of it goes."""
+"""Free texts, any of which may name a person: all are erased."""
 
 
 class Overdue(NamedTuple):
-    """An interview whose personal data was kept for long enough; in the order in which it is erased."""
+    """An interview whose retention period is over. Sorted in the order of erasure."""
 
     ended_at: datetime
     id: uuid.UUID
 
 
-class Why(StrEnum):
-    """Who had it erased: the kind of its line on the timeline."""
+class ErasedBy(StrEnum):
+    """What made the erasure: the kind of its timeline entry."""
 
-    ASKED = "call"
+    CALL = "call"
     RETENTION = "service"
 
 
 async def erase_owned(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
 ) -> None:
-    """Erase the personal data of the organization's interview, as somebody asked for. Erased already is fine.
+    """Erase the personal data of the organization's interview; if it is erased already, do nothing.
 
-    Raises InterviewNotFound, for another organization's as well, and InterviewNotOver.
+    Raises InterviewNotFound, also for another organization's interview, and InterviewNotOver.
     """
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound
     if not interview.status.is_terminal:
         raise InterviewNotOver("Its data is still needed. Cancel it first.", interviewStatus=interview.status)
-    await _erase(session, interview, why=Why.ASKED, now=now)
+    await _erase(session, interview, by=ErasedBy.CALL, now=now)
 
 
 async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, before: datetime, now: datetime) -> None:
-    """Erase the personal data of an interview that was over by `before`; one that was opened again since is let be."""
+    """Erase the personal data of an interview that ended by `before`, unless it was reopened since."""
     interview = await lock_interview(session, interview_id)
     if interview and interview.ended_at and interview.ended_at <= before:
-        await _erase(session, interview, why=Why.RETENTION, now=now)
+        await _erase(session, interview, by=ErasedBy.RETENTION, now=now)
 
 
 async def find_overdue(
     session: AsyncSession, *, before: datetime, limit: int, after: Overdue | None = None
 ) -> list[Overdue]:
-    """Return interviews that were over by `before` and have personal data still, longest over first."""
+    """Return interviews that ended by `before` and still have personal data, the earliest end first."""
     query = select(Interview.ended_at, Interview.id).where(
         Interview.ended_at <= before, Interview.personal_data_erased_at.is_(None)
     )
@@ -75,11 +76,11 @@ async def find_overdue(
     return [Overdue(row.ended_at, row.id) for row in rows]
 
 
-async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: datetime) -> None:
-    """Erase once. The interview is locked, and over: no rule looks at names any more, so that its status stays."""
+async def _erase(session: AsyncSession, interview: Interview, *, by: ErasedBy, now: datetime) -> None:
+    """Erase once. The interview is locked and over, so its status no longer depends on what is erased."""
     if interview.personal_data_erased_at:
         return
-    await keep_joins_out(session, interview)  # each of them would store an address
+    await keep_joins_out(session, interview)  # a join stores an address
     await _erase_from_timeline(session, interview)
     await _erase_from_facts(session, interview.id)
     await _erase_from_answers(session, interview, now)
@@ -87,10 +88,10 @@ async def _erase(session: AsyncSession, interview: Interview, *, why: Why, now: 
         setattr(interview, name, "")
     interview.context = interview.invite_hash = interview.invite_expires_at = None
     interview.personal_data_erased_at = interview.updated_at = now
-    session.add(TimelineEntry.about(interview, kind=why, name="personal_data_erased", detail={}))
+    session.add(TimelineEntry.about(interview, kind=by, name="personal_data_erased", detail={}))
     change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, PublicStatus(interview.status))
-    await record_changes(session, [change], now=now)
-    metrics.PERSONAL_DATA_ERASED.labels(why="asked" if why is Why.ASKED else "retention").inc()
+    await record_changes(await driver_connection(session), [change], now=now)
+    metrics.PERSONAL_DATA_ERASED.labels(why="asked" if by is ErasedBy.CALL else "retention").inc()
 
 
 async def _erase_from_timeline(session: AsyncSession, interview: Interview) -> None:
@@ -112,25 +113,25 @@ async def _erase_from_facts(session: AsyncSession, interview_id: uuid.UUID) -> N
 
 
 async def _erase_from_answers(session: AsyncSession, interview: Interview, now: datetime) -> None:
-    """Erase from answers that are kept for an Idempotency-Key: they still keep the calls from being done twice."""
+    """Erase from the responses kept for Idempotency-Keys, which still keep calls from being handled twice."""
     own = str(interview.id)
     empty = {to_camel(name): "" for name in TEXTS} | {"connected": [], "personalDataErasedAt": rfc3339(now)}
 
-    def rewrite(told: Any) -> Any:
-        if isinstance(told, list):
-            return [rewrite(each) for each in told]
-        if not isinstance(told, dict):
-            return told
-        if told.get("interviewId") == own:
-            return told | {name: value for name, value in empty.items() if name in told}
-        return {name: rewrite(value) for name, value in told.items()}
+    def rewrite(body: Any) -> Any:
+        if isinstance(body, list):
+            return [rewrite(each) for each in body]
+        if not isinstance(body, dict):
+            return body
+        if body.get("interviewId") == own:
+            return body | {name: value for name, value in empty.items() if name in body}
+        return {name: rewrite(value) for name, value in body.items()}
 
     await rewrite_answers(
         session, organization_id=interview.organization_id, interview_id=interview.id, rewrite=rewrite
     )
 
 
-# What stays of a timeline entry: instants, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
+# What stays of a timeline entry: times, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
 SAFE_KEYS = frozenset(
     {
         *("createdAt", "roomSid", "sid", "kind", "reason", "askedAt"),
@@ -138,23 +139,25 @@ SAFE_KEYS = frozenset(
         *("fields", "expiresAt", "cameBack", "number", "secondsLeft"),
     }
 )
-LISTS = ("present", "joined", "gone")  # of identities
+IDENTITY_LISTS = ("present", "joined", "gone")
 
 
 def identity_kept(who: Participant, interview: AnyInterview) -> str:
-    """Return what may be stored of a participant's identity: once the data was erased, the role that it stands for."""
+    """Return the participant's identity, or its role if the interview's personal data was erased."""
     return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity
 
 
 def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
-    """Return a timeline entry's detail without what may name somebody. `roles` are by identity.
+    """Return a timeline entry's detail without personal data. `roles` are by identity.
 
-    What is not known to be harmless goes, so that an entry of a new kind keeps nothing until somebody thought of it.
+    Only keys known to be safe stay, so a new kind of entry keeps nothing until its keys are added.
     """
     kept = {name: value for name, value in detail.items() if name in SAFE_KEYS}
-    if detail.get("outcome") in set(Outcome):  # whoever may set attributes may write there whatever they like
+    if detail.get("outcome") in set(Outcome):  # an unknown outcome may be any text
         kept["outcome"] = detail["outcome"]
     if "identity" in detail:
         kept["identity"] = roles.get(detail["identity"], Role.OTHER).lower()
-    lists = {name: detail[name] for name in LISTS if name in detail}
-    return kept | {name: [roles.get(each, Role.OTHER).lower() for each in found] for name, found in lists.items()}
+    for name in IDENTITY_LISTS:
+        if name in detail:
+            kept[name] = [roles.get(identity, Role.OTHER).lower() for identity in detail[name]]
+    return kept

@@ -1,7 +1,7 @@
-"""Rows of many interviews at once, without the ORM: locked by one statement and stored by one.
+"""Rows of interviews without the ORM: locked by one statement and stored by one, however many they are.
 
-To SQLAlchemy's ORM each of an interview's fifty columns is something to watch; settling reads half of them.
-The statements are run by asyncpg itself: SQLAlchemy takes longer over one than Postgres does over these.
+The ORM tracks all fifty columns of an interview, a status update needs half of them. asyncpg runs the statements,
+because SQLAlchemy spends more time on each than Postgres does.
 """
 
 import uuid
@@ -19,7 +19,7 @@ from app.models import Interview
 
 @dataclass(slots=True)
 class InterviewRow:
-    """What settling needs of an interview's locked row. What is set on it, store() writes."""
+    """What a status update needs of an interview's row. store_rows() writes what was set on it."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
@@ -67,65 +67,67 @@ _COLUMNS = ", ".join(
     for field in fields(InterviewRow)
 )
 _READ = f"SELECT {_COLUMNS} FROM interviews WHERE id = ANY($1::uuid[])"  # noqa: S608 - our own columns
-_LOCK_ONE = f"{_READ} FOR NO KEY UPDATE"
-# Whoever locks many must not wait for one: that could deadlock, and would hold up the others.
-_LOCK = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+# Not FOR UPDATE: it deadlocks with inserts of rows that refer to the interview.
+_LOCK_ONE = f"{_READ} AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY UPDATE"
+# A batch that waits for one row could deadlock, and would hold up the others.
+_LOCK_BATCH = f"{_READ} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 _EXISTING = "SELECT id FROM interviews WHERE id = ANY($1::uuid[])"
-_STORE = """
+_STORED = {
+    "id": "uuid",
+    "sequence": "bigint",
+    "status": "text",
+    "end_reason": "text",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "talk_time": "interval",
+    "talking_since": "timestamptz",
+    "decided_cause": "text",
+    "decided_status": "text",
+    "decided_end_reason": "text",
+    "asked_at": "timestamptz",
+    "next_deadline_at": "timestamptz",
+    "settled_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+_STORE = f"""
     UPDATE interviews i SET
-        sequence = row.sequence,
-        status = row.status,
-        end_reason = row.end_reason,
-        started_at = row.started_at,
-        ended_at = row.ended_at,
-        talk_time = row.talk_time,
-        talking_since = row.talking_since,
-        decided_cause = row.decided_cause,
-        decided_status = row.decided_status,
-        decided_end_reason = row.decided_end_reason,
-        next_deadline_at = row.next_deadline_at,
-        settled_at = row.settled_at,
+        {", ".join(f"{name} = row.{name}" for name in _STORED if name not in ("id", "updated_at"))},
         updated_at = greatest(i.updated_at, row.updated_at)
-    FROM unnest(
-        $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::interval[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::text[],
-        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[]
-    ) AS row (
-        id, sequence, status, end_reason, started_at, ended_at, talk_time,
-        talking_since, decided_cause, decided_status, decided_end_reason,
-        next_deadline_at, settled_at, updated_at
-    )
+    FROM unnest({", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_STORED.values(), 1))})
+        AS row ({", ".join(_STORED)})
     WHERE i.id = row.id
-"""
-_stored = attrgetter(
-    *("id", "sequence", "status", "end_reason", "started_at", "ended_at", "talk_time"),
-    *("talking_since", "decided_cause", "decided_status", "decided_end_reason"),
-    *("next_deadline_at", "settled_at", "updated_at"),
-)
+"""  # noqa: S608 - our own columns
+_stored = attrgetter(*_STORED)
 
 
 async def read_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
-    """Return the interview's row as it is, whoever has it locked."""
+    """Return the interview's row without locking it."""
     row = await connection.fetchrow(_READ, [interview_id])
     return InterviewRow(*row) if row else None
 
 
-async def lock_row(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
-    """Lock the interview's row until the transaction ends, before any of its facts is written. Waits for the lock."""
-    row = await connection.fetchrow(_LOCK_ONE, [interview_id])
+async def lock_row(
+    connection: asyncpg.Connection, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
+) -> InterviewRow | None:
+    """Wait for the interview's row and lock it until the transaction ends; None if there is no such interview.
+
+    Lock before writing any of its facts. With an organization, another's interview is neither waited for nor locked.
+    """
+    row = await connection.fetchrow(_LOCK_ONE, [interview_id], organization_id)
     return InterviewRow(*row) if row else None
 
 
-async def lock_free_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
-    """Lock those of the rows that nobody else has locked, waiting for none."""
-    return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK, ids)}
+async def lock_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:
+    """Lock a batch of rows as lock_row() does, but skip those that are locked elsewhere. Return them by id."""
+    return {row[0]: InterviewRow(*row) for row in await connection.fetch(_LOCK_BATCH, ids)}
 
 
-async def existing(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Return which of the interviews there are, locked by somebody or not."""
+async def existing_ids(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return which of the interviews exist, locked or not."""
     return {row[0] for row in await connection.fetch(_EXISTING, ids)} if ids else set()
 
 
-async def store(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
-    """Write what settling has set on the locked rows."""
-    await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))
+async def store_rows(connection: asyncpg.Connection, rows: Sequence[InterviewRow]) -> None:
+    """Write what a status update or a room snapshot has set on the locked rows."""
+    if rows:
+        await connection.execute(_STORE, *zip(*map(_stored, rows), strict=True))

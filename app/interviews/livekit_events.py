@@ -1,4 +1,4 @@
-"""Records LiveKit's webhooks as facts about their interviews, and settles those: many of them in one transaction."""
+"""Record LiveKit's webhooks as facts about interviews and update their statuses, a batch in one transaction."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.core.batching import Batcher, Deferred
 from app.core.database import is_per_item, raw_connection, transaction
 from app.interviews.erasure import identity_kept, redact
-from app.interviews.interview_rows import InterviewRow, existing, lock_free_rows, lock_row
+from app.interviews.interview_rows import InterviewRow, existing_ids, lock_row, lock_rows
 from app.interviews.participant_events import OUTCOME, EventRecord, ParticipantEvent, outcome_of, record_events, role_of
 from app.interviews.status_update import update_statuses
 from app.lifecycle import CONNECTION_TIMEOUT, UNKNOWN, Role, Timeouts
@@ -33,11 +33,11 @@ RECORDED = {
     "participant_connection_aborted",
     "room_finished",
 }
-WITHOUT_EVIDENCE = {"track_published", "track_unpublished"}  # several a conversation, and they move nothing
+NOT_LOGGED = {"track_published", "track_unpublished"}  # several in each conversation, of no effect on the status
 
-LONGEST_OUTCOME = 64  # characters of it that the timeline keeps: anybody may set attributes who may set metadata
-WHOLE_SECOND = timedelta(seconds=1)  # LiveKit stamps a webhook with whole seconds, so a leave was at its end or before
-NOTICED_AFTER = timedelta(seconds=20)  # LiveKit notices a connection that timed out only then
+MAX_OUTCOME_LENGTH = 64  # characters kept on the timeline: a participant with the right grant writes what it likes
+WHOLE_SECOND = timedelta(seconds=1)  # LiveKit rounds a webhook's time down to the second
+NOTICED_AFTER = timedelta(seconds=20)  # what LiveKit takes to notice that a connection timed out
 
 MAX_BATCH = 64  # events in one transaction
 WAITING_CONCURRENCY = 2  # events that wait for a lock: each holds a connection
@@ -46,7 +46,7 @@ Sessions = async_sessionmaker[AsyncSession]
 
 
 class WebhookResult(StrEnum):
-    """What became of a webhook."""
+    """The result of a webhook, as LiveKit gets it in the response."""
 
     RECORDED = "recorded"
     DUPLICATE = "duplicate"
@@ -55,7 +55,7 @@ class WebhookResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """An event about the room of an interview's attempt, and when it arrived."""
+    """An event in the room of an interview's attempt. It arrived at `now`."""
 
     room: RoomName
     event: Event
@@ -69,61 +69,58 @@ async def record_webhook(
     if event.room_name.startswith(PROBE_ROOM):
         async with transaction(sessions) as session:
             return await note_probe_webhook(session, event, now)
-    about = room_event(event, now)
-    if about is None:
-        return WebhookResult.IGNORED
-    return await batcher(about)
+    in_room = as_room_event(event, now)
+    return await batcher(in_room) if in_room else WebhookResult.IGNORED
 
 
 def event_batcher(sessions: Sessions, *, timeouts: Timeouts) -> Batcher[RoomEvent, WebhookResult]:
-    """Return what records the events that come at the same time in one transaction, and each interview's in order.
+    """Return a batcher that records concurrent events in one transaction, and those of each interview in order.
 
-    An event whose interview somebody else has locked leaves the transaction, and waits for the lock in one of its own;
-    so does each event of a transaction that failed, because it may be one event's fault.
+    An event whose interview is locked elsewhere waits for the lock in a transaction of its own. If a batch fails, each
+    of its events is tried in a transaction of its own, because one of them may be at fault.
     """
 
-    async def alone(one: Sequence[RoomEvent]) -> Sequence[WebhookResult]:
-        (event,) = one
+    async def record_alone(events: Sequence[RoomEvent]) -> Sequence[WebhookResult]:
+        (event,) = events
         async with raw_connection(sessions, transaction=True) as connection:
             return [await record_one(connection, event, timeouts=timeouts)]
 
-    async def together(events: Sequence[RoomEvent]) -> Sequence[WebhookResult | Deferred[WebhookResult]]:
-        recorded: Sequence[WebhookResult | None] = [None] * len(events)
+    async def record_batch(events: Sequence[RoomEvent]) -> Sequence[WebhookResult | Deferred[WebhookResult]]:
         try:
             async with raw_connection(sessions, transaction=True) as connection:
-                recorded = await record_many(connection, events, timeouts=timeouts)
+                results = await record_many(connection, events, timeouts=timeouts)
         except Exception as error:
             if len(events) == 1 or not is_per_item(error):
                 raise
-            log.warning("%d webhooks are recorded one by one, because together they failed", len(events), exc_info=True)
-            recorded = [None] * len(events)
-        return [each or Deferred(partial(one_by_one, event)) for each, event in zip(recorded, events, strict=True)]
+            log.warning("a batch of %d webhooks failed, each is recorded alone", len(events), exc_info=True)
+            results = [None] * len(events)
+        return [result or Deferred(partial(one_by_one, event)) for result, event in zip(results, events, strict=True)]
 
-    one_by_one = Batcher(alone, max_batch=1, concurrency=WAITING_CONCURRENCY)
-    return Batcher(together, max_batch=MAX_BATCH, concurrency=1, key=lambda about: about.room.interview_id)
+    one_by_one = Batcher(record_alone, max_batch=1, concurrency=WAITING_CONCURRENCY)
+    return Batcher(record_batch, max_batch=MAX_BATCH, concurrency=1, key=lambda event: event.room.interview_id)
 
 
-def room_event(event: Event, now: datetime) -> RoomEvent | None:
-    """Return the event as one about an interview's room; None if it tells nothing of any."""
-    if event.name in WITHOUT_EVIDENCE:
+def as_room_event(event: Event, now: datetime) -> RoomEvent | None:
+    """Return the event with its interview's room; None if it is not to be recorded."""
+    if event.name in NOT_LOGGED:
         return None
     room = parse_room_name(event.room_name)
     if event.name not in RECORDED or room is None:
-        # a name that is not ours to give may be anybody's
-        log.info("webhook ignored: event %r, %s", event.name, event.room_name if room else "a room of somebody else")
+        # The name of a foreign room may be personal data.
+        log.info("webhook ignored: event %r, %s", event.name, event.room_name if room else "a foreign room")
         return None
     return RoomEvent(room, event, now)
 
 
 async def note_probe_webhook(session: AsyncSession, event: Event, now: datetime) -> WebhookResult:
-    """Note that a webhook about a doctor's room has arrived. Only rooms that it waits for have a row."""
-    waiting = (
+    """Record that a webhook about a room of `doctor` has arrived. Only rooms that it waits for have a row."""
+    arrival = (
         update(Probe)
         .where(Probe.room == event.room_name, Probe.arrived_at.is_(None))
         .values(arrived_at=now)
         .returning(Probe.room)
     )
-    return WebhookResult.RECORDED if await session.scalar(waiting) else WebhookResult.IGNORED
+    return WebhookResult.RECORDED if await session.scalar(arrival) else WebhookResult.IGNORED
 
 
 async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, timeouts: Timeouts) -> WebhookResult:
@@ -137,20 +134,18 @@ async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, timeou
 async def record_many(
     connection: asyncpg.Connection, events: Sequence[RoomEvent], *, timeouts: Timeouts
 ) -> list[WebhookResult | None]:
-    """Record one event of each of several interviews, waiting for no lock; None for one that somebody else has locked.
+    """Record one event of each interview without waiting for locks; None where the interview is locked elsewhere.
 
     The number of statements does not depend on the number of events.
     """
-    ids = [each.room.interview_id for each in events]
-    rows = await lock_free_rows(connection, ids)
-    locked = await existing(connection, [each for each in ids if each not in rows])
-    found = [(each, rows[each.room.interview_id]) for each in events if each.room.interview_id in rows]
-    recorded = iter(await _record(connection, found, timeouts=timeouts))
+    ids = [event.room.interview_id for event in events]
+    rows = await lock_rows(connection, ids)
+    locked_elsewhere = await existing_ids(connection, [id_ for id_ in ids if id_ not in rows])
+    pairs = [(event, rows[id_]) for event, id_ in zip(events, ids, strict=True) if id_ in rows]
+    results = iter(await _record(connection, pairs, timeouts=timeouts))
     return [
-        next(recorded)
-        if each.room.interview_id in rows
-        else (None if each.room.interview_id in locked else _unknown(each))
-        for each in events
+        next(results) if id_ in rows else None if id_ in locked_elsewhere else _unknown(event)
+        for event, id_ in zip(events, ids, strict=True)
     ]
 
 
@@ -160,48 +155,48 @@ def _unknown(event: RoomEvent) -> WebhookResult:
 
 
 async def _record(
-    connection: asyncpg.Connection, found: Sequence[tuple[RoomEvent, InterviewRow]], *, timeouts: Timeouts
+    connection: asyncpg.Connection, pairs: Sequence[tuple[RoomEvent, InterviewRow]], *, timeouts: Timeouts
 ) -> list[WebhookResult]:
-    """Store the evidence of one event of each locked interview, and settle those that it is news to."""
-    known = [(each, row) for each, row in found if each.room.attempt <= row.attempt]
-    news = await record_events(connection, [_event_record(each, row) for each, row in known]) if known else set()
-    if news:
-        now = max(each.now for each, _ in found)
-        await update_statuses(connection, [row for _, row in known if row.id in news], now=now, timeouts=timeouts)
+    """Store one event of each locked interview, and update the statuses of those whose event is new."""
+    known = [(event, row) for event, row in pairs if event.room.attempt <= row.attempt]
+    new = await record_events(connection, [_event_record(event, row) for event, row in known]) if known else set()
+    if new:
+        now = max(event.now for event, _ in pairs)
+        await update_statuses(connection, [row for _, row in known if row.id in new], now=now, timeouts=timeouts)
     return [
-        _unknown(each)
-        if each.room.attempt > row.attempt
-        else (WebhookResult.RECORDED if row.id in news else WebhookResult.DUPLICATE)
-        for each, row in found
+        _unknown(event)
+        if event.room.attempt > row.attempt
+        else (WebhookResult.RECORDED if row.id in new else WebhookResult.DUPLICATE)
+        for event, row in pairs
     ]
 
 
-def _event_record(about: RoomEvent, row: InterviewRow) -> EventRecord:
-    event = about.event
+def _event_record(room_event: RoomEvent, row: InterviewRow) -> EventRecord:
+    event = room_event.event
     return EventRecord(
         interview_id=row.id,
-        attempt=about.room.attempt,
+        attempt=room_event.room.attempt,
         name=event.name,
         detail=orjson.dumps(_detail(event, row)).decode(),
         livekit_event_id=event.id or None,
-        recorded_at=about.now,
+        recorded_at=room_event.now,
         room_sid=event.room_sid or None,
         room_created_at=event.room_created_at or event.created_at,
         room_ended_at=event.created_at + WHOLE_SECOND if event.name == "room_finished" else None,
-        connection=_participant_event(event, event.participant, row) if event.participant else None,
+        participant=_participant_event(event, event.participant, row) if event.participant else None,
     )
 
 
 def _detail(event: Event, row: InterviewRow) -> dict[str, Any]:
-    roles = {}
-    detail = {"createdAt": event.created_at.isoformat(), "roomSid": event.room_sid}
+    roles: dict[str, Role] = {}
+    detail: dict[str, Any] = {"createdAt": event.created_at.isoformat(), "roomSid": event.room_sid}
     if event.participant:
         who = event.participant
         detail |= {"identity": who.identity, "sid": who.sid, "kind": who.kind, "reason": who.disconnect_reason}
-        detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}
+        detail |= {"outcome": who.attributes.get(OUTCOME, "")[:MAX_OUTCOME_LENGTH]}
         roles = {who.identity: role_of(who, row)}
-    said = {key: value for key, value in detail.items() if value}
-    return redact(said, roles) if row.personal_data_erased_at else said
+    detail = {key: value for key, value in detail.items() if value}
+    return redact(detail, roles) if row.personal_data_erased_at else detail
 
 
 def _participant_event(event: Event, who: Participant, row: InterviewRow) -> ParticipantEvent | None:
@@ -223,6 +218,6 @@ def _participant_event(event: Event, who: Participant, row: InterviewRow) -> Par
 
 
 def _left_at(event: Event, who: Participant) -> datetime:
-    """Return the end of the second in which somebody left; one whose connection timed out was gone 20 s before."""
+    """Return when the participant left: at the end of the event's second, or earlier if its connection timed out."""
     noticed_at = event.created_at + WHOLE_SECOND
     return noticed_at - NOTICED_AFTER if who.disconnect_reason == CONNECTION_TIMEOUT else noticed_at

@@ -1,4 +1,4 @@
-"""Participants in LiveKit events: who they are to the interview, and how their events are stored as facts."""
+"""Participants of LiveKit's events: their role in the interview, and how their events are stored as facts."""
 
 import logging
 import uuid
@@ -12,15 +12,10 @@ from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import Outcome, Role
 from app.livekit.webhooks import Participant
 
-# An id that is on the timeline already drops its event out. The events' interviews are locked, and LiveKit sends a
-# room's events one after the other: the places on the timeline are in its queue's order.
-# A room's first known end stands. A sid that was found by asking may have been put into the room that was there a
-# moment before. The first left that is known of a sid stands: LiveKit sends one, so a second would be no better.
-
 log = logging.getLogger(__name__)
 
-OUTCOME = "interview.outcome"  # the attribute by which an agent announces how the conversation went
-ON_BEHALF = "lk.publish_on_behalf"  # an avatar, say, that publishes for an agent and is none itself
+OUTCOME = "interview.outcome"  # the attribute by which an agent announces the outcome of the conversation
+ON_BEHALF = "lk.publish_on_behalf"  # set on a participant that publishes for an agent, such as an avatar
 
 
 def role_of(who: Participant, interview: AnyInterview) -> Role:
@@ -32,17 +27,21 @@ def role_of(who: Participant, interview: AnyInterview) -> Role:
 
 
 def outcome_of(who: Participant) -> Outcome | None:
-    """Return what the agent announced. What is no outcome that we know is at least not a completed conversation."""
-    said = who.attributes.get(OUTCOME)
-    if not said:
+    """Return the outcome that the agent announced, if any. An unknown one counts as PENDING."""
+    announced = who.attributes.get(OUTCOME)
+    if not announced:
         return None
-    if said not in set(Outcome):
-        # not in its own words: whoever may set attributes may write there whatever they like
-        log.warning("agent %s announced an outcome that is none of %s", who.sid, ", ".join(Outcome))
+    if announced not in set(Outcome):
+        # Without its value, which may be any text.
+        log.warning("agent %s announced an unknown outcome, expected one of %s", who.sid, ", ".join(Outcome))
         return Outcome.PENDING
-    return Outcome(said)
+    return Outcome(announced)
 
 
+# A duplicate is an event whose id is on the timeline already: nothing of it is stored. The interviews are locked, and
+# LiveKit sends a room's events one by one, so timeline ids are in LiveKit's order.
+# The first end of a room and the first leave of a sid stand. A joined corrects the room of a sid that a snapshot found:
+# by then the snapshot's room may have been replaced.
 _RECORD = """
     WITH event AS (
         SELECT * FROM unnest(
@@ -94,7 +93,7 @@ _RECORD = """
 
 
 class ParticipantEvent(NamedTuple):
-    """A participant that came, or (left_at is known) went. An outcome is an agent's."""
+    """A participant that joined, or left if left_at is set. Only an agent has an outcome."""
 
     sid: str
     identity: str
@@ -106,7 +105,7 @@ class ParticipantEvent(NamedTuple):
 
 
 class EventRecord(NamedTuple):
-    """What one event tells of one interview. An event id or room sid that it has not is None; `detail` is JSON."""
+    """One event of one interview. A missing event id or room sid is None; `detail` is JSON."""
 
     interview_id: uuid.UUID
     attempt: int
@@ -117,13 +116,13 @@ class EventRecord(NamedTuple):
     room_sid: str | None
     room_created_at: datetime
     room_ended_at: datetime | None
-    connection: ParticipantEvent | None
+    participant: ParticipantEvent | None
 
 
-_NOBODY = (None,) * len(ParticipantEvent._fields)
+_NO_PARTICIPANT = (None,) * len(ParticipantEvent._fields)
 
 
 async def record_events(connection: asyncpg.Connection, events: Sequence[EventRecord]) -> set[uuid.UUID]:
-    """Store at most one event of each locked interview; return the interviews whose event was not known before."""
-    rows = [(*event, *(seen or _NOBODY)) for *event, seen in events]
+    """Store at most one event of each locked interview. Return the ids of interviews whose event is new."""
+    rows = [(*event, *(participant or _NO_PARTICIPANT)) for *event, participant in events]
     return {row[0] for row in await connection.fetch(_RECORD, *zip(*rows, strict=True))}

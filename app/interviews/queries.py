@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database import driver_connection
 from app.core.errors import InterviewNotFound
 from app.interviews.stored_facts import load_facts
 from app.lifecycle import Facts, ParticipantSession, PublicStatus, participant_sessions, public_status
@@ -63,7 +64,7 @@ async def last_report(session: AsyncSession, *, interview: Interview) -> Report 
 
 
 async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], now: datetime) -> list[View]:
-    facts = await load_facts(session, interviews)
+    facts = await load_facts(await driver_connection(session), interviews)
     counts = await _join_counts(session, [interview.id for interview in interviews])
     return [
         View(

@@ -1,83 +1,76 @@
-"""What LiveKit answered when asked who is in a room, recorded as facts: it finds what lost webhooks would have told."""
+"""Record what LiveKit showed of a room as facts: it makes up for lost webhooks."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.interviews.erasure import identity_kept
+from app.interviews.interview_rows import InterviewRow
 from app.interviews.participant_events import role_of
 from app.livekit.client import LiveRoom, RoomSnapshot
 from app.livekit.webhooks import Participant
-from app.models import Connection, Interview, Room, TimelineEntry
+from app.models import Connection, Room, TimelineEntry
+
+Fact = TypeVar("Fact", Room, Connection)
 
 
 async def record_room_snapshot(
-    session: AsyncSession, *, interview: Interview, room_snapshot: RoomSnapshot, now: datetime
+    session: AsyncSession, *, interview: InterviewRow, room_snapshot: RoomSnapshot, now: datetime
 ) -> None:
-    """Record who was in the room of the locked interview's current attempt. What it changed is on the timeline.
+    """Record who was in the room of the locked interview's current attempt, and on the timeline what that changed.
 
-    A snapshot closes only what was known before it was taken; a later sighting takes that back.
+    A snapshot marks as missing only what was recorded before it was taken. A later snapshot may undo that. The status
+    update that follows stores what is set on the interview.
     """
-    connections = await _connections(session, interview)
+    connections = await _facts(session, Connection, interview)
     known = {connection.sid for connection in connections}
     listed = {who.sid for who in (*room_snapshot.participants, *room_snapshot.arriving)}
     joined = [who for who in room_snapshot.participants if who.sid not in known]
-    back = [each for each in connections if each.sid in listed and _see(each, room_snapshot.asked_at)]
-    unseen = [each for each in connections if each.left_at is None and each.sid not in listed]
-    gone = [each for each in unseen if _miss(each, room_snapshot.asked_at)]
-    room_changed = _compare_rooms(session, interview, await _rooms(session, interview), room_snapshot, now)
+    back = [each for each in connections if each.sid in listed and _mark_seen(each, room_snapshot.asked_at)]
+    unlisted = [each for each in connections if each.left_at is None and each.sid not in listed]
+    gone = [each for each in unlisted if _mark_missing(each, room_snapshot.asked_at)]
+    room_changed = await _compare_rooms(session, interview, room_snapshot, now)
     interview.asked_at = max(room_snapshot.asked_at, interview.asked_at or room_snapshot.asked_at)
     if joined or back or gone or room_changed:
-        order = await _append(session, interview, room_snapshot, joined=joined, gone=gone)
+        order = await _add_timeline_entry(session, interview, room_snapshot, joined, gone)
         if room_snapshot.room:
             session.add_all(_new_connection(interview, who, room_snapshot.room, order, now) for who in joined)
     await session.flush()
 
 
-async def _append(
+async def _add_timeline_entry(
     session: AsyncSession,
-    interview: Interview,
+    interview: InterviewRow,
     room_snapshot: RoomSnapshot,
-    *,
     joined: Sequence[Participant],
     gone: Sequence[Connection],
 ) -> int:
-    """Write on the timeline what the asking found; return its place there."""
-    found = {
+    """Add the snapshot to the timeline; return the entry's id."""
+    detail = {
         "askedAt": room_snapshot.asked_at.isoformat(),
         "present": [identity_kept(who, interview) for who in room_snapshot.participants],
         "joined": [identity_kept(who, interview) for who in joined],
         "gone": [each.identity for each in gone],
         "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
-    entry = TimelineEntry.about(interview, kind="livekit", name="room_checked", detail=found)
+    entry = TimelineEntry(
+        interview_id=interview.id, attempt=interview.attempt, kind="livekit", name="room_checked", detail=detail
+    )
     session.add(entry)
     await session.flush()
     return entry.id
 
 
-async def _rooms(session: AsyncSession, interview: Interview) -> Sequence[Room]:
-    found = await session.scalars(
-        select(Room)
-        .where(Room.interview_id == interview.id, Room.attempt == interview.attempt)
-        .execution_options(populate_existing=True)
-    )
-    return found.all()
+async def _facts(session: AsyncSession, model: type[Fact], interview: InterviewRow) -> Sequence[Fact]:
+    query = select(model).where(model.interview_id == interview.id, model.attempt == interview.attempt)
+    return (await session.scalars(query.execution_options(populate_existing=True))).all()
 
 
-async def _connections(session: AsyncSession, interview: Interview) -> Sequence[Connection]:
-    found = await session.scalars(
-        select(Connection)
-        .where(Connection.interview_id == interview.id, Connection.attempt == interview.attempt)
-        .execution_options(populate_existing=True)
-    )
-    return found.all()
-
-
-def _see(row: Room | Connection, asked_at: datetime) -> bool:
-    """Take back that it was missing, if that was found before; tell whether it was."""
+def _mark_seen(row: Room | Connection, asked_at: datetime) -> bool:
+    """Undo that the row was marked as missing by an earlier snapshot. Return whether it was."""
     if isinstance(row, Connection):
         row.seen_at = max(asked_at, row.seen_at or asked_at)
     if row.missing_at is None or row.missing_at >= asked_at:
@@ -86,8 +79,8 @@ def _see(row: Room | Connection, asked_at: datetime) -> bool:
     return True
 
 
-def _miss(row: Room | Connection, asked_at: datetime) -> bool:
-    """Note that it is not there any more, unless that is known, or it came to be known only after the asking."""
+def _mark_missing(row: Room | Connection, asked_at: datetime) -> bool:
+    """Mark the row as missing, unless it is already, or was recorded or seen since. Return whether it was marked."""
     seen_at = row.seen_at if isinstance(row, Connection) else None
     if row.missing_at or row.recorded_at >= asked_at or (seen_at and seen_at >= asked_at):
         return False
@@ -95,33 +88,33 @@ def _miss(row: Room | Connection, asked_at: datetime) -> bool:
     return True
 
 
-def _compare_rooms(
-    session: AsyncSession, interview: Interview, known: Sequence[Room], room_snapshot: RoomSnapshot, now: datetime
+async def _compare_rooms(
+    session: AsyncSession, interview: InterviewRow, room_snapshot: RoomSnapshot, now: datetime
 ) -> bool:
-    """Add the room that is there if it is new, note those that are not there; tell whether that is news."""
-    there = room_snapshot.room
-    news = [
-        _see(room, room_snapshot.asked_at) if there and room.sid == there.sid else _miss(room, room_snapshot.asked_at)
+    """Add the room if it is new, and mark the others as missing. Return whether anything changed."""
+    known = await _facts(session, Room, interview)
+    there, asked_at = room_snapshot.room, room_snapshot.asked_at
+    changed = [
+        _mark_seen(room, asked_at) if there and room.sid == there.sid else _mark_missing(room, asked_at)
         for room in known
         if room.ended_at is None
     ]
     if there and there.sid not in {room.sid for room in known}:
-        session.add(_new_room(interview, there, now))
+        room = Room(
+            interview_id=interview.id,
+            attempt=interview.attempt,
+            sid=there.sid,
+            created_at=there.created_at,
+            recorded_at=now,
+        )
+        session.add(room)
         return True
-    return any(news)
+    return any(changed)
 
 
-def _new_room(interview: Interview, there: LiveRoom, now: datetime) -> Room:
-    return Room(
-        interview_id=interview.id,
-        sid=there.sid,
-        attempt=interview.attempt,
-        created_at=there.created_at,
-        recorded_at=now,
-    )
-
-
-def _new_connection(interview: Interview, who: Participant, there: LiveRoom, order: int, now: datetime) -> Connection:
+def _new_connection(
+    interview: InterviewRow, who: Participant, there: LiveRoom, order: int, now: datetime
+) -> Connection:
     return Connection(
         interview_id=interview.id,
         sid=who.sid,

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.database import driver_connection
 from app.core.errors import TokenTooLarge
 from app.core.policy import JoinPolicy, stricter
 from app.interviews.changes import count_change, record_changes
@@ -80,7 +81,7 @@ async def schedule(
     )
     session.add_all(interviews)
     changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
-    await record_changes(session, changes, now=now)
+    await record_changes(await driver_connection(session), changes, now=now)
     session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await session.flush()
     return interviews

@@ -1,11 +1,15 @@
-"""Settling: lock the interview, derive from its facts, store what changed and say on the timeline by which rule.
+"""The status update: derive locked interviews' statuses from their stored facts, store them, record what changed.
 
-Everything that may move a status ends here: webhooks, calls, deadlines, what LiveKit answered when asked.
+Webhooks, API calls, deadlines and room snapshots all end here, and there is one function for each step: lock_row (for a
+batch: lock_rows), load_facts, update_statuses, record_changes. They run on asyncpg's connection, and the hot paths give
+them InterviewRows: the ORM is too slow for webhooks.
+
+API calls edit columns that only the ORM's Interview has. They lock it with lock_interview() and pass
+driver_connection(session); the session itself stores what was set on the Interview.
 """
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,21 +20,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import metrics
 from app.core.database import driver_connection
-from app.interviews.changes import NewChange, count_change, write_changes
-from app.interviews.interview_rows import AnyInterview, InterviewRow, store
-from app.interviews.stored_facts import load_facts, read_facts
+from app.interviews.changes import NewChange, count_change, record_changes
+from app.interviews.interview_rows import AnyInterview, InterviewRow, lock_row, store_rows
+from app.interviews.stored_facts import load_facts
 from app.lifecycle import Derived, PublicStatus, Timeouts, derive, public_status
 from app.models import ChangeType, Interview
 
-_WRITE = """
+_INSERT_TRANSITIONS = """
     INSERT INTO timeline (interview_id, attempt, kind, name, detail)
     SELECT interview_id, attempt, 'status', rule, detail
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[]) AS line (interview_id, attempt, rule, detail)
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[]) AS row (interview_id, attempt, rule, detail)
 """
 
 
 class StatusTransition(NamedTuple):
-    """A change of status, for the timeline: by which rule it was, and the JSON of what it changed."""
+    """A change of status for the timeline: the rule that made it, and its detail as JSON."""
 
     interview_id: uuid.UUID
     attempt: int
@@ -38,99 +42,68 @@ class StatusTransition(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class StatusUpdate:
-    """What settling has found, to be said on the timeline and to those who listen."""
-
-    transitions: list[StatusTransition] = field(default_factory=list)
-    changes: list[NewChange] = field(default_factory=list)
-
-
 async def lock_interview(
     session: AsyncSession, interview_id: uuid.UUID, *, organization_id: uuid.UUID | None = None
 ) -> Interview | None:
-    """Lock the interview's row until the transaction ends, before any of its facts is written.
-
-    With an organization only if it is its own: another's row is neither waited for nor held.
-    FOR NO KEY UPDATE, because rows that refer to the interview are inserted meanwhile: FOR UPDATE deadlocks with them.
-    """
-    query = select(Interview).where(Interview.id == interview_id)
-    if organization_id:
-        query = query.where(Interview.organization_id == organization_id)
-    return await session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
+    """Lock the interview as lock_row() does, and return the ORM's object."""
+    row = await lock_row(await driver_connection(session), interview_id, organization_id=organization_id)
+    return await session.get(Interview, interview_id, populate_existing=True) if row else None
 
 
 async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
-    """Wait for joins of the locked interview that are under way; none gets further until this is committed."""
+    """Wait for running joins of the locked interview, and block new ones until the transaction ends."""
     await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
 
 
-async def update_status(
-    session: AsyncSession,
+async def update_statuses(
+    connection: asyncpg.Connection,
+    interviews: Sequence[AnyInterview],
     *,
-    interview: Interview,
     now: datetime,
     timeouts: Timeouts,
     edited_from: PublicStatus | None = None,
-) -> Derived:
-    """Derive the locked interview's status from its stored facts as of `now`, and store it.
-
-    `edited_from` is the status that was shown before its details were edited: that is told even if nothing moves.
-    """
-    facts = await load_facts(session, [interview])
-    derived = derive(facts[interview.id], now, timeouts)
-    update = StatusUpdate()
-    _apply(interview, derived, now, edited_from, update)
-    await session.flush()
-    await _write_update(await driver_connection(session), update, now)
-    return derived
-
-
-async def update_statuses(
-    connection: asyncpg.Connection, rows: Sequence[InterviewRow], *, now: datetime, timeouts: Timeouts
 ) -> dict[uuid.UUID, Derived]:
-    """Settle several locked interviews, in the same way, by as many statements as one takes."""
-    facts = await read_facts(connection, rows)
-    derived = {each.id: derive(facts[each.id], now, timeouts) for each in rows}
-    update = StatusUpdate()
-    for each in rows:
-        _apply(each, derived[each.id], now, None, update)
-    await store(connection, rows)
-    await _write_update(connection, update, now)
+    """Derive the status of each locked interview from its stored facts as of `now`, and store it.
+
+    Return what was derived, by interview id. The number of statements does not depend on the number of interviews.
+    `edited_from` is the public status before an edit, which counts as a change even if the status stays the same.
+    """
+    facts = await load_facts(connection, interviews)
+    derived = {each.id: derive(facts[each.id], now, timeouts) for each in interviews}
+    updates = [_apply(each, derived[each.id], now, edited_from) for each in interviews]
+    await store_rows(connection, [each for each in interviews if isinstance(each, InterviewRow)])
+    if transitions := [transition for transition, _ in updates if transition]:
+        await connection.execute(_INSERT_TRANSITIONS, *zip(*transitions, strict=True))
+    await record_changes(connection, [change for _, change in updates if change], now=now)
     return derived
-
-
-async def _write_update(connection: asyncpg.Connection, update: StatusUpdate, now: datetime) -> None:
-    if update.transitions:
-        await connection.execute(_WRITE, *zip(*update.transitions, strict=True))
-    await write_changes(connection, update.changes, now=now)
 
 
 def _apply(
-    interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None, update: StatusUpdate
-) -> None:
-    """Set on the row what was derived, and add what is to be told of it."""
+    interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None
+) -> tuple[StatusTransition | None, NewChange | None]:
+    """Set what was derived on the interview; return what to record of it."""
     previous = edited_from or public_status(interview.status, opens_at=interview.opens_at, now=now)
-    is_moved = interview.status != derived.status or interview.end_reason != derived.end_reason
-    if is_moved:
-        update.transitions.append(_transition(interview, derived))
+    transition = change = None
+    if interview.status != derived.status or interview.end_reason != derived.end_reason:
+        transition = _transition(interview, derived)
     interview.settled_at = now
     interview.next_deadline_at = derived.next_deadline_at
-    if _set(interview, derived) or edited_from:
+    if _set_derived(interview, derived) or edited_from:
         interview.updated_at = now
-        has_moved = is_moved or previous != public_status(interview.status, opens_at=interview.opens_at, now=now)
-        type_ = _type_of(derived) if has_moved else ChangeType.UPDATED
-        update.changes.append(count_change(interview, type_, previous))
+        current = public_status(interview.status, opens_at=interview.opens_at, now=now)
+        change = count_change(interview, _change_type(derived, bool(transition) or previous != current), previous)
+    return transition, change
 
 
-def _type_of(derived: Derived) -> ChangeType:
+def _change_type(derived: Derived, has_moved: bool) -> ChangeType:
+    if not has_moved:
+        return ChangeType.UPDATED
     return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
 
 
 def _transition(interview: AnyInterview, derived: Derived) -> StatusTransition:
-    moved = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
-    detail = orjson.dumps(moved | _end(derived)).decode()
-    return StatusTransition(interview.id, interview.attempt, derived.rule, detail)
+    detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason} | _end(derived)
+    return StatusTransition(interview.id, interview.attempt, derived.rule, orjson.dumps(detail).decode())
 
 
 def _end(derived: Derived) -> dict[str, object]:
@@ -144,23 +117,18 @@ def _end(derived: Derived) -> dict[str, object]:
     }
 
 
-def _set(interview: AnyInterview, derived: Derived) -> bool:
-    """Set what was derived on the row; tell whether anything that a recruiter sees is another than before."""
-    seen = {
-        "status": derived.status,
-        "end_reason": derived.end_reason,
-        "started_at": derived.started_at,
-        "ended_at": derived.ended_at,
-        "talk_time": derived.talk_time,
-        "talking_since": derived.talking_since,
-    }
-    changed = any(getattr(interview, name) != value for name, value in seen.items())
-    for name, value in seen.items():
-        setattr(interview, name, value)
+_PUBLIC = ("status", "end_reason", "started_at", "ended_at", "talk_time", "talking_since")
+
+
+def _set_derived(interview: AnyInterview, derived: Derived) -> bool:
+    """Set what was derived on the interview. Return whether anything public changed."""
+    changed = any(getattr(interview, name) != getattr(derived, name) for name in _PUBLIC)
+    for name in _PUBLIC:
+        setattr(interview, name, getattr(derived, name))
     if derived.decision:
         if interview.decided_cause is None:
-            metrics.DECISIONS.labels(cause=derived.decision.cause).inc()
-        interview.decided_cause = derived.decision.cause
+            metrics.DECISIONS.labels(cause=derived.decision.rule).inc()
+        interview.decided_cause = derived.decision.rule
         interview.decided_status = derived.decision.status
         interview.decided_end_reason = derived.decision.end_reason
     return changed

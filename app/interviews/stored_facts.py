@@ -1,4 +1,4 @@
-"""Reads the stored facts of interviews, for derive()."""
+"""Load the stored facts of interviews, for derive()."""
 
 import uuid
 from collections import defaultdict
@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import lifecycle
-from app.core.database import driver_connection
 from app.interviews.interview_rows import AnyInterview
 from app.lifecycle import Outcome, Role
 
 TOKEN_ISSUED = "TOKEN_ISSUED"  # noqa: S105 - the name of an answer
 
-# One statement: each would cost a round trip, and more of Python than of Postgres.
-# OFFSET 0 has each interview looked up by index. Otherwise a table that is small when the plan is made is read as a
-# whole, and goes on to be while it grows.
+# One statement saves round trips. OFFSET 0 makes Postgres look up each interview by index: otherwise a plan made while
+# a table is small reads all of it, and goes on doing so as the table grows.
 FACTS = f"""
     WITH wanted AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS wanted (id, attempt))
     SELECT 'connection' AS kind, wanted.id, sid, joined_at AS at, left_at AS ended_at, missing_at, outcome,
@@ -44,47 +41,41 @@ FACTS = f"""
     ) fact
     ORDER BY at
 """  # noqa: S608 - our own text
-Found = dict[tuple[str, uuid.UUID], list[asyncpg.Record]]
+Rows = dict[tuple[str, uuid.UUID], list[asyncpg.Record]]  # by kind and interview id
 
 
-async def load_facts(session: AsyncSession, interviews: Sequence[AnyInterview]) -> dict[uuid.UUID, lifecycle.Facts]:
-    """Return the facts of each interview's attempt, by interview id, as the session sees them."""
-    await session.flush()  # what it still holds is not stored yet
-    return await read_facts(await driver_connection(session), interviews)
-
-
-async def read_facts(
+async def load_facts(
     connection: asyncpg.Connection, interviews: Sequence[AnyInterview]
 ) -> dict[uuid.UUID, lifecycle.Facts]:
     """Return the facts of each interview's attempt, by interview id."""
-    found: Found = defaultdict(list)
+    rows: Rows = defaultdict(list)
     ids, attempts = [each.id for each in interviews], [each.attempt for each in interviews]
     for row in await connection.fetch(FACTS, ids, attempts):
-        found[row["kind"], row["id"]].append(row)
-    return {interview.id: _facts(interview, found) for interview in interviews}
+        rows[row["kind"], row["id"]].append(row)
+    return {interview.id: _facts(interview, rows) for interview in interviews}
 
 
-def _facts(interview: AnyInterview, found: Found) -> lifecycle.Facts:
-    tokens = found.get(("token", interview.id))
+def _facts(interview: AnyInterview, rows: Rows) -> lifecycle.Facts:
+    tokens = rows.get(("token", interview.id))
     return lifecycle.Facts(
         max_duration=timedelta(seconds=interview.max_duration),
         closes_at=interview.closes_at,
-        connections=tuple(_connection(row) for row in found.get(("connection", interview.id), ())),
+        connections=tuple(_connection(row) for row in rows.get(("connection", interview.id), ())),
         rooms=tuple(
             lifecycle.Room(row["sid"], row["at"], row["ended_at"], row["missing_at"])
-            for row in found.get(("room", interview.id), ())
+            for row in rows.get(("room", interview.id), ())
         ),
         last_token_at=tokens[0]["at"] if tokens else None,
         cancelled_at=interview.cancelled_at,
         reports=tuple(
-            lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in found.get(("report", interview.id), ())
+            lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in rows.get(("report", interview.id), ())
         ),
         decision=_decision(interview),
-        asked_at=interview.asked_at,
+        checked_at=interview.asked_at,
         room_gone_at=interview.room_gone_at,
         dispatches=interview.dispatches,
         dispatched_at=interview.dispatched_at,
-        told=interview.told,
+        announced=interview.told,
     )
 
 
@@ -109,7 +100,7 @@ def _decision(interview: AnyInterview) -> lifecycle.Decision | None:
     if interview.decided_cause is None or interview.decided_status is None or interview.ended_at is None:
         return None
     return lifecycle.Decision(
-        cause=interview.decided_cause,
+        rule=interview.decided_cause,
         ended_at=interview.ended_at,
         status=interview.decided_status,
         end_reason=interview.decided_end_reason,

@@ -1,4 +1,4 @@
-"""The timeline of an interview, for people: everything that happened, in order, each change with its rule."""
+"""The timeline of an interview, for recruiters: everything that happened, in order, in sentences."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,61 +15,61 @@ from app.core.pagination import decode_cursor, encode_cursor
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.models import JoinRequest, TimelineEntry
 
-# What a rule of derive() means, in a sentence's second half.
+# Why the status changed, by the rule of derive() that changed it: the second half of a sentence.
 RULES = {
     "nobody_connected": "nobody is in the room",
     "candidate_alone": "the candidate is connected, no agent is",
     "both_connected": "candidate and agent are both connected",
-    "candidate_away": "the conversation has started, the candidate is gone",
-    "cancelled": "it was cancelled",
-    "agent_reported_completed": "the agent reported the conversation as completed",
-    "agent_reported_failed": "the agent reported the conversation as failed",
+    "candidate_away": "the conversation has started, and the candidate is away",
+    "cancelled": "the interview was cancelled",
+    "agent_reported_completed": "the agent reported that the conversation was completed",
+    "agent_reported_failed": "the agent reported that the conversation failed",
     "agent_left": "the agent left on purpose while the candidate was connected",
-    "room_deleted": "somebody deleted the room",
-    "max_duration": "the maximum duration was over",
-    "candidate_gone": "the candidate was gone for too long",
+    "room_deleted": "the room was deleted from outside the service",
+    "max_duration": "the maximum duration was reached",
+    "candidate_gone": "the candidate was away for too long",
     "agent_missing": "the candidate waited too long for an agent",
-    "window_over": "its time was over before it had started",
-    "amended": "the agent reported the conversation as completed after all",
+    "window_over": "the time to join was over before the conversation started",
+    "amended": "the agent reported afterwards that the conversation was completed",
 }
 EVENTS = {
     "room_started": "The room was opened",
     "room_finished": "The room was closed",
     "participant_joined": "{who} joined",
     "participant_left": "{who} left ({reason})",
-    "participant_connection_aborted": "{who} tried to connect and did not succeed",
-    "room_checked": "LiveKit was asked: there {present}; newly found {joined}; gone {gone}",
+    "participant_connection_aborted": "{who} tried to connect and failed",
+    "room_checked": "LiveKit was asked who is in the room: {present}. Newly found: {joined}. Gone: {gone}",
 }
 SERVICE_ACTIONS = {
     "room_deleted": "The service deleted the room",
     "agent_dispatched": "The service dispatched an agent",
-    "time_left_announced": "The room was told that {secondsLeft} seconds are left",
-    "postponed": "A decision was put off ({why})",
-    "personal_data_erased": "The service erased the personal data, which is kept for so long only",
+    "time_left_announced": "The service announced in the room that {secondsLeft} seconds are left",
+    "postponed": "The service postponed a decision ({why})",
+    "personal_data_erased": "The service erased the personal data, because its retention period is over",
 }
 CALLS = {
     "scheduled": "The interview was scheduled",
     "edited": "The interview was edited: {fields}",
     "cancelled": "The interview was cancelled",
     "reported": "The agent reported: {outcome}",
-    "invited": "An invitation was made, valid until {expiresAt}; one made before is revoked",
+    "invited": "An invitation was created, valid until {expiresAt}; any earlier one is revoked",
     "invite_revoked": "The invitation was revoked",
     "personal_data_erased": "The personal data was erased",
-    "too_early": "The candidate asked to join before it was open",
-    "interview_over": "The candidate asked to join after it was over",
-    "phone_number_required": "Somebody asked to join without a phone number",
-    "wrong_phone_number": "Somebody asked to join with a wrong phone number, and was refused",
-    "phone_number_unusable": "Somebody asked to join, but the phone number on file can't be compared: correct it",
-    "invite_required": "Somebody asked to join without an invitation",
-    "invite_invalid": "Somebody asked to join with an invitation that is not valid, and was refused",
-    "too_many_tries": "Somebody asked to join after too many wrong tries, and was put off",
+    "too_early": "The candidate tried to join before the interview was open",
+    "interview_over": "The candidate tried to join after the interview was over",
+    "phone_number_required": "Someone tried to join without a phone number",
+    "wrong_phone_number": "Someone tried to join with a wrong phone number",
+    "phone_number_unusable": "Someone tried to join, but the phone number on file is not valid: correct it",
+    "invite_required": "Someone tried to join without an invitation",
+    "invite_invalid": "Someone tried to join with an invitation that is not valid",
+    "too_many_tries": "Someone tried to join after too many failed tries, and has to wait",
     TOKEN_ISSUED: "The candidate asked to join and got an access token",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened. kind: livekit, call, service or status; source 0: the timeline, 1: a call of join."""
+    """One event. kind: livekit, call, service or status; source: 0 for the timeline, 1 for a join request."""
 
     at: datetime
     source: int
@@ -88,29 +88,29 @@ class Entry:
                 reason = f" / {self.detail['endReason']}" if self.detail["endReason"] else ""
                 return f"{self.detail['from']} -> {self.detail['to']}{reason}: {RULES.get(self.name, self.name)}"
             case "livekit":
-                return EVENTS.get(self.name, self.name).format_map(_Words(self.detail))
+                return EVENTS.get(self.name, self.name).format_map(_Values(self.detail))
             case "service":
-                return SERVICE_ACTIONS.get(self.name, self.name).format_map(_Words(self.detail))
+                return SERVICE_ACTIONS.get(self.name, self.name).format_map(_Values(self.detail))
             case _:
-                refused = f"The candidate asked to join and was refused: {self.name}"
-                return CALLS.get(self.name, refused).format_map(_Words(self.detail))
+                refused = f"The candidate tried to join and was refused: {self.name}"
+                return CALLS.get(self.name, refused).format_map(_Values(self.detail))
 
 
-class _Words(dict[str, Any]):
-    """The words of a sentence, taken from an entry's detail."""
+class _Values(dict[str, Any]):
+    """The values for a sentence's placeholders, taken from an entry's detail."""
 
     def __missing__(self, key: str) -> str:
-        return _who(str(self.get("identity", ""))) if key == "who" else "?"
+        return _display_name(str(self.get("identity", ""))) if key == "who" else "?"
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
         return (", ".join(map(str, value)) or "nobody") if isinstance(value, list) else value
 
 
-ERASED = {"candidate": "The candidate", "agent": "The agent", "other": "Somebody"}  # all that is left of identities
+ERASED = {"candidate": "The candidate", "agent": "The agent", "other": "Someone"}  # identities after an erasure
 
 
-def _who(identity: str) -> str:
+def _display_name(identity: str) -> str:
     if identity in ERASED:
         return ERASED[identity]
     if identity.startswith("candidate-"):
@@ -127,8 +127,8 @@ class TimelinePage:
 async def read_timeline(
     session: AsyncSession, *, interview_id: uuid.UUID, cursor: str | None, limit: int
 ) -> TimelinePage:
-    """Return a page of what happened, oldest first, calls of join included. Raises CursorInvalid."""
-    told = select(
+    """Return a page of entries, oldest first, join requests included. Raises CursorInvalid."""
+    entries = select(
         TimelineEntry.at,
         literal(0).label("source"),
         TimelineEntry.id,
@@ -146,20 +146,16 @@ async def read_timeline(
         JoinRequest.answer,
         null().cast(JSONB),
     ).where(JoinRequest.interview_id == interview_id)
-    both = union_all(told, joins).subquery()
+    both = union_all(entries, joins).subquery()
     query = select(both)
-    place = tuple_(both.c.at, both.c.source, both.c.id)
     if cursor:
-        query = query.where(place > tuple_(*_parse_cursor(cursor)))
+        query = query.where(tuple_(both.c.at, both.c.source, both.c.id) > tuple_(*_parse_cursor(cursor)))
     rows = (await session.execute(query.order_by(both.c.at, both.c.source, both.c.id).limit(limit + 1))).all()
-    entries = [
+    page = [
         Entry(row.at, row.source, row.id, row.attempt, row.kind, row.name, row.detail or {}) for row in rows[:limit]
     ]
-    return TimelinePage(entries, _next_cursor(entries[-1]) if len(rows) > limit else None)
-
-
-def _next_cursor(last: Entry) -> str:
-    return encode_cursor(last.at, last.source, last.id)
+    next_cursor = encode_cursor(page[-1].at, page[-1].source, page[-1].id) if len(rows) > limit else None
+    return TimelinePage(page, next_cursor)
 
 
 def _parse_cursor(cursor: str) -> tuple[datetime, int, int]:

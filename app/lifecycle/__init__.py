@@ -1,7 +1,7 @@
 """Statuses, facts and derive(): the rules of an interview's life, without I/O. The table is in docs/status.md."""
 
-from app.lifecycle.derive import WAITS, AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, derive
-from app.lifecycle.end_rules import EndCandidate
+from app.lifecycle.derive import AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, derive
+from app.lifecycle.end_rules import ends_at
 from app.lifecycle.facts import (
     CONNECTION_TIMEOUT,
     UNKNOWN,
@@ -14,14 +14,13 @@ from app.lifecycle.facts import (
     Room,
     Timeouts,
 )
-from app.lifecycle.presence import ParticipantSession, participant_sessions, presence_changes
-from app.lifecycle.status import TERMINAL, EndReason, PublicStatus, Status, public_status
+from app.lifecycle.presence import ParticipantSession, participant_sessions
+from app.lifecycle.status import LIVE_STATUSES, EndReason, PublicStatus, Status, public_status
 
 __all__ = [
     "CONNECTION_TIMEOUT",
-    "TERMINAL",
+    "LIVE_STATUSES",
     "UNKNOWN",
-    "WAITS",
     "AnnounceTimeLeft",
     "Connection",
     "Decision",
@@ -29,7 +28,6 @@ __all__ = [
     "Derived",
     "DispatchAgent",
     "Effect",
-    "EndCandidate",
     "EndReason",
     "Facts",
     "Outcome",
@@ -41,7 +39,7 @@ __all__ = [
     "Status",
     "Timeouts",
     "derive",
+    "ends_at",
     "participant_sessions",
-    "presence_changes",
     "public_status",
 ]

@@ -1,149 +1,141 @@
-"""derive(facts, now): what is true of an attempt. Pure: the same facts and instant give the same answer."""
+"""derive(facts, now): the status of an attempt. Pure: the same facts and instant give the same result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.lifecycle.end_rules import Attempt, EndCandidate, attempt_of, first_end, last_agent_gone, waiting_since
+from app.lifecycle.end_rules import Attempt, EndCandidate, ends_at, first_end, last_agent_left, waiting_since
 from app.lifecycle.facts import Decision, Facts, Outcome, Timeouts
-from app.lifecycle.presence import PresenceChange, presence_changes, together
+from app.lifecycle.presence import PresenceChange, measure_talk_time, presence_changes
 from app.lifecycle.status import EndReason, Status
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteRoom:
-    """A wish towards LiveKit: from due_at on, the attempt's room is not there."""
+    """From due_at on, LiveKit should have no room of this attempt."""
 
     due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchAgent:
-    """A wish towards LiveKit: from due_at on, an agent is there."""
+    """From due_at on, an agent should be in the room."""
 
     due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class AnnounceTimeLeft:
-    """A wish towards LiveKit: from due_at on, the people in the room know that so much time is left, or less."""
+    """From due_at on, the people in the room should know that `time_left` or less remains."""
 
     due_at: datetime
-    left: timedelta
+    time_left: timedelta
 
 
 Effect = DeleteRoom | DispatchAgent | AnnounceTimeLeft
-ANNOUNCED = (timedelta(minutes=5), timedelta(minutes=1))
+ANNOUNCED_TIMES = (timedelta(minutes=5), timedelta(minutes=1))
+DEFAULT_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What the facts say as of an instant."""
+    """What follows from the facts as of an instant."""
 
     status: Status
-    rule: str
-    """Names the line of the design that gave the status: a cause, or a state of a living attempt."""
+    rule: str  # that gave the status: an end rule, "amended", or the state of a live attempt
     end_reason: EndReason | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    talk_time: timedelta = timedelta()
-    """How long candidate and agent were both connected, up to talking_since."""
-    talking_since: datetime | None = None
-    """Since when both are connected, if they are."""
-    next_deadline_at: datetime | None = None
-    """When something is due next: an end by deadline (also one that is overdue), or a wish."""
-    undecided: EndCandidate | None = None
-    """An end by deadline that is due, but about which LiveKit was not asked yet."""
-    decision: Decision | None = None
-    """The end of the attempt: the stored one, or the one to store now."""
+    talk_time: timedelta = timedelta()  # that candidate and agent were both connected, up to talking_since
+    talking_since: datetime | None = None  # both are connected since then
+    next_deadline_at: datetime | None = None  # when the next effect or end by deadline is due, or was
+    undecided: EndCandidate | None = None  # an end by deadline that is due, for which LiveKit was not asked yet
+    decision: Decision | None = None  # the end of the attempt: the stored one, or the one to store now
     effects: tuple[Effect, ...] = ()
 
 
-WAITS = Timeouts()
+def derive(facts: Facts, now: datetime, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Derived:
+    """Return status, instants, deadlines and effects that follow from the facts of one attempt as of `now`.
 
-
-def derive(facts: Facts, now: datetime, timeouts: Timeouts = WAITS) -> Derived:
-    """Return status, instants, deadlines and wishes that follow from the facts of one attempt as of `now`.
-
-    Evidence and statements count from when they are known; a deadline counts once it is due and LiveKit was asked.
+    Evidence and statements count as soon as they are known; a deadline counts once it is due and LiveKit was asked.
     """
     history = presence_changes(facts)
     if facts.decision:
         return _ended(facts, facts.decision, history, now, timeouts)
-    attempt = attempt_of(facts, timeouts, history)
+    attempt = Attempt.of(facts, timeouts, history)
     end = first_end(attempt)
-    if end and (not end.is_deadline or _decidable(end, facts, now, timeouts)):
+    if end and (not end.is_deadline or _is_decidable(end, facts, now, timeouts)):
         return _ended(facts, _decision(attempt, end), history, now, timeouts)
-    return _living(attempt, end, now)
+    return _live(attempt, end, now)
 
 
-def _decidable(end: EndCandidate, facts: Facts, now: datetime, timeouts: Timeouts) -> bool:
-    """Tell whether an end by deadline is due, and LiveKit was asked since, or kept silent for too long."""
-    asked = facts.asked_at is not None and facts.asked_at >= end.at
-    return end.at <= now and (asked or now >= end.at + timeouts.silence)
+def _is_decidable(end: EndCandidate, facts: Facts, now: datetime, timeouts: Timeouts) -> bool:
+    """Return whether the deadline is due, and LiveKit has answered since or has been away for too long."""
+    is_checked = facts.checked_at is not None and facts.checked_at >= end.at
+    return end.at <= now and (is_checked or now >= end.at + timeouts.max_livekit_outage)
 
 
 def _decision(attempt: Attempt, end: EndCandidate) -> Decision:
     started_at = attempt.started_at
-    if started_at and started_at > end.at:  # they met when it was over already, though nobody had decided it
+    if started_at and started_at > end.at:  # they met after the end, though before it was decided
         started_at = None
-    talk_time, _ = together(attempt.history, until=end.at)
-    return Decision(end.cause, end.at, end.status, end.reason, started_at, talk_time)
+    talk_time, _ = measure_talk_time(attempt.history, until=end.at)
+    return Decision(end.rule, end.at, end.status, end.reason, started_at, talk_time)
 
 
 def _ended(
     facts: Facts, decision: Decision, history: Sequence[PresenceChange], now: datetime, timeouts: Timeouts
 ) -> Derived:
-    amended = _amended(facts, decision, timeouts)
-    since = max(decision.ended_at, facts.asked_at or decision.ended_at)
-    effects = () if now >= since + timeouts.silence else _effects_after(facts, decision, history, timeouts)
+    is_amended = _is_amended(facts, decision, timeouts)
+    effects = _effects_after_end(facts, decision, history, now, timeouts)
     return Derived(
-        status=Status.COMPLETED if amended else decision.status,
-        rule="amended" if amended else decision.cause,
-        end_reason=EndReason.AGENT_REPORTED if amended else decision.end_reason,
+        status=Status.COMPLETED if is_amended else decision.status,
+        rule="amended" if is_amended else decision.rule,
+        end_reason=EndReason.AGENT_REPORTED if is_amended else decision.end_reason,
         started_at=decision.started_at,
         ended_at=decision.ended_at,
         talk_time=decision.talk_time,
-        next_deadline_at=min((wish.due_at for wish in effects), default=None),
+        next_deadline_at=min((effect.due_at for effect in effects), default=None),
         decision=decision,
         effects=effects,
     )
 
 
-def _amended(facts: Facts, decision: Decision, timeouts: Timeouts) -> bool:
-    """A completion report beats FAILED and ABANDONED for a while: the agent knows better than the network."""
+def _is_amended(facts: Facts, decision: Decision, timeouts: Timeouts) -> bool:
+    """For a while a completion report replaces FAILED and ABANDONED: the agent knows better than the network."""
     if decision.started_at is None or decision.status not in (Status.FAILED, Status.ABANDONED):
         return False
     return any(
         report.outcome is Outcome.COMPLETED
-        and decision.started_at <= report.said_at <= decision.ended_at + timeouts.amend
+        and decision.started_at <= report.reported_at <= decision.ended_at + timeouts.amend_window
         for report in facts.reports
     )
 
 
-def _effects_after(
-    facts: Facts, decision: Decision, history: Sequence[PresenceChange], timeouts: Timeouts
+def _effects_after_end(
+    facts: Facts, decision: Decision, history: Sequence[PresenceChange], now: datetime, timeouts: Timeouts
 ) -> tuple[Effect, ...]:
-    """An ended attempt's room is to be gone, also when somebody brings it back to life with an old token.
+    """Delete the room of an ended attempt, also one that somebody creates again by joining with an old token.
 
-    A day after the end, or after LiveKit last answered, it is given up: no token lives so long.
+    It stops a day after the end, or after LiveKit last answered: no token lives that long.
     """
-    lives = [room.created_at for room in facts.rooms if room.gone_at is None]
-    there = history[-1].candidates + history[-1].agents if history else ()
-    lives += [max(session.joined_at, session.connection.seen_at or session.joined_at) for session in there]
-    ever = bool(facts.rooms or facts.connections or facts.last_token_at)
-    if not ever or (facts.room_gone_at and facts.room_gone_at >= max([decision.ended_at, *lives])):
+    if now >= max(decision.ended_at, facts.checked_at or decision.ended_at) + timeouts.max_livekit_outage:
         return ()
-    at_once = decision.cause in ("cancelled", "max_duration")
-    return (DeleteRoom(decision.ended_at if at_once else decision.ended_at + timeouts.goodbye),)
+    signs = [room.created_at for room in facts.rooms if room.gone_at is None]
+    present = history[-1].candidates + history[-1].agents if history else ()
+    signs += [max(session.joined_at, session.connection.seen_at or session.joined_at) for session in present]
+    may_exist = bool(facts.rooms or facts.connections or facts.last_token_at)
+    if not may_exist or (facts.room_gone_at and facts.room_gone_at >= max([decision.ended_at, *signs])):
+        return ()
+    is_immediate = decision.rule in ("cancelled", "max_duration")
+    return (DeleteRoom(decision.ended_at + (timedelta() if is_immediate else timeouts.delete_room_after)),)
 
 
-def _living(attempt: Attempt, end: EndCandidate | None, now: datetime) -> Derived:
-    there = attempt.history[-1] if attempt.history else None
-    status, rule = _state(there, started=attempt.started_at is not None)
-    talk_time, talking_since = together(attempt.history, until=None)
-    effects = _effects_while_live(attempt)
-    deadlines = [wish.due_at for wish in effects] + ([end.at] if end else [])
+def _live(attempt: Attempt, end: EndCandidate | None, now: datetime) -> Derived:
+    status, rule = _live_status(attempt)
+    talk_time, talking_since = measure_talk_time(attempt.history, until=None)
+    effects = (*_dispatch(attempt), *_announcement(attempt))
+    deadlines = [effect.due_at for effect in effects] + ([end.at] if end else [])
     return Derived(
         status=status,
         rule=rule,
@@ -156,40 +148,37 @@ def _living(attempt: Attempt, end: EndCandidate | None, now: datetime) -> Derive
     )
 
 
-def _state(there: PresenceChange | None, *, started: bool) -> tuple[Status, str]:
-    if there and there.both:
+def _live_status(attempt: Attempt) -> tuple[Status, str]:
+    current = attempt.history[-1] if attempt.history else None
+    if current and current.both_connected:
         return Status.IN_PROGRESS, "both_connected"
-    if there and there.candidates:
+    if current and current.candidates:
         return Status.WAITING_FOR_AGENT, "candidate_alone"
-    if started:
+    if attempt.started_at is not None:
         return Status.RECONNECTING, "candidate_away"
     return Status.READY_TO_JOIN, "nobody_connected"
 
 
-def _effects_while_live(attempt: Attempt) -> tuple[Effect, ...]:
-    return (*_dispatch_effect(attempt), *_announcement(attempt))
-
-
-def _dispatch_effect(attempt: Attempt) -> tuple[Effect, ...]:
-    """One dispatch answers one loss, the first absence being one; a loss that was taken back needs none."""
+def _dispatch(attempt: Attempt) -> tuple[Effect, ...]:
+    """Dispatch once for each time that the candidate is without an agent, the wait for the first one included."""
     since = waiting_since(attempt.history)
-    if since is None or attempt.timeouts.dispatch is None:
+    if since is None or attempt.timeouts.dispatch_after is None:
         return ()
-    losses = [moment.at for moment in attempt.history if last_agent_gone(moment)]
+    losses = [change.at for change in attempt.history if last_agent_left(change)]
     dispatched_at = attempt.facts.dispatched_at
     if dispatched_at and dispatched_at >= max(losses, default=dispatched_at):
         return ()
-    return (DispatchAgent(since + attempt.timeouts.dispatch),)
+    return (DispatchAgent(since + attempt.timeouts.dispatch_after),)
 
 
 def _announcement(attempt: Attempt) -> tuple[Effect, ...]:
-    """Return the next time that is to be told. What is as long as the whole conversation needs no telling."""
+    """Return the next announcement. A time as long as the whole conversation is not announced."""
     if attempt.started_at is None:
         return ()
-    end = attempt.started_at + attempt.facts.max_duration
-    untold = [
-        left
-        for left in ANNOUNCED
-        if left < attempt.facts.max_duration and (attempt.facts.told is None or left < attempt.facts.told)
-    ]
-    return (AnnounceTimeLeft(end - max(untold), max(untold)),) if untold else ()
+    max_duration, announced = attempt.facts.max_duration, attempt.facts.announced
+    limit = max_duration if announced is None else min(max_duration, announced)
+    remaining = [each for each in ANNOUNCED_TIMES if each < limit]
+    if not remaining:
+        return ()
+    time_left = max(remaining)
+    return (AnnounceTimeLeft(ends_at(attempt.started_at, max_duration) - time_left, time_left),)

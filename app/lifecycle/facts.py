@@ -1,7 +1,7 @@
-"""The facts about one attempt of an interview: what is known, never what it means.
+"""The facts about one attempt of an interview: what is known, without interpretation.
 
-*Evidence* comes from LiveKit (connections, rooms, who was there when asked), *statements* from callers and from this
-service (a token issued, a cancel, a completion report), and a *decision* is the end of the attempt as first stored.
+*Evidence* comes from LiveKit (connections, rooms, snapshots), *statements* from callers and from this service (an
+issued token, a cancel, a completion report), and a *decision* is the end of the attempt as first stored.
 All instants are aware datetimes; all durations are timedeltas.
 """
 
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What an agent says of the conversation: by its attribute `interview.outcome`, or by POST .../complete."""
+    """How the agent rates the conversation: by its attribute `interview.outcome`, or by POST .../complete."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -32,18 +32,18 @@ CONNECTION_TIMEOUT = "CONNECTION_TIMEOUT"
 DUPLICATE_IDENTITY = "DUPLICATE_IDENTITY"
 ROOM_CLOSED = "ROOM_CLOSED"
 ROOM_DELETED = "ROOM_DELETED"
-UNKNOWN = "UNKNOWN"  # ours: no reason was told, or the leave was inferred
+UNKNOWN = "UNKNOWN"  # ours: LiveKit gave no reason, or the leave was inferred
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One LiveKit participant sid in the attempt's room.
 
-    joined_order and left_order are the places of the two webhooks in LiveKit's queue for the room, as received: they
+    joined_order and left_order are the positions of the two webhooks in LiveKit's queue for the room, as received. They
     decide within one second, because LiveKit stamps a leave with whole seconds only.
-    left_at is the end of the second that LiveKit named; for a CONNECTION_TIMEOUT 20 s before it.
-    missing_at is when LiveKit, asked, no longer had the sid: an inference, which a webhook beats. seen_at is when it
-    was last asked and had it.
+    left_at is the end of that second; for a CONNECTION_TIMEOUT 20 s before it.
+    missing_at is when a snapshot first lacked the sid: an inference, which a webhook beats. seen_at is when a snapshot
+    last had it.
     """
 
     sid: str
@@ -62,9 +62,9 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One LiveKit room sid under the attempt's room name; a name lives again when somebody joins with an old token.
+    """One LiveKit room sid under the attempt's room name. Joining with an old token creates a new room of that name.
 
-    ended_at was told by a webhook, missing_at is when LiveKit, asked, had it no more.
+    ended_at comes from a webhook, missing_at from the first snapshot without the room.
     """
 
     sid: str
@@ -79,17 +79,17 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """POST .../complete, said by the agent: COMPLETED or FAILED."""
+    """The agent's POST .../complete: COMPLETED or FAILED."""
 
-    said_at: datetime
+    reported_at: datetime
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The end of an attempt, as first stored. It is final, but for a completion report that amends it."""
+    """The end of an attempt, as first stored. It is final; only a completion report can amend it."""
 
-    cause: str
+    rule: str
     ended_at: datetime
     status: Status
     end_reason: EndReason | None
@@ -99,26 +99,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long each thing is waited for. Those that a deployment may want otherwise are settings."""
+    """How long the rules wait. What a deployment may want to change is a setting."""
 
-    grace: timedelta = timedelta(seconds=120)
-    """Started, the candidate gone: until it is given up."""
-    agent: timedelta = timedelta(seconds=90)
-    """The candidate connected, no agent: until it is given up."""
-    dispatch: timedelta | None = timedelta(seconds=30)
-    """The candidate connected, no agent: until one is dispatched by the API; None: this deployment dispatches none."""
-    token: timedelta = timedelta(seconds=120)
-    """After a token was issued: until the candidate should have connected."""
-    idle: timedelta = timedelta(hours=24)
-    """Without closesAt: from the last token or leave until it is given up."""
-    waited: timedelta = timedelta(seconds=30)
-    """A candidate that waited so long in all did not just look in."""
-    goodbye: timedelta = timedelta(seconds=10)
-    """From the end until the room is deleted, so that the agent's last words are heard."""
-    amend: timedelta = timedelta(minutes=15)
-    """After the end: how long a completion report still beats FAILED and ABANDONED."""
-    silence: timedelta = timedelta(hours=24)
-    """A due deadline is decided on what is stored when LiveKit could not be asked for so long."""
+    candidate_grace: timedelta = timedelta(seconds=120)  # for an absent candidate, once started
+    agent_wait: timedelta = timedelta(seconds=90)  # for an agent, while the candidate is connected
+    dispatch_after: timedelta | None = timedelta(seconds=30)  # the same, until one is dispatched; None: never
+    token_wait: timedelta = timedelta(seconds=120)  # for the candidate to connect, after a token was issued
+    idle_timeout: timedelta = timedelta(hours=24)  # without closesAt: after the last token or leave
+    candidate_waited: timedelta = timedelta(seconds=30)  # who is connected for less in all did not wait for an agent
+    delete_room_after: timedelta = timedelta(seconds=10)  # after the end, so that the agent can say goodbye
+    amend_window: timedelta = timedelta(minutes=15)  # after the end, for a report that replaces FAILED or ABANDONED
+    max_livekit_outage: timedelta = timedelta(hours=24)  # then a due deadline is decided on the stored facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +124,8 @@ class Facts:
     cancelled_at: datetime | None = None
     reports: tuple[Report, ...] = ()
     decision: Decision | None = None
-    asked_at: datetime | None = None
-    """When LiveKit was last asked who is in the room, and answered."""
-    room_gone_at: datetime | None = None
-    """When this service last deleted the room, or tried to and found none."""
-    dispatches: int = 0
-    """How many agents this service has dispatched."""
-    dispatched_at: datetime | None = None
-    """When it last did."""
-    told: timedelta | None = None
-    """The least time left of which the people in the room were told."""
+    checked_at: datetime | None = None  # when LiveKit last showed who is in the room
+    room_gone_at: datetime | None = None  # when this service last deleted the room, or tried to and found none
+    dispatches: int = 0  # agents that this service has dispatched
+    dispatched_at: datetime | None = None  # when it last dispatched one
+    announced: timedelta | None = None  # the least time left that was announced in the room

@@ -23,10 +23,12 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.ABANDONED, Status.FAILED, Status.NO_SHOW, Status.CANCELLED})
+# Somebody is in the room, or is expected back.
+LIVE_STATUSES = (Status.WAITING_FOR_AGENT, Status.IN_PROGRESS, Status.RECONNECTING)
 
 
 class EndReason(StrEnum):
-    """Why an attempt ended, where the status alone does not tell."""
+    """Why an attempt ended, where the status alone does not say."""
 
     AGENT_REPORTED = "AGENT_REPORTED"
     AGENT_LEFT = "AGENT_LEFT"

@@ -1,4 +1,4 @@
-"""LiveKit's access tokens, signed here. Facts about LiveKit that the code relies on are in docs/livekit.md."""
+"""LiveKit's access tokens. docs/livekit.md has the facts about LiveKit that this code relies on."""
 
 import base64
 import binascii
@@ -14,10 +14,9 @@ import orjson
 from app.core.settings import Settings
 
 TOKEN_LIFE = timedelta(minutes=10)
-LARGEST_TOKEN = 8000  # bytes; clients send it in a URL's query, and proxies take some 8 KB there
-EMPTY_TIMEOUT = timedelta(seconds=300)  # LiveKit's default, for a room that nobody has joined
+LARGEST_TOKEN = 8000  # bytes; clients send it in a URL's query, and proxies accept some 8 KB there
+EMPTY_TIMEOUT = timedelta(seconds=300)  # LiveKit's default, for a room without participants
 DEPARTURE_MARGIN = timedelta(seconds=5)
-
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _JWT_HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
@@ -25,16 +24,16 @@ _JWT_HEADER = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """How this deployment's access tokens are made."""
+    """Makes this deployment's access tokens."""
 
     api_key: str
     api_secret: str
     agent_name: str
-    """The agent that LiveKit is to dispatch when the token creates the room; empty: LiveKit's automatic dispatch."""
+    """The agent to dispatch when the token creates the room; empty: LiveKit's automatic dispatch."""
     grace: timedelta
-    """How long a dropped candidate may stay away: the room, and the agent in it, wait a little longer."""
+    """How long a candidate may be disconnected. The room, with the agent in it, stays a little longer."""
     client_metadata_updates: bool = False
-    """Whether a candidate may replace its metadata, which is what the agent reads, once it is connected."""
+    """Whether a connected candidate may replace its metadata, which the agent reads."""
     _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +42,7 @@ class Signer:
     def claims(
         self, *, identity: str, name: str, room: str, metadata: Mapping[str, object], now: datetime
     ) -> dict[str, object]:
-        """Return what an access token for one room and one identity says, with the metadata inside."""
+        """Return the claims of an access token for one room and one identity."""
         issued = int(now.timestamp())
         return {
             "iss": self.api_key,
@@ -59,16 +58,16 @@ class Signer:
     def sign(self, claims: Mapping[str, object]) -> str:
         """Return the claims as a LiveKit access token (JWT, HS256).
 
-        Signed here, not by livekit-api, which escapes all that is not ASCII twice: 5,000 Arabic letters became a token
-        of 40,900 characters. That the claims mean the same is tested with livekit-api's own verifier.
+        Not by livekit-api, which escapes non-ASCII characters twice: 5,000 Arabic letters became a token of 40,900
+        characters. Tests check the claims with livekit-api's own verifier.
         """
         signed = _JWT_HEADER + b"." + base64url(orjson.dumps(claims))
-        signature = self._keyed.copy()  # the key is in it: anew that took a third of the time
+        signature = self._keyed.copy()  # keyed in advance: keying took a third of the time
         signature.update(signed)
         return (signed + b"." + base64url(signature.digest())).decode()
 
     def _grants(self, room: str) -> dict[str, object]:
-        """Return every grant by name: what is left out would be what LiveKit's defaults allow."""
+        """Return every grant by name: LiveKit's defaults would decide about missing ones."""
         return {
             "roomJoin": True,
             "room": room,
@@ -80,7 +79,10 @@ class Signer:
         }
 
     def _room_config(self) -> dict[str, object]:
-        """Works only in the token that creates the room: the agent is still there when a candidate is back in time."""
+        """Return the timeouts of the room, which keep the agent there while a candidate may return.
+
+        LiveKit applies it only from the token that creates the room.
+        """
         config: dict[str, object] = {
             "emptyTimeout": int(EMPTY_TIMEOUT.total_seconds()),
             "departureTimeout": int((self.grace + DEPARTURE_MARGIN).total_seconds()),
@@ -95,7 +97,7 @@ def base64url(raw: bytes) -> bytes:
 
 
 def accept_secrets(settings: Settings) -> None:
-    """Keep PyJWT quiet about the short secret of `livekit-server --dev`: settings allow one on a laptop only."""
+    """Silence PyJWT about the short secret of `livekit-server --dev`. The settings allow it only locally."""
     if settings.is_local:
         warnings.simplefilter("ignore", jwt.InsecureKeyLengthWarning)
 

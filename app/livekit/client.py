@@ -1,4 +1,4 @@
-"""Asks and commands a LiveKit server by its API."""
+"""A client of the LiveKit server's API."""
 
 import asyncio
 import json
@@ -18,28 +18,28 @@ from livekit import api
 
 from app.livekit.webhooks import Participant
 
-# Seconds; all of an interview's calls stay under its lease. Kept by ourselves: livekit-api 1.2.2 hands aiohttp a
-# timeout of None with every request, which switches off the one that its session was made with.
+# Seconds; all calls about an interview fit into its lease. Enforced here, because livekit-api 1.2.2 passes a timeout of
+# None with every request, which disables the one of its session.
 TIMEOUT = 5.0
-AWAY = 1.0  # seconds that an address counts as one where nobody listens, once that was so
+AWAY = 1.0  # seconds for which a refused connection counts
 NOT_FOUND = "not_found"
 
 
 class LiveKitUnavailable(Exception):
-    """LiveKit did not answer, or refused: ask again later."""
+    """LiveKit did not answer, or failed. Retry later."""
 
 
 class LiveKitUnreachable(LiveKitUnavailable):
-    """Nobody listens at LiveKit's address, whatever is asked."""
+    """No connection to LiveKit's address."""
 
 
 class LiveKitKeysRefused(LiveKitUnavailable):
-    """LiveKit takes our key pair for wrong; or our clock is so far off that the token looks expired."""
+    """LiveKit refused our key pair, or our clock is so far off that the token looks expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRoom:
-    """A room that is there. `participants` leaves agents out, and is some 5 s behind (seen on 1.13.4)."""
+    """An existing room. `participants` excludes agents, and lags by some 5 s (seen on 1.13.4)."""
 
     name: str
     sid: str
@@ -49,9 +49,9 @@ class LiveRoom:
 
 @dataclass(frozen=True, slots=True)
 class RoomSnapshot:
-    """What a room looked like when asked at `asked_at`: room None, it was not there.
+    """A room as of `asked_at`; `room` is None if it did not exist.
 
-    `participants` are those whose media is up; `arriving` are those who are not that far yet.
+    `participants` are connected; `arriving` are still connecting.
     """
 
     asked_at: datetime
@@ -61,16 +61,16 @@ class RoomSnapshot:
 
 
 class LiveKitServer:
-    """One client a process, made in a running event loop and closed by `async with`."""
+    """One client per process. Create it in a running event loop, and close it by `async with`."""
 
     def __init__(self, url: str, api_key: str, api_secret: str) -> None:
-        # failover is for LiveKit Cloud's regions; elsewhere it only repeats what the worker repeats anyway
+        # failover is for LiveKit Cloud's regions; elsewhere it only repeats the worker's own retries
         self._api = api.LiveKitAPI(url, api_key, api_secret, failover=False)
         self._away_until = 0.0
 
     @property
     def is_away(self) -> bool:
-        """Whether nobody listened a moment ago: who has many questions may spare them."""
+        """Whether LiveKit was unreachable a moment ago."""
         return time.monotonic() < self._away_until
 
     async def __aenter__(self) -> Self:
@@ -82,54 +82,54 @@ class LiveKitServer:
         await self._api.aclose()
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
+    async def _calling(self) -> AsyncIterator[None]:
         try:
-            async with _answering():
+            async with _translated_errors():
                 yield
         except LiveKitUnreachable:
             self._away_until = time.monotonic() + AWAY
             raise
 
     async def rooms(self, names: Sequence[str] = ()) -> list[LiveRoom]:
-        """Return the rooms of these names that are there; all rooms without names."""
-        async with self._asking():
+        """Return the existing rooms of these names; without names, all rooms."""
+        async with self._calling():
             answer = await self._api.room.list_rooms(api.ListRoomsRequest(names=names))
         return [_room(room) for room in answer.rooms]
 
     async def room_snapshot(self, name: str) -> RoomSnapshot:
-        """Return who is in the room of that name. What is told of it counts as of the instant before asking."""
+        """Return a snapshot of the room of that name, as of the instant before the call."""
         asked_at = datetime.now(UTC)
-        found = await self.rooms([name])
-        return await self.room_snapshot_of(found[0]) if found else RoomSnapshot(asked_at, None)
+        rooms = await self.rooms([name])
+        return await self.room_snapshot_of(rooms[0]) if rooms else RoomSnapshot(asked_at, None)
 
     async def room_snapshot_of(self, room: LiveRoom) -> RoomSnapshot:
-        """Return who is in a room that was there a moment ago."""
+        """Return a snapshot of a room that existed a moment ago."""
         asked_at = datetime.now(UTC)
-        async with self._asking():
+        async with self._calling():
             answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
-        there = [one for one in answer.participants if one.state == api.ParticipantInfo.ACTIVE]
-        early = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
-        arriving = [one for one in answer.participants if one.state in early]
-        return RoomSnapshot(asked_at, room, [*map(_participant, there)], [*map(_participant, arriving)])
+        connecting = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
+        active = [_participant(each) for each in answer.participants if each.state == api.ParticipantInfo.ACTIVE]
+        arriving = [_participant(each) for each in answer.participants if each.state in connecting]
+        return RoomSnapshot(asked_at, room, active, arriving)
 
     async def create_room(self, room: str, *, empty_timeout: timedelta) -> None:
-        """Make a room that LiveKit closes by itself if nobody joins in time."""
+        """Create a room that LiveKit closes if it stays empty for so long."""
         request = api.CreateRoomRequest(name=room, empty_timeout=int(empty_timeout.total_seconds()))
-        async with self._asking():
+        async with self._calling():
             await self._api.room.create_room(request)
 
     async def delete_room(self, room: str) -> bool:
-        """Delete a room and put everybody out; tell whether it was there."""
+        """Delete a room and disconnect its participants. Return whether it existed."""
         try:
-            async with self._asking():
+            async with self._calling():
                 await self._api.room.delete_room(api.DeleteRoomRequest(room=room))
         except _NotFound:
             return False
         return True
 
     async def dispatch_agent(self, room: str, *, agent_name: str, mark: str) -> None:
-        """Dispatch an agent, unless one was dispatched with this mark already: each dispatch adds an agent."""
-        async with self._asking():
+        """Dispatch an agent, unless a dispatch has this mark already: each dispatch adds an agent."""
+        async with self._calling():
             known = await self._api.agent_dispatch.list_dispatch(room)
             if any(dispatch.metadata == mark for dispatch in known):
                 return
@@ -138,26 +138,26 @@ class LiveKitServer:
             )
 
     async def send_data(self, room: str, *, topic: str, payload: dict[str, object]) -> bool:
-        """Send JSON to everybody in the room; tell whether there is one. What the server sends has no sender.
+        """Send JSON to all participants; the packet has no sender. Return whether the room exists.
 
-        To a room that is not there LiveKit answers "unavailable", as it does when it is broken: so that is asked first.
+        That is checked first: for a missing room LiveKit answers "unavailable", as it does when it is broken.
         """
         if not await self.rooms([room]):
             return False
         request = api.SendDataRequest(
             room=room, data=json.dumps(payload).encode(), kind=api.DataPacket.Kind.RELIABLE, topic=topic
         )
-        async with self._asking():
+        async with self._calling():
             await self._api.room.send_data(request)
         return True
 
 
 async def clock_of(url: str) -> datetime | None:
-    """Return what the server at LiveKit's address takes for now, in whole seconds; None if it does not say.
+    """Return the time of LiveKit's clock, in whole seconds; None if the response has no date.
 
     Raises LiveKitUnavailable. Behind a proxy the clock is the proxy's.
     """
-    async with _answering(), aiohttp.ClientSession() as http, http.get(_http(url)) as answer:
+    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(_http(url)) as answer:
         date = answer.headers.get("Date")
     try:
         return parsedate_to_datetime(date) if date else None
@@ -170,12 +170,12 @@ def _http(url: str) -> str:
 
 
 class _NotFound(LiveKitUnavailable):
-    """LiveKit has no such room."""
+    """The room does not exist."""
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Turn all that can keep LiveKit from answering into LiveKitUnavailable."""
+async def _translated_errors() -> AsyncIterator[None]:
+    """Raise LiveKitUnavailable for every error of a call."""
     try:
         async with asyncio.timeout(TIMEOUT):
             yield
@@ -196,15 +196,15 @@ def _room(room: api.Room) -> LiveRoom:
     return LiveRoom(room.name, room.sid, created_at, room.num_participants)
 
 
-def _participant(found: api.ParticipantInfo) -> Participant:
+def _participant(info: api.ParticipantInfo) -> Participant:
     kinds = api.ParticipantInfo.Kind
-    joined = found.joined_at_ms / 1000 or found.joined_at
+    joined = info.joined_at_ms / 1000 or info.joined_at
     return Participant(
-        sid=found.sid,
-        identity=found.identity,
-        kind=kinds.Name(found.kind) if found.kind in kinds.values() else str(found.kind),
-        hidden=found.permission.hidden,
+        sid=info.sid,
+        identity=info.identity,
+        kind=kinds.Name(info.kind) if info.kind in kinds.values() else str(info.kind),
+        hidden=info.permission.hidden,
         joined_at=datetime.fromtimestamp(joined, UTC) if joined else None,
-        attributes=dict(found.attributes),
+        attributes=dict(info.attributes),
         disconnect_reason="",
     )

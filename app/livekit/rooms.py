@@ -7,8 +7,6 @@ from typing import NamedTuple
 ROOM_NAME = re.compile(
     r"interview-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:-([2-9]|[1-9][0-9]{1,8}))?"
 )
-
-
 PROBE_ROOM = "interviews-doctor-"  # and random digits
 
 
@@ -25,6 +23,6 @@ def room_name(interview_id: uuid.UUID, attempt: int) -> str:
 
 
 def parse_room_name(name: str) -> RoomName | None:
-    """Return what a room name says, None for a room that is none of ours."""
+    """Return the parts of a room name, None for a foreign room."""
     match = ROOM_NAME.fullmatch(name)
     return RoomName(uuid.UUID(match[1]), int(match[2] or 1)) if match else None

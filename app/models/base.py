@@ -1,6 +1,7 @@
 """What all tables share: how columns are typed, constraints named, and values checked."""
 
 import enum
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ class Base(DeclarativeBase):
     )
 
 
-def one_of(column: str, names: type[enum.Enum]) -> str:
+def one_of(column: str, names: Iterable[enum.Enum]) -> str:
     """A check, not a Postgres enum: a new name is then an ordinary migration."""
     values = ", ".join(f"'{name.value}'" for name in names)
     return f"{column} IN ({values})"

@@ -11,7 +11,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, validates
 
 from app.core.search_text import searchable
-from app.lifecycle import EndReason, Status
+from app.lifecycle import LIVE_STATUSES, EndReason, Status
 from app.livekit.rooms import room_name
 from app.models.base import Base, one_of
 
@@ -40,7 +40,7 @@ class Interview(Base):
         Index(
             "ix_interviews_live",
             "id",
-            postgresql_where=text("status IN ('WAITING_FOR_AGENT', 'IN_PROGRESS', 'RECONNECTING')"),
+            postgresql_where=text(one_of("status", LIVE_STATUSES)),
         ),
         Index(
             "ix_interviews_next_deadline_at",

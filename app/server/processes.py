@@ -1,7 +1,7 @@
-"""Several serving processes on one socket: forked from one that is ready to serve, and replaced when they die.
+"""Several serving processes on one socket: forked from a process that is ready to serve, and replaced when they die.
 
-A fork shares the memory of all that was imported, and takes milliseconds. uvicorn's own supervisor starts each process
-anew, starts one that can't start twice a second for ever, and when it is killed its processes go on without it.
+A fork takes milliseconds and shares the memory of all imports. uvicorn's own supervisor imports everything again for
+each process, retries one that can't start twice a second, and leaves its processes running when it is killed.
 """
 
 import logging
@@ -15,62 +15,63 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-TICK = 0.1  # seconds
-STEADY = 10.0  # seconds after which a process that dies is replaced at once
-SHORTEST_PAUSE = 0.5  # seconds before one that died sooner is replaced, doubled each time
-LONGEST_PAUSE = 30.0
+POLL = 0.1  # seconds
+STABLE_AFTER = 10.0  # seconds; a process that dies later is replaced at once
+MIN_BACKOFF = 0.5  # seconds before a process that died sooner is replaced, doubled each time
+MAX_BACKOFF = 30.0
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass
-class _Place:
-    """One of the processes that there should be. Instants are in seconds of time.monotonic()."""
+class _Slot:
+    """One of the processes that should run. Times are in seconds of time.monotonic()."""
 
     pid: int | None = None
     started_at: float = 0
     due_at: float = 0
-    pause: float = 0
+    backoff: float = 0
 
 
-def fork_workers(count: int, listening: socket.socket, *, within: float, gone: Callable[[int], None]) -> int | None:
-    """Return in each of `count` processes, and in this one once all are gone: None, after SIGTERM or SIGINT.
+def fork_workers(
+    count: int, listening: socket.socket, *, stop_timeout: float, on_exit: Callable[[int], None]
+) -> int | None:
+    """Fork `count` processes and return in each; return None in the parent once all have ended (SIGTERM, SIGINT).
 
-    What a process gets is a file that can be read, with nothing in it, as soon as its parent is dead. When this one is
-    told to stop it tells the others, and kills those that take more than `within` seconds. `gone` is told of each that
-    has ended before.
+    A forked process gets a file descriptor that becomes readable when its parent dies. On a signal the parent stops
+    them, and kills those that take more than `stop_timeout` seconds. `on_exit` gets the pid of each that ended before.
     """
     stops: list[int] = []
     before = {number: signal.signal(number, lambda number, _: stops.append(number)) for number in STOPS}
     parent, held = os.pipe()
-    places = [_Place() for _ in range(count)]
+    slots = [_Slot() for _ in range(count)]
     while not stops:
-        for place in places:
-            if place.pid is None and place.due_at <= time.monotonic() and _fork(place, before):
+        for slot in slots:
+            if slot.pid is None and slot.due_at <= time.monotonic() and _fork(slot, before):
                 os.close(held)
                 return parent
-        time.sleep(TICK)
-        for place in places:
-            if place.pid is not None and (why := _ended(place.pid)):
-                gone(place.pid)
-                _replace(place, why)
-    listening.close()  # who comes now is refused, not kept waiting
-    _stop([place.pid for place in places if place.pid is not None], within)
+        time.sleep(POLL)
+        for slot in slots:
+            if slot.pid is not None and (why := _ended(slot.pid)):
+                on_exit(slot.pid)
+                _replace(slot, why)
+    listening.close()  # new connections are refused instead of waiting
+    _stop([slot.pid for slot in slots if slot.pid is not None], stop_timeout)
     return None
 
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
-def _fork(place: _Place, handlers: dict[signal.Signals, Handler]) -> bool:
-    """Tell whether this is the new process. A stop that comes in between is kept for it."""
+def _fork(slot: _Slot, handlers: dict[signal.Signals, Handler]) -> bool:
+    """Return whether this is the new process. A signal that arrives in between is delivered to it afterwards."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-    place.started_at = time.monotonic()
-    place.pid = os.fork() or None
-    if place.pid is None:
+    slot.started_at = time.monotonic()
+    slot.pid = os.fork() or None
+    if slot.pid is None:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    return place.pid is None
+    return slot.pid is None
 
 
 def _ended(pid: int) -> str:
@@ -82,25 +83,25 @@ def _ended(pid: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _replace(place: _Place, why: str) -> None:
+def _replace(slot: _Slot, why: str) -> None:
     now = time.monotonic()
-    is_steady = now - place.started_at >= STEADY
-    place.pause = 0 if is_steady else min(max(2 * place.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
-    log.error("serving process %d %s; another takes its place in %g s", place.pid, why, place.pause)
-    place.pid = None
-    place.due_at = now + place.pause
+    is_stable = now - slot.started_at >= STABLE_AFTER
+    slot.backoff = 0 if is_stable else min(max(2 * slot.backoff, MIN_BACKOFF), MAX_BACKOFF)
+    log.error("serving process %d %s; it is replaced in %g s", slot.pid, why, slot.backoff)
+    slot.pid = None
+    slot.due_at = now + slot.backoff
 
 
-def _stop(pids: Sequence[int], within: float) -> None:
+def _stop(pids: Sequence[int], timeout: float) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + timeout
     left = set(pids)
     while left:
         if time.monotonic() > deadline:
             for pid in left:
-                log.error("serving process %d did not stop within %g s and is killed", pid, within)
+                log.error("serving process %d did not stop within %g s and is killed", pid, timeout)
                 os.kill(pid, signal.SIGKILL)
             deadline = float("inf")
-        time.sleep(TICK)
+        time.sleep(POLL)
         left = {pid for pid in left if not _ended(pid)}

@@ -1,8 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with timeouts and size limits, so that a slow or endless sender can't hold a connection.
 
 uvicorn only closes connections that are idle between two requests. It waits forever for a client that sends nothing,
-or a byte now and then, and accepts headers of any size. The size of a body is limited per endpoint,
-in api.dependencies.read_body.
+or a byte now and then, and accepts headers of any size. app.api.dependencies limits the size of bodies.
 """
 
 import asyncio

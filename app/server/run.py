@@ -24,19 +24,19 @@ from app.worker.runner import running_worker
 
 log = logging.getLogger(__name__)
 
-DRAIN = 10  # seconds that requests under way get when the service stops
-LAST = 30.0  # seconds that a process gets in all: its worker finishes what it has begun
+DRAIN_TIMEOUT = 10  # seconds that open requests get when the service stops
+STOP_TIMEOUT = 30.0  # seconds that a process gets to stop, its worker included
 NOT_STARTED = 3  # uvicorn's own exit code
 
 
 class Server(uvicorn.Server):
-    """Ends the streams before it waits for the requests under way."""
+    """Ends the event streams before it waits for open requests, as they would never end."""
 
     def __init__(self, config: uvicorn.Config, *, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
         self._end_streams = end_streams
         self.parent: int | None = None
-        """A file that can be read as soon as the process that watches over this one is dead."""
+        """A file descriptor that becomes readable when the parent process dies."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
 
     def _stop_after_parent(self, parent: int) -> None:
         asyncio.get_running_loop().remove_reader(parent)
-        log.error("the parent process is gone, and nobody would replace this one: it stops")
+        log.error("the parent process died; this process stops, as nothing would restart it")
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def run_until_stopped(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn.run does: Ctrl-C is an ordinary end, and a server that could not start exits."""
+        """Run like uvicorn.run: Ctrl-C ends normally, a failed start exits with uvicorn's code."""
         with suppress(KeyboardInterrupt):
             self.run(sockets)
         if not self.started:
@@ -87,7 +87,9 @@ def run(
         return
     listening = _listen(settings)
     on_ready()
-    parent = fork_workers(workers, listening, within=LAST, gone=lambda pid: _forget_gauges(pid, counters))
+    parent = fork_workers(
+        workers, listening, stop_timeout=STOP_TIMEOUT, on_exit=lambda pid: _forget_gauges(pid, counters)
+    )
     if parent is None:
         return
     configure_logging(names_process=True)
@@ -105,7 +107,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _forget_gauges(pid: int, counters: str) -> None:
-    """What a process had counted stays in the sums; what it had open is gone with it."""
+    """Drop a dead process's gauges from the metrics; its counters stay in the sums."""
     mark_process_dead(pid, counters)  # type: ignore[no-untyped-call]
 
 
@@ -118,8 +120,8 @@ def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as running:
             running.push_async_callback(engine.dispose)
-            running.push_async_callback(app.state.rate_limits.close)
-            await running.enter_async_context(app.state.last_used.running())
+            running.push_async_callback(app.state.services.rate_limits.close)
+            await running.enter_async_context(app.state.services.last_used.running())
             await running.enter_async_context(hub.running(listen_url))
             if settings.run_worker:
                 await running.enter_async_context(running_worker(settings, sessions, settings.timeouts))
@@ -132,11 +134,11 @@ def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
         port=settings.port,
         http=BoundedProtocol,
         ws="none",
-        proxy_headers=bool(settings.trusted_proxies),  # else anybody could say which address is whose
+        proxy_headers=bool(settings.trusted_proxies),  # else any client could forge its address
         forwarded_allow_ips=list(settings.trusted_proxies),
-        access_log=False,  # ours names the request
+        access_log=False,  # ours has the request id
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=DRAIN,
+        timeout_graceful_shutdown=DRAIN_TIMEOUT,
     )
     return Server(config, end_streams=hub.close)

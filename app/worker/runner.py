@@ -13,25 +13,25 @@ from app.core import metrics
 from app.core.settings import Settings
 from app.lifecycle import Timeouts
 from app.livekit.client import LiveKitServer
-from app.worker.context import Context
+from app.worker import WorkerContext
 from app.worker.scheduler import run_scheduler
 
 log = logging.getLogger(__name__)
 
-RESTART = 1.0  # seconds
+RESTART_DELAY = 1.0  # seconds
 
 
 @asynccontextmanager
 async def running_worker(
     settings: Settings, sessions: async_sessionmaker[AsyncSession], timeouts: Timeouts
 ) -> AsyncIterator[asyncio.Event]:
-    """Work in the background of the block; at its end what is under way is finished first. Yields the stop."""
+    """Run a worker in the background of the block, and let it finish its current work at the end. Yields its stop."""
     stop = asyncio.Event()
     url = settings.livekit_api_url or settings.livekit_url
     secret = settings.livekit_api_secret.get_secret_value()
     async with LiveKitServer(url, settings.livekit_api_key, secret) as livekit:
         every = timedelta(seconds=settings.reconcile_every)
-        context = Context(
+        context = WorkerContext(
             sessions, livekit, timeouts, settings.agent_name, every, settings.webhooks_to_private, settings.retention
         )
         running = asyncio.create_task(_run_forever(context, stop))
@@ -42,23 +42,23 @@ async def running_worker(
             await running
 
 
-async def _run_forever(context: Context, stop: asyncio.Event) -> None:
-    """Start the loops again, should they ever end before they are told to."""
+async def _run_forever(context: WorkerContext, stop: asyncio.Event) -> None:
+    """Restart the scheduler if it ends before the stop."""
     while not stop.is_set():
         try:
             await run_scheduler(context, stop)
         except Exception:
-            log.exception("the worker ended unexpectedly and is started again")
+            log.exception("the worker crashed and restarts")
             metrics.WORKER_ERRORS.inc()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RESTART)
+                await asyncio.wait_for(stop.wait(), RESTART_DELAY)
 
 
 async def run_alone(settings: Settings, sessions: async_sessionmaker[AsyncSession], timeouts: Timeouts) -> None:
-    """Work until SIGTERM or SIGINT."""
+    """Run a worker until SIGTERM or SIGINT."""
     async with running_worker(settings, sessions, timeouts) as stop:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        log.info("the worker is at work")
+        log.info("worker started")
         await stop.wait()

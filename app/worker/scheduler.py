@@ -1,4 +1,4 @@
-"""The loops of a worker: take what is due, run what is periodic, until told to stop."""
+"""The loops of a worker: process what is due and run what is periodic, until the stop."""
 
 import asyncio
 import logging
@@ -13,14 +13,15 @@ from sqlalchemy import text
 
 from app.auth.idempotency_keys import MOST_FORGOTTEN, delete_expired_answers
 from app.core import metrics
-from app.core.database import is_per_item, transaction
+from app.core.database import is_per_item, raw_connection, transaction
 from app.core.errors import DatabaseUnavailable
 from app.interviews.counts import compact_counts
 from app.interviews.erasure import Overdue, erase_overdue, find_overdue
-from app.interviews.status_update import lock_interview, update_status
+from app.interviews.interview_rows import lock_row
+from app.interviews.status_update import update_statuses
 from app.livekit.client import LiveKitUnavailable
+from app.worker import WorkerContext, logged_errors
 from app.worker.audit import audit
-from app.worker.context import Context
 from app.worker.deadlines import claim, process_due_interview
 from app.worker.reconcile import reconcile
 from app.worker.webhook_delivery import deliver_all_due, prune_deliveries
@@ -28,11 +29,11 @@ from app.worker.webhook_delivery import deliver_all_due, prune_deliveries
 log = logging.getLogger(__name__)
 
 POLL = 0.5  # seconds
-AT_ONCE = 8  # interviews that one process attends to
-MISSING_DEADLINES_EVERY = 1000  # interviews
-ERASED_AT_ONCE = 200  # interviews, a minute: a stop waits for them
-AUDITED_AT_ONCE = 50  # interviews: a stop waits for them, and so does a join that comes while they are compared
-AUDIT_RESTS = 19  # times as long as a batch took: a process that serves gives it a twentieth of its core at most
+CONCURRENCY = 8  # interviews that one process works on
+MISSING_DEADLINES_BATCH = 1000  # interviews
+ERASURE_BATCH = 200  # interviews, a minute: a stop waits for them
+AUDIT_BATCH = 50  # interviews: a stop waits for them, and so does a join that comes while they are compared
+AUDIT_REST_FACTOR = 19  # rests so many times as long as a batch took: the audit gets a twentieth of a core at most
 
 TAKE_TICK = text(
     """
@@ -43,9 +44,9 @@ TAKE_TICK = text(
     RETURNING name
     """
 )
-# As if it had never run: who looks next takes it.
+# As if the task had never run: the next process that polls takes it.
 GIVE_BACK_TICK = text("UPDATE ticks SET last_run = DEFAULT WHERE name = :name")
-# A token that is issued moves nothing, so an interview without closesAt gets its deadline only here.
+# Issuing a token does not update the status, so an interview without closesAt gets its deadline only here.
 WITHOUT_DEADLINE = text(
     """
     SELECT i.id FROM interviews i
@@ -65,11 +66,11 @@ class Periodic:
 
     name: str
     period: timedelta
-    run: Callable[[Context], Awaitable[None]]
+    run: Callable[[WorkerContext], Awaitable[None]]
 
 
-async def run_scheduler(context: Context, stop: asyncio.Event) -> None:
-    """Work until `stop` is set; what is under way then is finished first."""
+async def run_scheduler(context: WorkerContext, stop: asyncio.Event) -> None:
+    """Run until `stop` is set, and finish the work in progress."""
     periodic = (
         Periodic("reconcile", context.reconcile_every, reconcile),
         Periodic("sweep", timedelta(minutes=10), schedule_missing_deadlines),
@@ -80,14 +81,14 @@ async def run_scheduler(context: Context, stop: asyncio.Event) -> None:
         Periodic("erase", timedelta(minutes=1), EraseOverdue()),
     )
     async with asyncio.TaskGroup() as group:
-        group.create_task(_attend_all_due(context, stop))
+        group.create_task(_process_all_due(context, stop))
         group.create_task(deliver_all_due(context, stop))
         for task in periodic:
             group.create_task(_repeat(context, task, stop))
 
 
-async def _attend_all_due(context: Context, stop: asyncio.Event) -> None:
-    slots = asyncio.Semaphore(AT_ONCE)
+async def _process_all_due(context: WorkerContext, stop: asyncio.Event) -> None:
+    slots = asyncio.Semaphore(CONCURRENCY)
     async with asyncio.TaskGroup() as group:
         while not stop.is_set():
             await slots.acquire()
@@ -96,64 +97,46 @@ async def _attend_all_due(context: Context, stop: asyncio.Event) -> None:
                 slots.release()
                 await _pause(stop, POLL)
                 continue
-            attending = group.create_task(_process(context, interview_id))
-            attending.add_done_callback(lambda _: slots.release())
+            processing = group.create_task(_process(context, interview_id))
+            processing.add_done_callback(lambda _: slots.release())
 
 
-async def _claim(context: Context) -> uuid.UUID | None:
-    try:
+async def _claim(context: WorkerContext) -> uuid.UUID | None:
+    with logged_errors("deadlines are postponed"):
         return await claim(context, now=datetime.now(UTC))
-    except DatabaseUnavailable as error:
-        log.warning("nothing can be attended to: %r", error.__cause__)
-    except Exception:  # an error that got out of here would end all loops
-        log.exception("nothing can be attended to")
-        metrics.WORKER_ERRORS.inc()
     return None
 
 
-async def _process(context: Context, interview_id: uuid.UUID) -> None:
-    try:
+async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
+    with logged_errors("interview %s is retried after its lease", interview_id):
         await process_due_interview(context, interview_id)
-    except DatabaseUnavailable as error:
-        log.warning("interview %s is attended to again after its lease: %r", interview_id, error.__cause__)
-    except Exception:  # an error that got out of here would end all loops
-        log.exception("interview %s is attended to again after its lease", interview_id)
-        metrics.WORKER_ERRORS.inc()
 
 
-async def _repeat(context: Context, task: Periodic, stop: asyncio.Event) -> None:
-    failing = False
+async def _repeat(context: WorkerContext, task: Periodic, stop: asyncio.Event) -> None:
+    is_failing = False
     while not stop.is_set():
         try:
             if await _take_tick(context, task):
                 await task.run(context)
-                if failing:
+                if is_failing:
                     log.info("%s works again", task.name)
-                failing = False
+                is_failing = False
         except (DatabaseUnavailable, LiveKitUnavailable) as error:
-            if not failing:  # said once, not every period of an outage
-                log.warning(
-                    "%s can't be done, it is tried every %s: %s", task.name, task.period, error.__cause__ or error
-                )
-            failing = True
-        except Exception:  # a period that failed must not end those to come
+            if not is_failing:  # logged once, not every period of an outage
+                log.warning("%s failed, it is retried every %s: %s", task.name, task.period, error.__cause__ or error)
+            is_failing = True
+        except Exception:  # one failed run must not end the later ones
             log.exception("%s failed", task.name)
             metrics.WORKER_ERRORS.inc()
         await _pause(stop, POLL)
 
 
-async def _take_tick(context: Context, task: Periodic) -> bool:
-    """Tell whether it is this process that has to run the task now."""
+async def _take_tick(context: WorkerContext, task: Periodic) -> bool:
+    """Return whether this process has to run the task now."""
     now = datetime.now(UTC)
     async with transaction(context.sessions) as session:
         taken = await session.scalar(TAKE_TICK, {"name": task.name, "now": now, "before": now - task.period})
     return taken is not None
-
-
-async def _give_back_tick(context: Context, name: str) -> None:
-    """Let whichever process looks next run the task anew."""
-    async with transaction(context.sessions) as session:
-        await session.execute(GIVE_BACK_TICK, {"name": name})
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
@@ -161,90 +144,92 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def schedule_missing_deadlines(context: Context) -> None:
+async def schedule_missing_deadlines(context: WorkerContext) -> None:
     """Give a deadline to every interview that has none although a token was issued."""
     async with transaction(context.sessions) as session:
-        found = (await session.scalars(WITHOUT_DEADLINE, {"limit": MISSING_DEADLINES_EVERY})).all()
-    for interview_id in found:
-        await _settle(context, interview_id)
+        interview_ids = (await session.scalars(WITHOUT_DEADLINE, {"limit": MISSING_DEADLINES_BATCH})).all()
+    for interview_id in interview_ids:
+        await _update_status(context, interview_id)
 
 
-async def _settle(context: Context, interview_id: uuid.UUID) -> None:
-    with _holding_up_nobody("interview %s could not be settled", interview_id):
-        async with transaction(context.sessions) as session:
-            interview = await lock_interview(session, interview_id)
+async def _update_status(context: WorkerContext, interview_id: uuid.UUID) -> None:
+    with _skipping_faulty_row("the status of interview %s could not be updated", interview_id):
+        async with raw_connection(context.sessions, transaction=True) as connection:
+            interview = await lock_row(connection, interview_id)
             if interview:
-                await update_status(session, interview=interview, now=datetime.now(UTC), timeouts=context.timeouts)
+                await update_statuses(connection, [interview], now=datetime.now(UTC), timeouts=context.timeouts)
 
 
 @contextmanager
-def _holding_up_nobody(words: str, interview_id: uuid.UUID) -> Iterator[None]:
-    """Log what is wrong with this row: those behind it have their turn too. An outage is raised."""
+def _skipping_faulty_row(message: str, interview_id: uuid.UUID) -> Iterator[None]:
+    """Log an error of this one row, so that the rows behind it get their turn. An outage is raised."""
     try:
         yield
     except Exception as error:
         if not is_per_item(error):
             raise
-        log.exception(words, interview_id)
+        log.exception(message, interview_id)
         metrics.WORKER_ERRORS.inc()
 
 
-async def expire_idempotency_keys(context: Context) -> None:
-    """Forget the answers to calls whose Idempotency-Key has expired."""
-    forgotten = MOST_FORGOTTEN
-    while forgotten == MOST_FORGOTTEN:
+async def expire_idempotency_keys(context: WorkerContext) -> None:
+    """Delete the answers to calls whose Idempotency-Key has expired."""
+    deleted = MOST_FORGOTTEN
+    while deleted == MOST_FORGOTTEN:
         async with transaction(context.sessions) as session:
-            forgotten = await delete_expired_answers(session, now=datetime.now(UTC))
+            deleted = await delete_expired_answers(session, now=datetime.now(UTC))
 
 
-async def compact(context: Context) -> None:
-    """Fold the changes of the counts that summaries are read from."""
+async def compact(context: WorkerContext) -> None:
+    """Compact the changes of the counts that summaries are read from."""
     async with transaction(context.sessions) as session:
         await compact_counts(session)
 
 
 class EraseOverdue:
-    """Erases personal data that was kept for long enough: a batch a run, each interview in a transaction of its own.
+    """Erases personal data whose retention is over: a batch a run, each interview in its own transaction.
 
-    A run goes on where this process's last one ended, until all were tried: those that can't be erased hold up nobody.
+    A run continues where this process's last one ended, so that rows that can't be erased do not block the others.
     """
 
     def __init__(self) -> None:
         self._after: Overdue | None = None
 
-    async def __call__(self, context: Context) -> None:
+    async def __call__(self, context: WorkerContext) -> None:
         if context.retention is None:
             return
         before = datetime.now(UTC) - context.retention
         async with transaction(context.sessions) as session:
-            found = await find_overdue(session, before=before, limit=ERASED_AT_ONCE, after=self._after)
-        for each in found:
-            await _erase(context, each.id, before)
-        self._after = found[-1] if len(found) == ERASED_AT_ONCE else None
+            batch = await find_overdue(session, before=before, limit=ERASURE_BATCH, after=self._after)
+        for overdue in batch:
+            await _erase(context, overdue.id, before)
+        self._after = batch[-1] if len(batch) == ERASURE_BATCH else None
 
 
-async def _erase(context: Context, interview_id: uuid.UUID, before: datetime) -> None:
-    with _holding_up_nobody("the personal data of interview %s could not be erased", interview_id):
+async def _erase(context: WorkerContext, interview_id: uuid.UUID, before: datetime) -> None:
+    with _skipping_faulty_row("the personal data of interview %s could not be erased", interview_id):
         async with transaction(context.sessions) as session:
             await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
 
 
-async def nightly_audit(context: Context, *, stop: asyncio.Event) -> None:
-    """Log and count what is not as derived. It is for people to look at: nothing is repaired by itself.
+async def nightly_audit(context: WorkerContext, *, stop: asyncio.Event) -> None:
+    """Log and count the differences. People look into them: nothing is repaired automatically.
 
-    It rests after each batch, because candidates join in the same process. A stop ends it, and another starts anew.
+    It rests after each batch, because candidates join in the same process. A stop ends it, and another process starts
+    from the beginning.
     """
     clock = asyncio.get_running_loop().time
     compared, began = 0, clock()
-    async with aclosing(audit(context.sessions, timeouts=context.timeouts, size=AUDITED_AT_ONCE)) as batches:
+    async with aclosing(audit(context.sessions, timeouts=context.timeouts, size=AUDIT_BATCH)) as batches:
         async for batch in batches:
             for difference in batch.differences:
                 log.error("audit: %s", difference)
                 metrics.AUDIT_DIFFERENCES.inc()
             compared += batch.compared
-            await _pause(stop, AUDIT_RESTS * (clock() - began))
+            await _pause(stop, AUDIT_REST_FACTOR * (clock() - began))
             if stop.is_set():
-                await _give_back_tick(context, "audit")
-                log.info("audit: stopped after %d interviews, the next process starts it anew", compared)
+                async with transaction(context.sessions) as session:
+                    await session.execute(GIVE_BACK_TICK, {"name": "audit"})
+                log.info("audit: stopped after %d interviews, the next process starts from the beginning", compared)
                 return
             began = clock()

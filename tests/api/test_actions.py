@@ -1,4 +1,4 @@
-"""Cancel, reopen and complete over HTTP: every answer that the design names."""
+"""Cancel, reopen and complete over HTTP: every response in the design."""
 
 import json
 import uuid
@@ -60,7 +60,7 @@ class TestCancel:
         found = (await driver.call(made, "cancel")).json()
         assert (found["status"], found["talkTime"]) == ("CANCELLED", 30)
 
-    async def test_again_is_fine_and_changes_nothing(self, driver: InterviewDriver) -> None:
+    async def test_cancelling_again_changes_nothing(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         first = (await driver.call(made, "cancel")).json()
         driver.later(60)
@@ -75,7 +75,7 @@ class TestCancel:
         refused(answer, "interview_over")
         assert answer.json()["interviewStatus"] == "COMPLETED"
 
-    async def test_nobody_can_join_any_more(self, driver: InterviewDriver) -> None:
+    async def test_a_cancelled_interview_cannot_be_joined(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.call(made, "cancel")
         refused(await driver.join(made), "interview_over")
@@ -159,7 +159,7 @@ class TestComplete:
         found = (await driver.complete(made, "failed")).json()
         assert (found["status"], found["endReason"]) == ("FAILED", "AGENT_REPORTED")
 
-    async def test_the_same_again(self, driver: InterviewDriver) -> None:
+    async def test_repeating_the_report(self, driver: InterviewDriver) -> None:
         made = await driver.new()
         await driver.talk(made)
         first = (await driver.complete(made, result=1)).json()
@@ -247,7 +247,7 @@ class TestResults:
         return await driver.call(made, "complete", content=body.encode(), headers=headers)
 
     @pytest.mark.parametrize("name", NASTY)
-    async def test_it_is_kept_or_refused_but_never_an_error_of_ours(self, driver: InterviewDriver, name: str) -> None:
+    async def test_it_is_stored_or_refused_but_never_a_500(self, driver: InterviewDriver, name: str) -> None:
         made = await driver.new()
         await driver.talk(made)
         answer = await self.post(driver, made, NASTY[name])

@@ -1,4 +1,4 @@
-"""The private context: any JSON, for the agent alone."""
+"""The private context: any JSON, for the agent only."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ async def test_any_json_comes_back_as_it_was_given(client: httpx.AsyncClient, co
     assert json.dumps(await context_of(client, made), sort_keys=True) == json.dumps(context, sort_keys=True)
 
 
-async def test_there_need_be_none(client: httpx.AsyncClient) -> None:
+async def test_the_context_is_optional(client: httpx.AsyncClient) -> None:
     for given in ({}, {"context": None}):
         assert await context_of(client, await scheduled(client, **given)) is None
 
@@ -55,7 +55,7 @@ async def test_a_merge_patch_replaces_it_as_a_whole(client: httpx.AsyncClient) -
     assert await context_of(client, made) == {"b": 3}
 
 
-async def test_nobody_else_is_told_of_it(client: httpx.AsyncClient) -> None:
+async def test_only_the_agent_can_read_it(client: httpx.AsyncClient) -> None:
     made = await scheduled(client, context=CONTEXT)
     other = await edited(client, made, [SECRET])
     path = f"/interviews/{made['interviewId']}"

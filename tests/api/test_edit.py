@@ -1,4 +1,4 @@
-"""PATCH /interviews/{id}: what may be edited, when, by whom it was seen, and who is told."""
+"""PATCH /interviews/{id}: which fields can be edited, when, If-Match, and the events."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker, driver_connection
 from app.core.settings import Settings
-from app.interviews.join_queries import JoinRecord, StoredJoin, record_joins
+from app.interviews.join_queries import JoinRecord, record_joins
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
 from app.models import Change, Interview, Organization, TimelineEntry
@@ -207,7 +207,7 @@ class TestTimes:
         assert (await patched(driver, made, **both))["sequence"] == 2
 
     async def test_it_closes_in_the_future(self, driver: InterviewDriver) -> None:
-        """Also once it has started: an earlier one could say that the window was over before the candidate came."""
+        """Also once it has started: an earlier closesAt would end the window before the candidate came."""
         made = await driver.new()
         assert fields(await patch(driver, made, closesAt=driver.now.isoformat())) == ["closesAt"]
         assert (await driver.join(made)).status_code == 200
@@ -222,9 +222,7 @@ class TestTimes:
         assert (await patched(driver, made, jobTitle="Chef"))["status"] == "IN_PROGRESS"
         assert (await patched(driver, made, closesAt=None))["status"] == "IN_PROGRESS"
 
-    async def test_opening_at_once_is_told_as_the_status_that_is_shown(
-        self, driver: InterviewDriver, sessions: Sessions
-    ) -> None:
+    async def test_opening_at_once_sends_the_public_status(self, driver: InterviewDriver, sessions: Sessions) -> None:
         made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat())
         assert made["status"] == "SCHEDULED"
         assert (await patched(driver, made, opensAt=None))["status"] == "READY_TO_JOIN"
@@ -260,9 +258,7 @@ class TestTimes:
             ("status_changed", "IN_PROGRESS", "COMPLETED"),
         ]
 
-    async def test_with_another_duration_the_room_is_told_the_time_again(
-        self, driver: InterviewDriver, sessions: Sessions
-    ) -> None:
+    async def test_a_new_duration_is_announced_to_the_room(self, driver: InterviewDriver, sessions: Sessions) -> None:
         made = await driver.new(maxDuration=3600)
         await driver.talk(made)
         async with sessions.begin() as session:
@@ -358,7 +354,7 @@ class TestIfMatch:
 
 
 class TestCandidateAndJoin:
-    """A token must name the candidate whom the interview has from then on."""
+    """A token must name the interview's new candidate."""
 
     async def test_edits_wait_for_a_join_that_is_under_way(self, own_engine: AsyncEngine, settings: Settings) -> None:
         sessions = create_sessionmaker(own_engine)
@@ -405,7 +401,7 @@ class TestCandidateAndJoin:
 
 
 async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
-    """Record it as join does, in a transaction that goes on."""
+    """Record it as join does, in a transaction that stays open."""
     await session.execute(text("SELECT 1"))
     answer = JoinRecord(
         interview_id=uuid.UUID(made["interviewId"]),
@@ -417,7 +413,7 @@ async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
         counts_as_try=False,
         is_held_back=False,
     )
-    assert await record_joins(await driver_connection(session), [answer], is_durable=True) == [StoredJoin(None)]
+    assert await record_joins(await driver_connection(session), [answer], is_durable=True) == {0: None}
 
 
 async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str = "c3") -> httpx.Response:
@@ -426,7 +422,7 @@ async def _patch(client: httpx.AsyncClient, made: dict[str, Any], candidate: str
 
 
 async def _somebody_waits(sessions: Sessions) -> None:
-    """Return once a transaction of this database waits for another one."""
+    """Return once a transaction of this database waits for another."""
     waiting = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
     async def there_is_one() -> bool:

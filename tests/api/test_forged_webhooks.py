@@ -1,4 +1,4 @@
-"""Webhooks that LiveKit did not send, by a real socket: refused, and the interview stays as it was to the last byte.
+"""Webhooks that LiveKit did not send, over a real socket: refused, without any change to the interview.
 
 What a signature must hold is tried claim by claim in test_livekit_webhooks.py; here is what an attacker would send.
 """
@@ -34,13 +34,13 @@ Make = Callable[[bytes, dict[str, Any]], list[str]]
 
 @pytest.fixture
 async def service(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Call the app through the real server: what it makes of odd headers counts too."""
+    """Call the app through the real server, as its parsing of odd headers matters too."""
     async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         yield client
 
 
 async def everything(sessions: async_sessionmaker[AsyncSession]) -> str:
-    """Return every row that an interview has."""
+    """Return all rows of an interview."""
     tables = ("interviews", "timeline", "connections", "rooms", "changes", "reports")
     query = " UNION ALL ".join(f"SELECT row_to_json({name})::text FROM {name}" for name in tables)  # noqa: S608 - ours
     async with sessions() as session:
@@ -48,7 +48,7 @@ async def everything(sessions: async_sessionmaker[AsyncSession]) -> str:
 
 
 def ends_it(interview: dict[str, Any]) -> bytes:
-    """Return an event that would make the room of a running interview go away."""
+    """Return an event that would end the room of a running interview."""
     return livekit_webhooks.encode(
         livekit_webhooks.event("room_finished", room=interview["roomName"], at=datetime.now(UTC))
     )
@@ -104,7 +104,7 @@ async def test_a_forged_webhook_moves_nothing(
 
 
 async def test_the_same_event_rightly_signed_is_taken(app: FastAPI, service: httpx.AsyncClient) -> None:
-    """The forged ones are refused for their signature, not for anything else."""
+    """The forged webhooks are refused for their signature and nothing else."""
     driver = RealTime(app, service)
     interview = await driver.new()
     await driver.talk(interview)
@@ -171,7 +171,7 @@ async def test_an_odd_body_even_rightly_signed_does_no_harm(
 
 
 async def test_of_duplicate_keys_one_is_read_all_along(app: FastAPI, service: httpx.AsyncClient) -> None:
-    """The last, as LiveKit's own receiver reads it: what is verified is what is stored, whoever else reads the body."""
+    """The last value counts, as in LiveKit's own receiver: what is verified is what is stored."""
     driver = RealTime(app, service)
     one, other = await driver.new(), await driver.new()
     body = ends_it(one).replace(b'"name": "', f'"name": "{other["roomName"]}", "name": "'.encode())

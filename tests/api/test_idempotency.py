@@ -1,4 +1,4 @@
-"""Idempotency-Key: a call that is repeated does nothing, and is answered as it was the first time."""
+"""Idempotency-Key: a repeated call does nothing and returns the first response."""
 
 import asyncio
 import json
@@ -55,12 +55,12 @@ async def count(sessions: Sessions, table: type[Any] = Interview) -> int:
 
 
 def kept(answer: httpx.Response) -> tuple[object, ...]:
-    """Return all that must be the same when the answer is given again."""
+    """Return what must be equal when the response is replayed."""
     names = ("Content-Type", "Location", "ETag", "Content-Length")
     return answer.status_code, answer.content, *(answer.headers.get(name) for name in names)
 
 
-async def test_the_same_call_again_does_nothing_and_is_answered_alike(
+async def test_a_repeated_call_does_nothing_and_returns_the_same_response(
     client: httpx.AsyncClient, sessions: Sessions
 ) -> None:
     first = await post(client)
@@ -127,7 +127,7 @@ async def test_an_error_leaves_the_key_free(client: httpx.AsyncClient, sessions:
     assert (await post(client)).status_code == 201
 
 
-async def test_what_is_refused_is_refused_again_until_it_can_be_done(driver: InterviewDriver) -> None:
+async def test_refusals_are_not_stored(driver: InterviewDriver) -> None:
     made = await driver.new()
     path = f"/interviews/{made['interviewId']}/reopen"
     problem_of(await post(driver.client, path, {}), 409, "interview_not_over")
@@ -157,7 +157,7 @@ async def test_a_plain_key_is_taken(client: httpx.AsyncClient, key: str) -> None
 
 @pytest.fixture
 async def others(sessions: Sessions) -> None:
-    """Keys beside the bootstrap key: of another organization, and of less rights."""
+    """More keys: of another organization, and with fewer scopes."""
     async with sessions.begin() as session:
         first = (await session.scalars(select(Organization.id))).one()
         other = Organization(name="other", company_name="x", instructions_template="x", max_duration=60)
@@ -181,7 +181,7 @@ async def test_keys_are_an_organizations_own(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.usefixtures("others")
-async def test_an_answer_is_told_again_only_to_who_may_do_it(client: httpx.AsyncClient) -> None:
+async def test_a_stored_response_requires_the_scope_of_the_call(client: httpx.AsyncClient) -> None:
     await post(client)
     problem_of(await post(client, token="ik_reader"), 403, "missing_scope")  # noqa: S106 - of this test
     problem_of(await post(client, token="ik_wrong"), 401, "unauthorized")  # noqa: S106 - of this test
@@ -213,7 +213,7 @@ async def test_what_has_expired_is_forgotten(client: httpx.AsyncClient, sessions
 
 
 async def test_waiting_for_a_turn_takes_no_transaction_id(own_engine: AsyncEngine) -> None:
-    """With one that is older than an interview's lock the feed of changes would be out of order."""
+    """A transaction id older than the interview's lock would put the feed of changes out of order."""
     async with transaction(create_sessionmaker(own_engine)) as session:
         call = Call(uuid.UUID(int=1), KEY, b"")
         assert await take_turn(session, call=call)
@@ -241,7 +241,7 @@ async def test_of_two_different_calls_at_once_one_is_refused(own_engine: AsyncEn
 async def test_while_one_fails_the_one_that_waits_acts(
     own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first is ended from outside in the middle of it: nothing of it stays, and its key is free."""
+    """The first transaction is terminated midway: nothing of it is stored, and its key is free."""
     turns: list[bool] = []
 
     async def counted(session: AsyncSession, *, call: Call) -> bool:
@@ -305,7 +305,7 @@ def start(process: Process) -> None:
 
 
 @pytest.mark.slow
-async def test_after_kill_9_there_is_the_deed_with_its_answer_or_neither(
+async def test_after_kill_9_change_and_response_are_both_stored_or_neither(
     service: tuple[Process, httpx.AsyncClient], own_database: str
 ) -> None:
     process, client = service
@@ -340,7 +340,7 @@ async def test_after_kill_9_there_is_the_deed_with_its_answer_or_neither(
 
 
 async def scheduled(sessions: Sessions) -> int:
-    """Return how many interviews there are beside the demo."""
+    """Return the number of interviews without the demo."""
     async with sessions() as session:
         ours = select(func.count()).select_from(Interview).where(Interview.candidate_id == NEW["candidateId"])
         return await session.scalar(ours) or 0

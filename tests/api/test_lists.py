@@ -24,7 +24,7 @@ async def the_organization(session: AsyncSession) -> uuid.UUID:
 
 
 async def add(sessions: Sessions, *rows: dict[str, Any]) -> list[str]:
-    """Insert interviews that differ from an ordinary one as told; return their ids."""
+    """Insert interviews with these differences from the default; return their ids."""
     ids = [uuid.uuid4() for _ in rows]
     async with sessions.begin() as session:
         common = {
@@ -56,7 +56,7 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> set[str]:
     return {row["interviewId"] for row in (await get(client, **query))["data"]}
 
 
-async def test_nobody_is_an_empty_page(client: httpx.AsyncClient) -> None:
+async def test_no_match_is_an_empty_page(client: httpx.AsyncClient) -> None:
     assert await get(client) == {"data": [], "nextCursor": None}
 
 
@@ -98,7 +98,7 @@ async def test_several_statuses_mean_any_of_them(client: httpx.AsyncClient, sess
 async def test_a_walk_misses_and_repeats_nothing_while_others_insert(
     client: httpx.AsyncClient, sessions: Sessions, status: Sequence[str]
 ) -> None:
-    """Many have one and the same created_at, as after an import in one transaction."""
+    """Many share one created_at, as after an import in one transaction."""
     instant = datetime.now(UTC) - timedelta(hours=1)
     ids = await add(sessions, *({"created_at": instant} for _ in range(23)))
     ids += await add(sessions, *({"created_at": instant - timedelta(microseconds=each)} for each in range(8)))
@@ -122,7 +122,7 @@ async def test_a_last_page_that_is_full_has_no_cursor(client: httpx.AsyncClient,
     assert (await get(client, limit=2, cursor=first["nextCursor"]))["nextCursor"] is None
 
 
-async def test_a_cursor_that_is_none_of_ours(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_cursor(client: httpx.AsyncClient) -> None:
     key = uuid.uuid4().hex
     contents = ("", ".", "5", f".{key}", f"x.{key}", "5.xyz", f"{10**30}.{key}", f"{-(10**30)}.{key}", f"1e3.{key}")
     forged = [base64.urlsafe_b64encode(content.encode()).decode().rstrip("=") for content in contents if content]
@@ -179,7 +179,7 @@ async def test_another_organizations_interviews_are_not_there(client: httpx.Asyn
         assert foreign.headers.keys() == unknown.headers.keys()
 
 
-async def test_an_id_that_is_none(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_id(client: httpx.AsyncClient) -> None:
     for odd in ("1", "null", "%00", "c6aec8f5-592b-4b90-b7fd-a6a6404b31fg", "x" * 5000):
         answer = await client.get(f"/interviews/{odd}", headers=AUTHORIZED)
         assert (answer.status_code, answer.json()["code"]) == (404, "interview_not_found")

@@ -1,4 +1,4 @@
-"""POST /webhooks/livekit at the edge: who is refused, what is ignored, what is never kept."""
+"""POST /webhooks/livekit over HTTP: what is refused, what is ignored, what is never stored."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ async def schedule(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def send(client: httpx.AsyncClient, event: dict[str, Any]) -> str:
-    """Send a signed event; return what became of it."""
+    """Send a signed event; return the result."""
     body = livekit_webhooks.encode(event)
     answer = await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
     assert answer.status_code == 200, answer.text
@@ -168,7 +168,7 @@ async def test_an_event_without_a_room(client: httpx.AsyncClient, sessions: asyn
     assert await kept(sessions) == ""
 
 
-async def test_an_event_that_comes_again_is_a_duplicate(
+async def test_a_repeated_event_is_a_duplicate(
     client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     made = await schedule(client)
@@ -228,7 +228,7 @@ async def test_secrets_and_personal_data_are_neither_stored_nor_logged(
 async def test_no_table_holds_what_a_webhook_says_of_a_person(
     client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
-    """Of a person the interview's own row alone knows: whichever tables there are, they are read to the last column."""
+    """Personal data is in the interview's row only: every column of every table is searched."""
     person = {"participantName": "Layla-the-name", "phoneNumber": "+966 51 234 5678"}
     made = (await client.post("/interviews", headers=AUTHORIZED, json=NEW | person)).json()
     now = datetime.now(UTC)

@@ -1,8 +1,11 @@
-"""What every answer has in common: problem documents, request ids, the log, and the browser's CORS."""
+"""What all responses share: problem documents, request ids, the access log and CORS."""
 
+import json
 import logging
+import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +14,8 @@ from starlette.responses import StreamingResponse
 
 from app.core.settings import Settings
 from app.main import create_app
+from tests.attacks.document import ENDLESS, Json, Operation, operations
+from tests.calls import NEW
 from tests.conftest import AUTHORIZED, client_of, make_settings
 
 RATE_LIMITS = {"RateLimit", "RateLimit-Policy"}
@@ -46,6 +51,190 @@ async def test_every_error_is_a_problem(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/nowhere"), 404, "not_found")
 
 
+async def test_an_unknown_interview_has_a_text_for_candidates_and_one_for_callers_with_a_key(
+    client: httpx.AsyncClient,
+) -> None:
+    for call in ("join", "token"):
+        for interview_id in (ANY_ID, "no-id"):
+            answer = await client.post(f"/interviews/{interview_id}/{call}")
+            assert answer.json()["detail"] == "No interview has this id. Check the link."
+    answer = await client.get(f"/interviews/{ANY_ID}", headers=AUTHORIZED)
+    assert "API key" in answer.json()["detail"]
+
+
+DEEP: Any = []
+for _ in range(900):
+    DEEP = [DEEP]
+BAD_VALUES: list[Any] = [
+    None, True, 1, -1, 1.5, 10**9, 10**400, "", "x", "x" * 30_000, "1" * 41, "1234567€", "a b", "\ud800", "\0", "A,B",
+    "2026-11-22", "2026-11-22T09:00:00", "2026-11-22Tx", "1950-01-01T00:00:00Z", "http://", "ftp://a.example",
+    "https://a.example/" + "x" * 2000, [], ["x"], ["x"] * 30, [{}] * 1001, {}, {"a": 1}, DEEP,
+]  # fmt: skip
+# What a keyword of a schema refuses is explained by this message.
+KEYWORDS = {
+    "minimum": "must be {} or more",
+    "maximum": "must be {} or less",
+    "exclusiveMinimum": "must be more than {}",
+    "maxLength": "must have {} characters or fewer",
+    "maxItems": "must have {} entries or fewer",
+}
+TYPES = {
+    "string": "must be a string",
+    "integer": "must be an integer",
+    "boolean": "must be true or false",
+    "array": "must be a list",
+    "object": "must be a JSON object",
+}
+QUERIES = [each for each in operations() if each.parameters("query") and str(each) not in ENDLESS]
+PATTERNS = {
+    r"^[\x21-\x7e]{1,128}$": "must be 1 to 128 printable ASCII characters without spaces",
+    r"^[\d +().\-/]{5,40}$": "must be 5 to 40 digits, spaces and the characters + ( ) . - /",
+}
+FORMATS = {
+    "date-time": "must say its time zone, as in 2026-01-31T09:00:00Z",
+    "uri": "must be a URL, such as https://hiring.example.com/webhooks",
+}
+
+
+def explained(operation: Operation, schema: Json, *, is_text: bool = False) -> Iterator[str]:
+    """Yield the messages that explain what a value's schema refuses; the parts of an object have their own."""
+    schema = operation.schema(schema)
+    kinds = [operation.schema(each) for each in schema.get("anyOf", [schema])]
+    if "number" in [kind.get("type") for kind in kinds]:  # any number is one of the digits that a string may have
+        kinds = [kind for kind in kinds if kind.get("type") != "number"]
+    for kind in kinds:
+        type_ = kind.get("type")
+        if "enum" in kind or "const" in kind:
+            allowed = kind.get("enum") or [kind["const"]]
+            listed = " or ".join(filter(None, (", ".join(f"'{each}'" for each in allowed[:-1]), f"'{allowed[-1]}'")))
+            yield f"must be {listed}"
+        elif type_ in TYPES and "format" not in kind and not (is_text and type_ in ("string", "array")):
+            yield TYPES[type_]
+        for keyword, message in KEYWORDS.items():
+            if keyword in kind:
+                yield message.format(kind[keyword])
+        if 1 in (kind.get("minItems"), "format" not in kind and kind.get("minLength")):
+            yield "must not be empty"
+        if "pattern" in kind:
+            yield PATTERNS[kind["pattern"]]
+        if "format" in kind:
+            yield FORMATS[kind["format"]]
+
+
+def assert_plain(errors: list[dict[str, str]]) -> None:
+    """No message is pydantic's, nor the one for what was never thought of."""
+    for error in errors:
+        assert re.match(r"must |is required|is not a field of this call|has \d+ faults", error["message"]), error
+        assert not re.search(r"\b(input|should|permitted|valid|regular expression|pattern)\b", error["message"], re.I)
+
+
+@pytest.mark.parametrize("operation", [each for each in operations() if each.body is not None], ids=str)
+async def test_every_rule_of_a_body_is_explained(client: httpx.AsyncClient, operation: Operation) -> None:
+    schema = operation.schema(operation.body_schema)
+    path = operation.path.format_map(dict.fromkeys(operation.ids, ANY_ID))
+    messages: dict[str, set[str]] = {name: set() for name in schema["properties"]}
+
+    async def send(body: Any) -> None:
+        content = json.dumps(body)
+        answer = await client.request(operation.method, path, headers=AUTHORIZED, content=content)
+        errors = answer.json().get("errors", [])
+        assert_plain(errors)
+        for error in errors:
+            messages.setdefault(error["field"], set()).add(error["message"].partition(";")[0])
+
+    for value in BAD_VALUES:
+        await send(dict.fromkeys(schema["properties"], value))
+    await send({})
+    await send([])
+    assert messages["body"] == {"must be a JSON object"}
+    for name, property_ in schema["properties"].items():
+        if name in schema.get("required", []):
+            assert "is required" in messages[name]
+        for message in explained(operation, property_):
+            assert message in messages[name], name
+
+
+@pytest.mark.parametrize("operation", QUERIES, ids=str)
+async def test_every_rule_of_a_query_is_explained(client: httpx.AsyncClient, operation: Operation) -> None:
+    path = operation.path.format_map(dict.fromkeys(operation.ids, ANY_ID))
+    messages: dict[str, set[str]] = {parameter["name"]: set() for parameter in operation.parameters("query")}
+    for value in (each for each in BAD_VALUES if isinstance(each, str | int | float) and each != "\ud800"):
+        answer = await client.request(
+            operation.method, path, headers=AUTHORIZED, params=dict.fromkeys(messages, str(value))
+        )
+        errors = answer.json().get("errors", [])
+        assert_plain(errors)
+        for error in errors:
+            messages[error["field"].partition(".")[0]].add(error["message"].partition(";")[0])
+    for parameter in operation.parameters("query"):
+        schema = operation.schema(parameter["schema"])
+        schema = operation.schema(schema.get("items", schema))
+        for message in explained(operation, schema, is_text=True):
+            assert message in messages[parameter["name"]], parameter["name"]
+
+
+def errors_of(answer: httpx.Response) -> dict[str, str]:
+    assert_problem(answer, 422, "payload_invalid")
+    return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("participant_name", "participantName"),
+        ("ParticipantName", "participantName"),
+        ("partcipantName", "participantName"),
+        ("phone", "phoneNumber"),
+        ("maxduration", "maxDuration"),
+    ],
+)
+async def test_an_unknown_field_gets_the_one_that_was_meant(client: httpx.AsyncClient, sent: str, meant: str) -> None:
+    message = f'is not a field of this call; did you mean "{meant}"?'
+    one = await client.post("/interviews", headers=AUTHORIZED, json=NEW | {sent: "x"})
+    assert errors_of(one) == {sent: message}
+    batch = {"interviews": [NEW, NEW | {sent: "x"}]}
+    many = await client.post("/interviews/batch", headers=AUTHORIZED, json=batch)
+    assert errors_of(many) == {f"interviews.1.{sent}": message}
+
+
+async def test_an_unknown_field_like_no_other_is_to_be_left_out(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/interviews", headers=AUTHORIZED, json=NEW | {"salary": 1})
+    assert errors_of(answer) == {"salary": "is not a field of this call: leave it out"}
+
+
+async def test_an_unknown_parameter_gets_the_one_that_was_meant(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/interviews?updated_since=x", headers=AUTHORIZED)
+    assert errors_of(answer) == {"updated_since": 'is not a field of this call; did you mean "updatedSince"?'}
+
+
+async def test_thousands_of_unknown_fields_are_not_all_compared(client: httpx.AsyncClient) -> None:
+    body = NEW | {f"phoneNumbe{number}": 1 for number in range(5_000)}
+    errors = errors_of(await client.post("/interviews/batch", headers=AUTHORIZED, json=body))
+    assert len(errors) == 5_001 + len(NEW)
+    assert sum("did you mean" in message for message in errors.values()) <= 20
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("COMPLETED,FAILED", "?status=COMPLETED&status=FAILED"),
+        ("FAILED,966509876543", "?status=FAILED&status=SCHEDULED"),
+    ],
+)
+async def test_commas_between_values_show_how_a_parameter_is_repeated(
+    client: httpx.AsyncClient, sent: str, shown: str
+) -> None:
+    answer = await client.get("/interviews", headers=AUTHORIZED, params={"status": sent})
+    (message,) = errors_of(answer).values()
+    assert message.endswith(f"; repeat the parameter for several values: {shown}")
+    assert "966509876543" not in answer.text
+
+
+async def test_json_nested_too_deeply_names_its_field(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/interviews", headers=AUTHORIZED, json=NEW | {"context": DEEP})
+    assert errors_of(answer) == {"context": "must not be nested so deeply"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -55,7 +244,9 @@ async def test_every_error_is_a_problem(client: httpx.AsyncClient) -> None:
         ("GET", "/webhooks/livekit", {"POST"}),
     ],
 )
-async def test_another_method(client: httpx.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
+async def test_a_method_that_is_not_allowed(
+    client: httpx.AsyncClient, method: str, path: str, allowed: set[str]
+) -> None:
     answer = await client.request(method, path)
     assert_problem(answer, 405, "method_not_allowed")
     assert {name.strip() for name in answer.headers["Allow"].split(",")} - {"HEAD"} == allowed
@@ -101,17 +292,17 @@ async def test_an_unexpected_error(failing_app: FastAPI, caplog: pytest.LogCaptu
         answer = await client.get("/fail", headers={"X-Request-Id": "the-one"})
     assert_problem(answer, 500, "internal_error")
     assert answer.json()["requestId"] == "the-one"
-    for told in ("966509876543", "RuntimeError", "Traceback", "fail()"):
-        assert told not in answer.text
+    for hidden in ("966509876543", "RuntimeError", "Traceback", "fail()"):
+        assert hidden not in answer.text
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
     assert errors[0].exc_info is not None
     assert isinstance(errors[0].exc_info[1], RuntimeError)
     (access,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("GET ")]
-    assert access.startswith("GET /... 500 ")  # it is none of ours
+    assert access.startswith("GET /... 500 ")  # /fail is not a path of the app
 
 
-async def test_an_answer_that_breaks_off_is_raised_to_the_server(
+async def test_an_error_after_the_response_began_is_raised_to_the_server(
     failing_app: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with client_of(failing_app) as client:
@@ -138,15 +329,15 @@ def production(**changed: object) -> Settings:
 
 
 async def allowed(app: FastAPI, origin: str) -> str | None:
-    """Return the origin that a preflight and a call are told is allowed."""
+    """Return the origin that a preflight and a call allow."""
     async with client_of(app) as client:
         call = await client.get("/health/live", headers={"Origin": origin})
         preflight = await client.options("/interviews", headers={"Origin": origin, **PREFLIGHT})
     names = [answer.headers.get("Access-Control-Allow-Origin") for answer in (call, preflight)]
     assert names[0] == names[1]
     assert (preflight.status_code == 200) == (names[1] is not None)
-    found: str | None = names[0]
-    return found
+    origin_allowed: str | None = names[0]
+    return origin_allowed
 
 
 @pytest.mark.parametrize(
@@ -154,7 +345,7 @@ async def allowed(app: FastAPI, origin: str) -> str | None:
 )
 async def test_on_a_laptop_every_loopback_origin_may_call(app: FastAPI, origin: str) -> None:
     assert await allowed(app, origin) == origin
-    assert await allowed(create_app(production(), app.state.sessions), origin) is None
+    assert await allowed(create_app(production(), app.state.services.sessions), origin) is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +358,7 @@ async def test_on_a_laptop_no_other_origin_may(app: FastAPI, origin: str) -> Non
 
 async def test_elsewhere_the_configured_origins_may(app: FastAPI) -> None:
     configured = production(allowed_origins=f"{PAGE}/, https://other.example:8443")
-    elsewhere = create_app(configured, app.state.sessions)
+    elsewhere = create_app(configured, app.state.services.sessions)
     assert await allowed(elsewhere, PAGE) == PAGE
     assert await allowed(elsewhere, "https://other.example:8443") == "https://other.example:8443"
     for other in ("http://hire.example", "https://hire.example:444", "https://a.hire.example", "https://other.example"):

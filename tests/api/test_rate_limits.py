@@ -1,4 +1,4 @@
-"""Rate limits: by address, by key, what is told, and what is never limited.
+"""Rate limits: by address, by key, their headers, and the calls without limits.
 
 Windows are a year long, so that none ends within a test.
 """
@@ -50,7 +50,7 @@ def client_from(app: FastAPI, address: str) -> httpx.AsyncClient:
 
 
 def told(answer: httpx.Response) -> dict[str, int]:
-    """Return what remains of each limit that the answer tells of."""
+    """Return the remaining requests of each limit in the response's headers."""
     standings = TOLD.findall(answer.headers.get("RateLimit", ""))
     assert all(1 <= int(reset) <= YEAR for _, _, reset in standings)
     return {name: int(remaining) for name, remaining, _ in standings}
@@ -65,7 +65,7 @@ def assert_limited(answer: httpx.Response, *, by: str) -> None:
     assert told(answer)[by] == 0
 
 
-async def test_an_address_is_told_and_then_limited(from_: From) -> None:
+async def test_an_address_sees_its_limit_and_is_then_refused(from_: From) -> None:
     client = from_("192.0.2.1")
     for remaining in (2, 1, 0):
         answer = await client.post(JOIN)
@@ -155,7 +155,7 @@ async def test_a_page_of_another_origin_reads_all_of_it_and_preflights_are_free(
 
 
 @pytest.mark.parametrize("from_", [{"rate_limit_per_address": "none", "rate_limit_per_key": "NONE"}], indirect=True)
-async def test_without_limits_nothing_is_counted_or_told(from_: From) -> None:
+async def test_without_limits_nothing_is_counted_or_sent(from_: From) -> None:
     for _ in range(5):
         answer = await from_("192.0.2.1").get("/interviews", headers=AUTHORIZED)
         assert answer.status_code == 200
@@ -164,7 +164,7 @@ async def test_without_limits_nothing_is_counted_or_told(from_: From) -> None:
 
 
 async def test_windows_begin_and_end_and_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits as long as it was told may call again; and no count outlives the next two windows."""
+    """After Retry-After a client may call again, and no counter lives longer than two windows."""
     clock = 1_000_000.0
     monkeypatch.setattr("app.core.rate_limits.time.time", lambda: clock)
     monkeypatch.setattr("app.core.rate_limits.time.monotonic", lambda: clock)
@@ -192,7 +192,7 @@ async def test_windows_begin_and_end_and_are_forgotten(monkeypatch: pytest.Monke
     assert len(counters._current) + len(counters._before) < 20  # noqa: SLF001 - nothing else tells what is held
 
 
-def test_the_document_tells_of_it_wherever_it_holds(app: FastAPI) -> None:
+def test_limits_are_documented_for_all_calls_that_have_them(app: FastAPI) -> None:
     document = app.openapi()
     assert document["paths"].keys() >= UNLIMITED
     for path, operations in document["paths"].items():
@@ -206,7 +206,7 @@ def test_the_document_tells_of_it_wherever_it_holds(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("notation", ["", "600", "0/minute", "-1/minute", "600/minute;5/second", "1/parsec", "x"])
-def test_a_notation_that_is_none(notation: str) -> None:
+def test_an_invalid_notation(notation: str) -> None:
     with pytest.raises(ValueError, match="rate_limit_per_key"):
         make_settings(rate_limit_per_key=notation)
 
@@ -214,6 +214,6 @@ def test_a_notation_that_is_none(notation: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "memcached://h", "http://h", "redis", "async+redis://h", "redis://:a/b@h:1", "redis://[h"]
 )
-def test_a_storage_that_is_none(url: str) -> None:
+def test_an_invalid_storage_url(url: str) -> None:
     with pytest.raises(ValueError, match="rate_limit_storage_url"):
         make_settings(rate_limit_storage_url=url)

@@ -24,7 +24,7 @@ Replicas = tuple[httpx.AsyncClient, httpx.AsyncClient]
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis on a busy machine is not taken for one that is away."""
+    """A slow Redis on a busy machine must not count as unavailable."""
     monkeypatch.setattr(rate_limits, "ANSWER_WITHIN", 30.0)
 
 
@@ -46,7 +46,7 @@ async def replicas(sessions: Sessions, redis: Redis) -> AsyncIterator[Replicas]:
 async def replica(running: AsyncExitStack, sessions: Sessions, url: str) -> httpx.AsyncClient:
     limits = {"rate_limit_per_address": "5/year", "rate_limit_per_key": "3/year"}
     app = create_app(make_settings(rate_limit_storage_url=url, **limits), sessions)
-    running.push_async_callback(app.state.rate_limits.close)
+    running.push_async_callback(app.state.services.rate_limits.close)
     return await running.enter_async_context(client_from(app, "192.0.2.1"))
 
 
@@ -89,7 +89,7 @@ async def test_while_redis_is_away_calls_go_on_and_then_count_again(
 
 
 async def test_a_redis_that_came_back_between_two_calls_costs_none(replicas: Replicas, redis: Redis) -> None:
-    """The connection that was kept is dead: the call is made once more, on a new one."""
+    """The pooled connection is dead: the command is retried on a new one."""
     one, _ = replicas
     before = unchecked()
     assert told(await one.post(JOIN)) == {"address": 4}
@@ -102,7 +102,7 @@ async def test_a_redis_that_came_back_between_two_calls_costs_none(replicas: Rep
 async def test_one_that_hangs_is_given_up_and_not_asked_for_a_while(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listener that takes connections and says nothing: one call waits, those after it do not ask."""
+    """A listener that accepts and never responds: one call waits, later ones skip it."""
     monkeypatch.setattr(rate_limits, "PAUSE", 3600.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute.setblocking(False)
@@ -119,7 +119,7 @@ async def test_one_that_hangs_is_given_up_and_not_asked_for_a_while(
 
 
 def connections(listener: socket.socket) -> int:
-    """Accept and drop what has come; return how many."""
+    """Accept and close the pending connections; return their number."""
     taken = 0
     while True:
         try:

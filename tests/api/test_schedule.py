@@ -1,4 +1,4 @@
-"""POST /interviews: every field, right and wrong, and what it takes from the organization."""
+"""POST /interviews: every field, valid and invalid, and the organization's defaults."""
 
 import json
 import uuid
@@ -37,7 +37,7 @@ def from_now(**duration: float) -> str:
 
 
 async def post(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
-    """Send the body as it is, lone surrogates and all: httpx itself refuses to encode them."""
+    """Send the body unchanged, with lone surrogates, which httpx refuses to encode."""
     body = json.dumps(NEW | changed).encode("ascii")
     return await client.post("/interviews", headers=AUTHORIZED | {"Content-Type": "application/json"}, content=body)
 
@@ -50,7 +50,7 @@ async def made(client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]:
 
 
 def faults(answer: httpx.Response, *, code: str = "payload_invalid") -> list[dict[str, str]]:
-    """Return the faults that a refusal names."""
+    """Return the errors of a refusal."""
     assert answer.status_code == 422, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == code
@@ -171,7 +171,7 @@ async def test_half_a_character(client: httpx.AsyncClient, field: str) -> None:
 
 @pytest.mark.parametrize("field", ACCEPTED)
 async def test_accepted(client: httpx.AsyncClient, field: str) -> None:
-    """Also: whatever is accepted can be joined."""
+    """Also, every accepted interview can be joined."""
     for value in ACCEPTED[field]:
         interview = await made(client, **{field: value})
         assert interview[field] == value
@@ -239,7 +239,7 @@ async def test_shortened_by_what_it_says_the_texts_fit(client: httpx.AsyncClient
 
 
 async def test_what_is_not_documented_is_not_taken(client: httpx.AsyncClient) -> None:
-    """Our shapes are built by their Python names, too; callers have the documented ones alone."""
+    """Models also accept Python names in code; callers may use the documented names only."""
     body = {name: value for name, value in NEW.items() if name != "jobTitle"} | {"job_title": "Developer"}
     answer = await client.post("/interviews", headers=AUTHORIZED, json=body)
     problem = problem_of(answer, 422, "payload_invalid")

@@ -1,4 +1,4 @@
-"""What every answer tells browsers, and what none tells anybody: secrets that came with the request."""
+"""The security headers of every response; and no response or log echoes a secret of the request."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -48,14 +48,14 @@ async def test_every_answer_is_secure(app: FastAPI) -> None:
             assert "Strict-Transport-Security" not in answer.headers
 
 
-async def test_in_production_browsers_are_told_to_come_by_tls(app: FastAPI) -> None:
+async def test_in_production_responses_require_tls(app: FastAPI) -> None:
     given = {
         "bootstrap_api_key": "ik_" + "x" * 32,
         "allowed_origins": "https://a.example",
         "database_url": "postgresql:",
     }
     settings = make_settings(environment="production", **given)
-    async with client_of(create_app(settings, app.state.sessions)) as client:
+    async with client_of(create_app(settings, app.state.services.sessions)) as client:
         preflight = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
         for answer in (await client.get("/nowhere"), await client.options("/interviews", headers=preflight)):
             assert_secure(answer)
@@ -86,7 +86,7 @@ async def test_what_an_answer_says_itself_stands(app: FastAPI) -> None:
 
 
 def requests_with_secrets() -> list[tuple[str, str, dict[str, object]]]:
-    """Return requests, refused for all reasons, with the secret in every place that a caller may put one."""
+    """Return requests that are refused for different reasons, with the secret in every place a caller may use."""
     forged = {"Authorization": livekit_webhooks.sign(b"", secret=SECRET * 2)}
     body = livekit_webhooks.encode({"event": SECRET, "room": {"name": SECRET}})
     new = {"candidateId": "c", "applicationId": "a", "jobPostId": "j", "jobTitle": "d", "phoneNumber": SECRET}
@@ -117,7 +117,7 @@ def requests_with_secrets() -> list[tuple[str, str, dict[str, object]]]:
 
 
 async def test_no_refusal_echoes_a_secret(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Not even what stands in a path, where a secret never belongs, and every proxy logs it."""
+    """Not even from a path, where a secret never belongs: every proxy logs it."""
     caplog.set_level(logging.DEBUG, "app")
     for method, path, given in requests_with_secrets():
         answer = await client.request(method, path, **given)  # type: ignore[arg-type] # each is what httpx takes

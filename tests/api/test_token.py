@@ -1,4 +1,4 @@
-"""LiveKit's standard token endpoint: the same seat as join's, in the form that LiveKit's own clients ask for."""
+"""LiveKit's standard token endpoint: a join in the format of LiveKit's own clients."""
 
 import uuid
 from datetime import timedelta
@@ -43,7 +43,7 @@ async def answers_of(sessions: async_sessionmaker[AsyncSession], interview: dict
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"room_name": null, "room_config": null}'])
-async def test_without_wishes_the_token_is_joins_own(driver: InterviewDriver, body: bytes) -> None:
+async def test_without_options_the_token_is_that_of_join(driver: InterviewDriver, body: bytes) -> None:
     made = await driver.new()
     answer = await driver.call(made, "token", content=body, headers={})
     assert answer.headers["Cache-Control"] == "no-store"
@@ -80,7 +80,7 @@ async def test_what_refuses_join_refuses_a_token(
     problem_of(await driver.call({"interviewId": "none"}, "token"), 404, "interview_not_found")
 
 
-async def test_a_failed_interview_is_tried_again_by_asking_for_a_token(driver: InterviewDriver) -> None:
+async def test_a_token_for_a_failed_interview_opens_a_new_attempt(driver: InterviewDriver) -> None:
     made = await driver.new()
     await driver.fails(made)
     refused = await driver.call(made, "token", json={"participant_name": "Somebody else"})
@@ -111,14 +111,14 @@ async def test_what_a_client_may_not_say(
 ) -> None:
     made = await driver.new()
     first, *others = field.split("_")
-    for spelling in (field, first + "".join(map(str.capitalize, others))):
-        assert fields(await driver.call(made, "token", json={spelling: value})) == {field}
+    for spelling in (field, first + "".join(map(str.capitalize, others))):  # it is named as the client spelled it
+        assert fields(await driver.call(made, "token", json={spelling: value})) == {spelling}
     assert await answers_of(sessions, made) == []
 
 
-async def test_what_equals_ours_may_be_said(app: FastAPI) -> None:
+async def test_fields_equal_to_the_interviews_are_accepted(app: FastAPI) -> None:
     settings = make_settings(agent_name="interviewer")
-    async with client_of(own := create_app(settings, app.state.sessions)) as client:
+    async with client_of(own := create_app(settings, app.state.services.sessions)) as client:
         driver = InterviewDriver(own, client)
         made = await driver.new()
         ours = claims(await driver.call(made, "token"))
@@ -144,7 +144,7 @@ async def test_what_equals_ours_may_be_said(app: FastAPI) -> None:
         {"what_a_later_client_sends": 1},
     ],
 )
-async def test_what_is_empty_or_unknown_is_no_wish(driver: InterviewDriver, body: dict[str, Any]) -> None:
+async def test_empty_and_unknown_fields_are_ignored(driver: InterviewDriver, body: dict[str, Any]) -> None:
     claims(await driver.call(await driver.new(), "token", json=body))
 
 
@@ -163,7 +163,7 @@ async def test_a_deep_body(driver: InterviewDriver, depth: int) -> None:
 
 
 async def test_a_page_may_ask_with_headers_of_its_own(driver: InterviewDriver) -> None:
-    """TokenSource.endpoint(url, {headers}) sends what the developer likes."""
+    """TokenSource.endpoint(url, {headers}) sends any headers that the developer sets."""
     made = await driver.new()
     preflight = await driver.client.options(
         f"/interviews/{made['interviewId']}/token",

@@ -1,4 +1,4 @@
-"""Whose address it is that tries: a proxy's word counts only where the operator says so."""
+"""The client's address: forwarded addresses count only from trusted proxies."""
 
 from pathlib import Path
 

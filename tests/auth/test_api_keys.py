@@ -1,4 +1,4 @@
-"""Who is let in: API keys, their scopes, and that the database never sees a key."""
+"""API keys and their scopes; keys are never stored."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, ensure_boot
 from app.core.errors import BootstrapKeyTaken
 from app.interviews.schedule import ensure_default_organization
 from app.models import ApiKey
+from tests.calls import NEW
 from tests.conftest import API_KEY, AUTHORIZED
-from tests.interviews.test_races import NEW
 
 Sessions = async_sessionmaker[AsyncSession]
 SOME_ID = "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
@@ -90,7 +90,7 @@ async def test_each_call_needs_its_scope(client: httpx.AsyncClient, sessions: Se
         session.add(ApiKey(organization_id=organization_id, name="x", key_hash=hash_key("ik_less"), scopes=scopes))
     for (method, path), needed in CALLS.items():
         if path == STREAM and needed is not missing:
-            continue  # it would never end
+            continue  # the stream never ends
         answer = await call(client, method, path, "Bearer ik_less")
         if needed is not missing:
             assert answer.status_code not in (401, 403), path
@@ -107,7 +107,7 @@ async def test_a_key_without_scopes_may_do_nothing(client: httpx.AsyncClient, se
         assert (await call(client, method, path, "Bearer ik_none")).status_code == 403
 
 
-async def test_every_recruiters_and_agents_call_is_tested_here(client: httpx.AsyncClient) -> None:
+async def test_every_call_with_an_api_key_is_listed_here(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     guarded = {
         (method.upper(), re.sub(r"\{\w+_id\}", SOME_ID, path))
@@ -149,7 +149,7 @@ async def test_another_bootstrap_key_replaces_the_one_before(client: httpx.Async
 
 
 async def test_a_revoked_key_is_refused_at_once(client: httpx.AsyncClient, sessions: Sessions) -> None:
-    """Whichever replica is asked: each looks at the row, and keeps no key in mind."""
+    """On every replica: keys are not cached."""
     now = datetime.now(UTC)
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
@@ -183,7 +183,7 @@ async def test_a_revoked_bootstrap_key_is_not_revived_by_a_restart(
         assert (await call(client, "GET", "/interviews", f"Bearer {key}")).status_code == status
 
 
-async def test_the_name_of_a_key_is_its_own(sessions: Sessions) -> None:
+async def test_a_name_is_taken_once(sessions: Sessions) -> None:
     now = datetime.now(UTC)
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
@@ -192,7 +192,7 @@ async def test_the_name_of_a_key_is_its_own(sessions: Sessions) -> None:
             assert bool(made) == is_made
 
 
-async def test_the_bootstrap_key_is_no_other_key(sessions: Sessions) -> None:
+async def test_the_bootstrap_key_can_not_be_an_existing_key(sessions: Sessions) -> None:
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
         now = datetime.now(UTC)

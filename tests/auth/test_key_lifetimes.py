@@ -1,4 +1,4 @@
-"""From when to when a key is good, over two replicas on one database; and when it was used last."""
+"""Until when a key is valid, with two replicas on one database; and when it was last used."""
 
 import asyncio
 import uuid
@@ -16,8 +16,8 @@ from app.core.database import create_engine, create_sessionmaker
 from app.interviews.schedule import ensure_organization
 from app.main import create_app
 from app.models import ApiKey
+from tests.calls import NEW
 from tests.conftest import AUTHORIZED, client_of, make_settings
-from tests.interviews.test_races import NEW
 
 Sessions = async_sessionmaker[AsyncSession]
 Replicas = tuple[httpx.AsyncClient, httpx.AsyncClient]
@@ -25,7 +25,7 @@ Replicas = tuple[httpx.AsyncClient, httpx.AsyncClient]
 
 @pytest.fixture
 async def other_engine(own_engine: AsyncEngine, own_database: str) -> AsyncIterator[AsyncEngine]:
-    """The other replica's."""
+    """Yield the other replica's engine."""
     engine = create_engine(own_database)
     yield engine
     await engine.dispose()
@@ -44,7 +44,7 @@ def committed(own_engine: AsyncEngine) -> Sessions:
 
 
 async def new_key(
-    committed: Sessions, *, organization: str = "default", lives: timedelta | None = None
+    committed: Sessions, *, organization: str = "default", lifetime: timedelta | None = None
 ) -> tuple[ApiKey, str]:
     now = datetime.now(UTC)
     async with committed.begin() as session:
@@ -55,7 +55,7 @@ async def new_key(
             name=uuid.uuid4().hex,
             scopes=list(Scope),
             now=now,
-            expires_at=now + lives if lives else None,
+            expires_at=now + lifetime if lifetime else None,
         )
     assert made
     return made
@@ -72,20 +72,20 @@ async def last_used(committed: Sessions, row: ApiKey) -> datetime | None:
 
 
 async def test_an_expired_key_is_refused_as_one_that_never_was(replicas: Replicas, committed: Sessions) -> None:
-    _, key = await new_key(committed, lives=timedelta(microseconds=1))
-    told = []
+    _, key = await new_key(committed, lifetime=timedelta(microseconds=1))
+    answers = []
     for given in (key, "ik_000000000000_" + "0" * 40):
         answer = await replicas[0].get("/interviews", headers={"Authorization": f"Bearer {given}"})
         body = answer.json()
         headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
-        told.append((answer.status_code, headers, {**body, "requestId": len(body["requestId"])}))
-    assert told[0] == told[1]
-    assert (told[0][0], told[0][2]["code"]) == (401, "unauthorized")
+        answers.append((answer.status_code, headers, {**body, "requestId": len(body["requestId"])}))
+    assert answers[0] == answers[1]
+    assert (answers[0][0], answers[0][2]["code"]) == (401, "unauthorized")
 
 
 async def test_a_key_ends_at_once_on_all_replicas(replicas: Replicas, committed: Sessions) -> None:
     lasting, key = await new_key(committed)
-    expiring, soon = await new_key(committed, lives=timedelta(hours=1))
+    expiring, soon = await new_key(committed, lifetime=timedelta(hours=1))
     for each in (key, soon):
         assert await answers_of(replicas, each) == [200, 200]
     async with committed.begin() as session:
@@ -96,22 +96,22 @@ async def test_a_key_ends_at_once_on_all_replicas(replicas: Replicas, committed:
 
 
 async def test_another_organizations_interview_is_not_even_waited_for(replicas: Replicas, committed: Sessions) -> None:
-    """It is locked by somebody; a stranger who could be held up by that would know that it exists."""
+    """It is locked: a stranger who had to wait would learn that it exists."""
     _, stranger = await new_key(committed, organization="ACME")
     made = (await replicas[0].post("/interviews", headers=AUTHORIZED, json=NEW)).json()["interviewId"]
     headers = {"Authorization": f"Bearer {stranger}"}
     async with committed.begin() as session:
         await session.execute(text("SELECT FROM interviews FOR UPDATE"))
         for call, body in (("cancel", None), ("reopen", {}), ("invite", None)):
-            told = []
+            answers = []
             for interview_id in (made, uuid.uuid4()):
                 answer = await replicas[1].post(f"/interviews/{interview_id}/{call}", headers=headers, json=body)
-                told.append((answer.status_code, {**answer.json(), "requestId": ""}))
-            assert told[0] == told[1], call
-            assert told[0][0] == 404
+                answers.append((answer.status_code, {**answer.json(), "requestId": ""}))
+            assert answers[0] == answers[1], call
+            assert answers[0][0] == 404
 
 
-async def test_last_used_is_written_once_an_hour_by_whichever_replica(committed: Sessions) -> None:
+async def test_last_use_is_written_once_an_hour_by_one_replica(committed: Sessions) -> None:
     row, _ = await new_key(committed)
     seen = [LastUsed(committed) for _ in range(8)]
     instants = set()
@@ -127,9 +127,9 @@ async def test_last_used_is_written_once_an_hour_by_whichever_replica(committed:
         await session.execute(aged, {"id": row.id})
     seen[0].note(row.id)
     await seen[0].store()
-    again = await last_used(committed, row)
-    assert again
-    assert again >= first
+    second = await last_used(committed, row)
+    assert second
+    assert second >= first
 
 
 async def test_calls_are_noted_and_stored_while_the_service_runs(committed: Sessions) -> None:
@@ -139,8 +139,8 @@ async def test_calls_are_noted_and_stored_while_the_service_runs(committed: Sess
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "k"}
         assert (await client.post("/interviews", headers=headers, json=NEW)).status_code == 201
         assert await last_used(committed, row) is None
-        async with app.state.last_used.running():
-            pass  # what is left is stored at the end
+        async with app.state.services.last_used.running():
+            pass  # the rest is stored at the end
     assert await last_used(committed, row)
 
 
@@ -154,14 +154,14 @@ async def test_a_locked_key_is_left_for_the_next_time(
         assert await answers_of(replicas, key) == [200, 200]
         seen.note(row.id)
         await seen.store()
-    assert "could not be stored" not in caplog.text  # as it is said after a wait of five seconds
+    assert "could not be stored" not in caplog.text  # as after a lock timeout
     assert await last_used(committed, row) is None
     seen.note(row.id)
     await seen.store()
     assert await last_used(committed, row)
 
 
-async def test_a_database_that_does_not_take_it_costs_nothing(
+async def test_a_failed_write_is_only_logged(
     committed: Sessions, own_engine: AsyncEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     row, _ = await new_key(committed)

@@ -1,4 +1,4 @@
-"""Our own keys are replaced as docs/operations.md says, step by step, while their callers go on calling."""
+"""Keys are replaced step by step, as in docs/operations.md, while their callers keep calling."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,21 +24,21 @@ NEW_BOOTSTRAP_KEY = "ik_test_1111111111111111111111111111111111"
 
 
 class Platform:
-    """Calls all the time with the key that it has, one replica after the other, as a load balancer sends it."""
+    """Calls all the time with its current key, one replica after the other, as behind a load balancer."""
 
     def __init__(self, replicas: Replicas, key: str) -> None:
         self.replicas = list(replicas)
         self.key = key
         self.answers: list[int] = []
 
-    async def go_on(self) -> None:
+    async def keep_calling(self) -> None:
         while True:
             for replica in list(self.replicas):
                 headers = {"Authorization": f"Bearer {self.key}"}
                 self.answers.append((await replica.get("/interviews", headers=headers)).status_code)
 
     async def called(self) -> None:
-        """Wait until it has called each replica some times more."""
+        """Wait until it has called each replica several more times."""
         enough = len(self.answers) + 10
         await eventually(lambda: len(self.answers) >= enough)
 
@@ -46,7 +46,7 @@ class Platform:
 @asynccontextmanager
 async def calling(replicas: Replicas, key: str) -> AsyncIterator[Platform]:
     platform = Platform(replicas, key)
-    task = asyncio.create_task(platform.go_on())
+    task = asyncio.create_task(platform.keep_calling())
     try:
         yield platform
         await platform.called()
@@ -63,7 +63,7 @@ async def test_an_api_key_is_replaced(replicas: Replicas, committed: Sessions) -
         new_row, platform.key = await new_key(committed)  # steps 1 and 2
         await platform.called()
         app = create_app(make_settings(), committed)
-        async with client_of(app) as client, app.state.last_used.running():
+        async with client_of(app) as client, app.state.services.last_used.running():
             await client.get("/interviews", headers={"Authorization": f"Bearer {platform.key}"})
         assert await last_used(committed, new_row)
         async with committed.begin() as session:  # step 3
@@ -91,7 +91,7 @@ async def test_the_bootstrap_key_is_replaced(replicas: Replicas, committed: Sess
 async def test_a_replica_that_starts_with_the_old_bootstrap_key_brings_it_back(
     replicas: Replicas, committed: Sessions
 ) -> None:
-    """Which is why the new value is set for all before any of them starts; and why a stolen one is revoked first."""
+    """So the new value is set for all before any of them starts, and a stolen one is revoked first."""
     for key in (NEW_BOOTSTRAP_KEY, API_KEY):
         await (await start(committed, key)).aclose()
     assert await answers_of(replicas, API_KEY) == [200, 200]
@@ -103,15 +103,15 @@ async def test_a_replica_that_starts_with_the_old_bootstrap_key_brings_it_back(
 
 
 async def start(committed: Sessions, bootstrap_key: str) -> httpx.AsyncClient:
-    """Do what `interviews serve` does to the keys when it starts with that BOOTSTRAP_API_KEY."""
+    """Store the key as `interviews serve` does when it starts with that BOOTSTRAP_API_KEY."""
     async with committed.begin() as session:
         organization_id = await ensure_default_organization(session)
         await ensure_bootstrap_key(session, organization_id=organization_id, key=bootstrap_key)
     return client_of(create_app(make_settings(bootstrap_api_key=bootstrap_key), committed))
 
 
-async def test_another_livekit_secret_forgets_whose_tries_were_wrong_but_not_how_many(sessions: Sessions) -> None:
-    """An address is stored as its HMAC under LIVEKIT_API_SECRET: five tries more at most, and nobody shut out."""
+async def test_another_livekit_secret_resets_the_tries_of_an_address_but_not_of_all(sessions: Sessions) -> None:
+    """An address is stored as an HMAC with LIVEKIT_API_SECRET: it gets five more tries, and none is locked out."""
     async with behind(sessions, "phone") as before, behind(sessions, "phone", livekit_api_secret="n" * 40) as after:
         made = await before.new()
 

@@ -11,10 +11,15 @@ from typing import Any, Self
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app import __version__
+from app.cli.commands import parser
+from app.cli.interviews import list_some
+from app.cli.runtime import with_sessions
 from app.interviews.demo import DEMO_ID
-from tests.conftest import run_now
+from tests.conftest import make_settings, run_now
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
 COMMAND = [sys.executable, "-m", "app.cli"]
@@ -55,7 +60,7 @@ class Service(Process):
 
 @contextmanager
 def services(folder: Path) -> Iterator[Callable[..., Service]]:
-    """Give what makes services, each in an empty folder; all of them are gone at the end."""
+    """Yield a function that makes services, each in an empty folder; stop all of them at the end."""
     made: list[Service] = []
 
     def make(*arguments: str, **environment: str) -> Service:
@@ -87,18 +92,18 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def assert_refused(ended: subprocess.CompletedProcess[str], *told: str, hidden: tuple[str, ...] = ()) -> None:
-    """It ended with 1, told what to do on standard error, and kept its secrets and its stack to itself."""
+def assert_refused(ended: subprocess.CompletedProcess[str], *shown: str, hidden: tuple[str, ...] = ()) -> None:
+    """It exited with 1 and a message on standard error, without secrets, a traceback or links."""
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
-    for each in told:
+    for each in shown:
         assert each in ended.stderr
-    for each in ("Traceback", *hidden):
+    for each in ("Traceback", "sqlalche.me", *hidden):
         assert each not in ended.stderr
 
 
 def execute(url: str, statement: str) -> Any:
-    """Return the first value of what the statement gives."""
+    """Return the first value of the statement's result."""
 
     async def work() -> Any:
         connection = await asyncpg.connect(url)
@@ -110,13 +115,13 @@ def execute(url: str, statement: str) -> Any:
     return run_now(work())
 
 
-def test_the_first_start_tells_a_newcomer_all(service: Callable[..., Service]) -> None:
-    """Without any database it brings its own, and takes it along; after a crash it simply starts again."""
+def test_the_first_start_shows_what_a_newcomer_needs(service: Callable[..., Service]) -> None:
+    """Without DATABASE_URL it starts an embedded Postgres and stops it at the end; after a crash it starts again."""
     ours = service(LIVEKIT_URL="ws://127.0.0.1:7999")
     ours.start_and_wait()
     postmaster = ours.cwd / ".data" / "postgres" / "postmaster.pid"
     assert postmaster.exists()
-    for told in (
+    for shown in (
         ours.url,
         str(DEMO_ID),
         "ik_local",
@@ -125,9 +130,9 @@ def test_the_first_start_tells_a_newcomer_all(service: Callable[..., Service]) -
         f"curl -X POST {ours.url}/interviews/{DEMO_ID}/join",
         ".data/postgres",
     ):
-        assert told in ours.output
-    ticket = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
-    assert ticket["serverUrl"] == "ws://127.0.0.1:7999"
+        assert shown in ours.output
+    joined = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
+    assert joined["serverUrl"] == "ws://127.0.0.1:7999"
 
     ours.kill()
     ours.start_and_wait()
@@ -194,7 +199,9 @@ def test_two_start_on_an_empty_database_at_once(service: Callable[..., Service],
     assert execute(own_database, "SELECT count(*) FROM interviews") == 1
 
 
-def test_a_running_service_tells_that_its_schema_is_behind(service: Callable[..., Service], own_database: str) -> None:
+def test_a_running_service_reports_that_its_schema_is_behind(
+    service: Callable[..., Service], own_database: str
+) -> None:
     ours = service(DATABASE_URL=own_database)
     ours.start_and_wait()
     first = "SELECT version_num FROM alembic_version"
@@ -221,20 +228,93 @@ def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
     url = f"postgresql://user:hush@127.0.0.1:{free_port()}/interviews?password=hush"
     ended = run(tmp_path, "serve", DATABASE_URL=url)
     assert_refused(ended, url.replace("hush", "***"), "correct DATABASE_URL", hidden=("hush",))
-    assert not (tmp_path / ".data").exists()  # never anything else than the configured database
+    assert not (tmp_path / ".data").exists()  # it never falls back to the embedded one
 
 
-def test_a_database_url_that_is_none(tmp_path: Path) -> None:
-    """A slash in a password has to be escaped; what stands before it is then taken for a port."""
+def test_a_database_url_that_is_not_valid(tmp_path: Path) -> None:
+    """A slash in a password must be percent-encoded; otherwise the part before it is read as a port."""
     ended = run(tmp_path, "migrate", DATABASE_URL="postgresql://user:hu/sh@127.0.0.1/d")
     assert_refused(ended, "postgresql://user:***@127.0.0.1/d", "is not a valid URL", hidden=("hu/", "'hu'", "/sh"))
+
+
+@pytest.mark.parametrize("password", ["hu@sh", "12/hush", "hu#sh", "hu?sh", "hu@s/h@"])
+def test_a_password_that_is_not_percent_encoded(capsys: pytest.CaptureFixture[str], password: str) -> None:
+    with pytest.raises(SystemExit):
+        with_sessions(f"postgresql://user:{password}@127.0.0.1:{free_port()}/d", never)
+    message = capsys.readouterr().err
+    for shown in ("postgresql://user:***@127.0.0.1", "is not a valid URL: percent-encode", "%40 for @", "%2F for /"):
+        assert shown in message
+    for hidden in ("Name or service", "hu", "sh@", "12/"):
+        assert hidden not in message
+
+
+def test_an_encoded_password_and_an_at_sign_in_an_option_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        with_sessions(f"postgresql://user:hu%40sh@127.0.0.1:{free_port()}/d?user=a@b", never)
+    assert "percent-encode" not in capsys.readouterr().err
+
+
+def test_a_database_error_is_the_drivers_own(capsys: pytest.CaptureFixture[str], own_database: str) -> None:
+    async def query(sessions: async_sessionmaker[AsyncSession]) -> None:
+        async with sessions() as session:
+            await session.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(SystemExit):
+        with_sessions(own_database, query)
+    message = capsys.readouterr().err
+    assert 'can\'t be used: relation "nowhere" does not exist\n' in message
+    for hidden in ("sqlalche.me", "[SQL", "SELECT", "<class"):
+        assert hidden not in message
+
+
+async def never(_: async_sessionmaker[AsyncSession]) -> None:
+    raise AssertionError("it is connected")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (("list", "--status", "x"), "'SCHEDULED', 'READY_TO_JOIN'"),
+        (("list", "--sort", "x"), "'createdAt', '-createdAt'"),
+        (("list", "--limit", "0"), "must be an integer of 1 or more"),
+        (("list", "--updated-since", "yesterday"), "must be an instant, such as 2026-11-22T09:00:00Z"),
+        (("keys", "create", "a", "--scope", "x"), "'interviews:read', 'interviews:write'"),
+        (("serve", "--workers", "none"), "must be an integer of 1 or more"),
+    ],
+    ids=str,
+)
+def test_an_argument_that_is_not_valid(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], shown: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parser(arguments).parse_args(arguments)
+    message = capsys.readouterr().err
+    assert shown in message
+    assert "<" not in message  # <Status.X: 'X'>
+    assert " value:" not in message  # invalid _count value: '0'
+
+
+def test_a_filter_that_is_not_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("list", "--job-post-id", "a b", "--updated-since", "1950-01-01")
+    with pytest.raises(SystemExit):
+        list_some(make_settings(), "", parser(arguments).parse_args(arguments))
+    message = capsys.readouterr().err
+    assert "jobPostId must be 1 to 128 printable ASCII" in message
+    assert "updatedSince must be a year" in message
 
 
 def test_unsafe_settings(tmp_path: Path) -> None:
     given = {"HOST": "0.0.0.0", "LIVEKIT_API_SECRET": "shortsecret", "BOOTSTRAP_API_KEY": "ik_short", "PORT": "port"}  # noqa: S104 - refused
     ended = run(tmp_path, "serve", **given)
-    told = ("LIVEKIT_API_KEY: ", "LIVEKIT_API_SECRET: ", "BOOTSTRAP_API_KEY: ", "JOIN_POLICY: ", "HOST=0.0.0.0")
-    assert_refused(ended, *told, "ALLOWED_ORIGINS: ", "DATABASE_URL: ", "PORT: ", hidden=("shortsecret", "ik_short"))
+    shown = (
+        "The settings are not valid",
+        "LIVEKIT_API_KEY: ",
+        "LIVEKIT_API_SECRET: ",
+        "BOOTSTRAP_API_KEY: ",
+        "JOIN_POLICY: ",
+        "HOST=0.0.0.0",
+    )
+    assert_refused(ended, *shown, "ALLOWED_ORIGINS: ", "DATABASE_URL: ", "PORT: ", hidden=("shortsecret", "ik_short"))
     assert not (tmp_path / ".data").exists()
 
 

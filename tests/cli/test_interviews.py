@@ -69,13 +69,13 @@ def test_the_same_filters_as_the_api(interviews: Command, own_database: str) -> 
     ("arguments", "code", "told"),
     [
         (("list", "--candidate-id", "a b"), 1, "candidateId"),
-        (("list", "--organization", "x"), 1, "There is no organization 'x'. There are: default."),
+        (("list", "--organization", "x"), 1, "No organization is named 'x'. Existing: default."),
         (("list", "--updated-since", "soon"), 2, "invalid instant value: 'soon'"),
         (("list", "--limit", "0"), 2, "--limit"),
         (("list", "--status", "DONE"), 2, "--status"),
-        (("show", "x"), 1, "There is no interview 'x'"),
+        (("show", "x"), 1, "No interview has the id 'x'"),
         (("show", "c6aec8f5-592b-4b90-b7fd-a6a6404b31f8"), 1, "'interviews list' shows the ids"),
-        (("watch", "--organization", "x"), 1, "There is no organization 'x'"),
+        (("watch", "--organization", "x"), 1, "No organization is named 'x'"),
     ],
 )
 def test_refused(interviews: Command, own_database: str, arguments: tuple[str, ...], code: int, told: str) -> None:

@@ -47,7 +47,7 @@ def test_a_key_from_its_making_to_its_end(
     for shown in (table, str(listed), execute(own_database, "SELECT string_agg(k::text, ' ') FROM api_keys k")):
         assert key[-40:] not in shown
 
-    assert "is revoked since" in interviews.told("keys", "revoke", listed[1]["id"])
+    assert "was revoked at" in interviews.told("keys", "revoke", listed[1]["id"])
     assert status_with(key) == 401  # the service that runs knows at once
     (ended,) = interviews.lines("keys", "revoke", "platform")
     assert ended["revokedAt"] == interviews.lines("keys", "list")[1]["revokedAt"] is not None
@@ -75,12 +75,12 @@ def test_a_key_that_expires(interviews: Command, own_database: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("create", "x", "--scope", "admin", "--expires-in", "999999w"), "no calendar goes that far"),
-        (("create", "x", "--scope", "admin", "--expires-at", "2020-01-31"), "2020-01-31 00:00:00 UTC is over"),
-        (("create", "x", "--scope", "admin"), "There is no organization 'default'. There are: none."),
-        (("create", "bootstrap", "--scope", "admin"), "choose another"),
-        (("list", "--organization", "x"), "There is no organization 'x'"),
-        (("revoke", "x"), "There is no key 'x'"),
+        (("create", "x", "--scope", "admin", "--expires-in", "999999w"), "--expires-in is too long"),
+        (("create", "x", "--scope", "admin", "--expires-at", "2020-01-31"), "2020-01-31 00:00:00 UTC has passed"),
+        (("create", "x", "--scope", "admin"), "No organization is named 'default'. Existing: none yet."),
+        (("create", "bootstrap", "--scope", "admin"), "Choose another"),
+        (("list", "--organization", "x"), "No organization is named 'x'"),
+        (("revoke", "x"), "No key has the id or name 'x'"),
     ],
 )
 def test_refused(interviews: Command, arguments: tuple[str, ...], told: str) -> None:
@@ -105,7 +105,7 @@ def test_an_expiry_that_is_none(interviews: Command, arguments: tuple[str, ...],
 def test_a_name_is_used_once(interviews: Command) -> None:
     arguments = ("keys", "create", "x", "--organization", "new", "--create", "--scope", "admin")
     assert interviews.told(*arguments).startswith("ik_")
-    assert_refused(interviews.run(*arguments), "There is a key of the name 'x' already")
+    assert_refused(interviews.run(*arguments), "A key named 'x' exists")
 
 
 def test_a_database_that_is_not_migrated(interviews: Command, own_database: str) -> None:

@@ -1,4 +1,4 @@
-"""Many callers, few runs: what goes together, what does not, and that nobody pays for another."""
+"""Many callers, few runs: what shares a run, what does not, and that no caller pays for another."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,38 +11,38 @@ from app.core import batching
 from app.core.batching import Batcher, Deferred
 from app.core.errors import DatabaseUnavailable
 
-Given = str | Exception | Deferred[str]
+Outcome = str | Exception | Deferred[str]
 
 
-class Kitchen:
-    """A run that waits until it is let go, and remembers who came together. What it gives is in capitals."""
+class Runs:
+    """A `run` that blocks until its event is set, and records its batches. Results are in capitals."""
 
-    def __init__(self, **given: Given) -> None:
-        self.given = given
-        self.runs: list[list[str]] = []
-        self.doors: list[asyncio.Event] = []
-        self._began = asyncio.Condition()
+    def __init__(self, **results: Outcome) -> None:
+        self.results = results
+        self.batches: list[list[str]] = []
+        self.events: list[asyncio.Event] = []
+        self._started = asyncio.Condition()
 
-    async def __call__(self, items: Sequence[str]) -> Sequence[Given]:
-        door = asyncio.Event()
-        async with self._began:
-            self.runs.append(list(items))
-            self.doors.append(door)
-            self._began.notify_all()
-        await door.wait()
-        return [self.given.get(item, item.upper()) for item in items]
+    async def __call__(self, items: Sequence[str]) -> Sequence[Outcome]:
+        event = asyncio.Event()
+        async with self._started:
+            self.batches.append(list(items))
+            self.events.append(event)
+            self._started.notify_all()
+        await event.wait()
+        return [self.results.get(item, item.upper()) for item in items]
 
-    async def began(self, count: int) -> None:
-        async with self._began:
-            await self._began.wait_for(lambda: len(self.runs) >= count)
+    async def wait_for(self, count: int) -> None:
+        async with self._started:
+            await self._started.wait_for(lambda: len(self.batches) >= count)
 
 
 def call(batcher: Batcher[str, str], *items: str) -> list[asyncio.Task[str]]:
     return [asyncio.create_task(batcher(item), name=item) for item in items]
 
 
-async def settled() -> None:
-    """Let everybody who can go on go on: nothing here waits for anything but the loop's next turns."""
+async def idle() -> None:
+    """Let all tasks run that can: they wait only for the event loop."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -52,66 +52,66 @@ def initial(item: str) -> str:
 
 
 async def test_a_lone_call_runs_at_once() -> None:
-    kitchen = Kitchen()
-    (one,) = call(Batcher(kitchen, max_batch=10, concurrency=1), "a")
-    await kitchen.began(1)
-    kitchen.doors[0].set()
+    runs = Runs()
+    (one,) = call(Batcher(runs, max_batch=10, concurrency=1), "a")
+    await runs.wait_for(1)
+    runs.events[0].set()
     assert await one == "A"
-    assert kitchen.runs == [["a"]]
+    assert runs.batches == [["a"]]
 
 
-async def test_those_who_come_during_a_run_go_together_into_the_next() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+async def test_calls_during_a_run_share_the_next_run() -> None:
+    runs = Runs()
+    batcher = Batcher(runs, max_batch=10, concurrency=1)
     first = call(batcher, "a")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     others = call(batcher, "b", "c", "d")
-    await settled()
-    assert kitchen.runs == [["a"]]
-    kitchen.doors[0].set()
-    await kitchen.began(2)
-    kitchen.doors[1].set()
+    await idle()
+    assert runs.batches == [["a"]]
+    runs.events[0].set()
+    await runs.wait_for(2)
+    runs.events[1].set()
     assert await asyncio.gather(*first, *others) == ["A", "B", "C", "D"]
-    assert kitchen.runs == [["a"], ["b", "c", "d"]]
+    assert runs.batches == [["a"], ["b", "c", "d"]]
 
 
-async def test_those_who_call_in_the_same_turn_of_the_loop_go_together() -> None:
-    kitchen = Kitchen()
-    calls = call(Batcher(kitchen, max_batch=10, concurrency=4), "a", "b", "c")
-    await kitchen.began(1)
-    kitchen.doors[0].set()
+async def test_calls_in_one_turn_of_the_event_loop_share_a_run() -> None:
+    runs = Runs()
+    calls = call(Batcher(runs, max_batch=10, concurrency=4), "a", "b", "c")
+    await runs.wait_for(1)
+    runs.events[0].set()
     await asyncio.gather(*calls)
-    assert kitchen.runs == [["a", "b", "c"]]
+    assert runs.batches == [["a", "b", "c"]]
 
 
-async def test_no_run_takes_more_than_the_most_nor_do_more_run_at_once() -> None:
-    kitchen = Kitchen()
-    calls = call(Batcher(kitchen, max_batch=2, concurrency=2), *"abcdefg")
-    await kitchen.began(2)
-    await settled()
-    assert kitchen.runs == [["a", "b"], ["c", "d"]]
-    kitchen.doors[1].set()
-    await kitchen.began(3)
-    await settled()
-    assert kitchen.runs[2:] == [["e", "f"]]
-    kitchen.doors[0].set()
-    await kitchen.began(4)
-    for door in kitchen.doors:
-        door.set()
+async def test_neither_max_batch_nor_concurrency_is_exceeded() -> None:
+    runs = Runs()
+    calls = call(Batcher(runs, max_batch=2, concurrency=2), *"abcdefg")
+    await runs.wait_for(2)
+    await idle()
+    assert runs.batches == [["a", "b"], ["c", "d"]]
+    runs.events[1].set()
+    await runs.wait_for(3)
+    await idle()
+    assert runs.batches[2:] == [["e", "f"]]
+    runs.events[0].set()
+    await runs.wait_for(4)
+    for event in runs.events:
+        event.set()
     assert await asyncio.gather(*calls) == list("ABCDEFG")
 
 
 async def test_each_gets_its_own_result_or_exception() -> None:
-    kitchen = Kitchen(b=LookupError("no b"))
-    calls = call(Batcher(kitchen, max_batch=10, concurrency=1), "a", "b", "c")
-    await kitchen.began(1)
-    kitchen.doors[0].set()
+    runs = Runs(b=LookupError("no b"))
+    calls = call(Batcher(runs, max_batch=10, concurrency=1), "a", "b", "c")
+    await runs.wait_for(1)
+    runs.events[0].set()
     a, b, c = await asyncio.gather(*calls, return_exceptions=True)
     assert [a, c] == ["A", "C"]
     assert isinstance(b, LookupError)
 
 
-async def test_what_a_run_raises_all_of_it_raise_and_the_next_run_goes_on() -> None:
+async def test_what_a_run_raises_all_its_callers_raise_and_the_next_run_starts() -> None:
     async def run(items: Sequence[str]) -> Sequence[str]:
         if "bad" in items:
             raise LookupError(str(items))
@@ -122,7 +122,7 @@ async def test_what_a_run_raises_all_of_it_raise_and_the_next_run_goes_on() -> N
     assert [type(result) for result in results] == [LookupError, LookupError, str]
 
 
-async def test_a_run_that_gives_too_few_results_leaves_nobody_waiting() -> None:
+async def test_a_run_with_too_few_results_leaves_no_caller_waiting() -> None:
     async def run(items: Sequence[str]) -> Sequence[str]:
         return items[1:]
 
@@ -130,70 +130,70 @@ async def test_a_run_that_gives_too_few_results_leaves_nobody_waiting() -> None:
     assert [type(result) for result in results] == [ValueError, ValueError]
 
 
-async def test_who_goes_away_while_it_waits_is_not_run() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+async def test_a_call_cancelled_while_it_waits_is_not_run() -> None:
+    runs = Runs()
+    batcher = Batcher(runs, max_batch=10, concurrency=1)
     (first,) = call(batcher, "a")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     gone, stays = call(batcher, "gone", "stays")
-    await settled()
+    await idle()
     gone.cancel()
-    kitchen.doors[0].set()
-    await kitchen.began(2)
-    kitchen.doors[1].set()
+    runs.events[0].set()
+    await runs.wait_for(2)
+    runs.events[1].set()
     assert [await first, await stays] == ["A", "STAYS"]
-    assert kitchen.runs == [["a"], ["stays"]]
+    assert runs.batches == [["a"], ["stays"]]
     assert gone.cancelled()
 
 
-async def test_who_goes_away_during_its_run_ends_it_for_nobody() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+async def test_a_call_cancelled_during_its_run_affects_no_other() -> None:
+    runs = Runs()
+    batcher = Batcher(runs, max_batch=10, concurrency=1)
     gone, stays = call(batcher, "gone", "stays")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     gone.cancel()
-    await settled()
+    await idle()
     assert gone.cancelled()
-    kitchen.doors[0].set()
+    runs.events[0].set()
     assert await stays == "STAYS"
     (later,) = call(batcher, "later")
-    await kitchen.began(2)
-    kitchen.doors[1].set()
+    await runs.wait_for(2)
+    runs.events[1].set()
     assert await later == "LATER"
 
 
 async def test_those_of_one_key_are_never_under_way_together_and_keep_their_order() -> None:
-    kitchen = Kitchen()
-    calls = call(Batcher(kitchen, max_batch=10, concurrency=2, key=initial), "a1", "a2", "a3", "b1", "b2")
-    await kitchen.began(1)
-    await settled()
-    assert kitchen.runs == [["a1", "b1"]]
+    runs = Runs()
+    calls = call(Batcher(runs, max_batch=10, concurrency=2, key=initial), "a1", "a2", "a3", "b1", "b2")
+    await runs.wait_for(1)
+    await idle()
+    assert runs.batches == [["a1", "b1"]]
     for number in range(3):
-        await kitchen.began(number + 1)
-        kitchen.doors[number].set()
+        await runs.wait_for(number + 1)
+        runs.events[number].set()
     await asyncio.gather(*calls)
-    assert kitchen.runs == [["a1", "b1"], ["a2", "b2"], ["a3"]]
+    assert runs.batches == [["a1", "b1"], ["a2", "b2"], ["a3"]]
 
 
-async def test_a_key_under_way_holds_up_no_other() -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen, max_batch=10, concurrency=2, key=initial)
+async def test_a_running_key_blocks_no_other_key() -> None:
+    runs = Runs()
+    batcher = Batcher(runs, max_batch=10, concurrency=2, key=initial)
     first = call(batcher, "a1")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     second = call(batcher, "a2", "b1")
-    await kitchen.began(2)
-    kitchen.doors[1].set()
+    await runs.wait_for(2)
+    runs.events[1].set()
     await second[1]
-    assert kitchen.runs == [["a1"], ["b1"]]
-    kitchen.doors[0].set()
-    await kitchen.began(3)
-    kitchen.doors[2].set()
+    assert runs.batches == [["a1"], ["b1"]]
+    runs.events[0].set()
+    await runs.wait_for(3)
+    runs.events[2].set()
     assert await asyncio.gather(*first, *second) == ["A1", "A2", "B1"]
 
 
-def later(door: asyncio.Event, result: str | Exception) -> Deferred[str]:
+def deferred(event: asyncio.Event, result: str | Exception) -> Deferred[str]:
     async def work() -> str:
-        await door.wait()
+        await event.wait()
         if isinstance(result, Exception):
             raise result
         return result
@@ -201,83 +201,83 @@ def later(door: asyncio.Event, result: str | Exception) -> Deferred[str]:
     return Deferred(work)
 
 
-async def test_what_goes_on_alone_holds_up_its_own_key_and_no_run() -> None:
-    door = asyncio.Event()
-    kitchen = Kitchen(a1=later(door, "alone"))
-    batcher = Batcher(kitchen, max_batch=10, concurrency=1, key=initial)
+async def test_a_deferred_result_blocks_its_key_but_no_run() -> None:
+    event = asyncio.Event()
+    runs = Runs(a1=deferred(event, "alone"))
+    batcher = Batcher(runs, max_batch=10, concurrency=1, key=initial)
     a1, b1, a2 = call(batcher, "a1", "b1", "a2")
-    await kitchen.began(1)
-    kitchen.doors[0].set()
+    await runs.wait_for(1)
+    runs.events[0].set()
     assert await b1 == "B1"
     (c1,) = call(batcher, "c1")
-    await kitchen.began(2)
-    kitchen.doors[1].set()
+    await runs.wait_for(2)
+    runs.events[1].set()
     assert await c1 == "C1"
-    assert kitchen.runs == [["a1", "b1"], ["c1"]]
-    door.set()
+    assert runs.batches == [["a1", "b1"], ["c1"]]
+    event.set()
     assert await a1 == "alone"
-    await kitchen.began(3)
-    kitchen.doors[2].set()
+    await runs.wait_for(3)
+    runs.events[2].set()
     assert await a2 == "A2"
-    assert kitchen.runs[2:] == [["a2"]]
+    assert runs.batches[2:] == [["a2"]]
 
 
-async def test_what_fails_alone_is_raised_to_its_caller() -> None:
-    door = asyncio.Event()
-    door.set()
-    kitchen = Kitchen(a=later(door, LookupError("no a")))
-    calls = call(Batcher(kitchen, max_batch=10, concurrency=1, key=initial), "a", "b")
-    await kitchen.began(1)
-    kitchen.doors[0].set()
+async def test_an_exception_of_deferred_work_is_raised_to_its_caller() -> None:
+    event = asyncio.Event()
+    event.set()
+    runs = Runs(a=deferred(event, LookupError("no a")))
+    calls = call(Batcher(runs, max_batch=10, concurrency=1, key=initial), "a", "b")
+    await runs.wait_for(1)
+    runs.events[0].set()
     a, b = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(a, LookupError)
     assert b == "B"
 
 
-async def test_finish_waits_for_all_that_is_under_way_or_waits() -> None:
-    door = asyncio.Event()
-    kitchen = Kitchen(a=later(door, "alone"))
-    batcher = Batcher(kitchen, max_batch=1, concurrency=1)
+async def test_finish_waits_for_running_and_waiting_calls() -> None:
+    event = asyncio.Event()
+    runs = Runs(a=deferred(event, "alone"))
+    batcher = Batcher(runs, max_batch=1, concurrency=1)
     calls = call(batcher, "a", "b")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     finished = asyncio.create_task(batcher.finish())
     for number in range(2):
-        await kitchen.began(number + 1)
+        await runs.wait_for(number + 1)
         assert not finished.done()
-        kitchen.doors[number].set()
-    await settled()
+        runs.events[number].set()
+    await idle()
     assert not finished.done()
-    door.set()
+    event.set()
     await finished
     assert [each.result() for each in calls] == ["alone", "B"]
 
 
-async def test_who_waited_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    kitchen = Kitchen()
-    batcher = Batcher(kitchen, max_batch=10, concurrency=1)
+async def test_a_call_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs()
+    batcher = Batcher(runs, max_batch=10, concurrency=1)
     (first,) = call(batcher, "a")
-    await kitchen.began(1)
+    await runs.wait_for(1)
     (late,) = call(batcher, "late")
-    await settled()
+    await idle()
     monkeypatch.setattr(batching, "QUEUE_TIMEOUT", -1.0)
-    kitchen.doors[0].set()
+    runs.events[0].set()
     with pytest.raises(DatabaseUnavailable):
         await late
     assert await first == "A"
-    assert kitchen.runs == [["a"]]
+    assert runs.batches == [["a"]]
 
 
-async def test_a_run_is_in_no_callers_context() -> None:
-    whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+async def test_a_run_has_no_callers_context() -> None:
+    context: ContextVar[str] = ContextVar("context", default="empty")
 
     async def run(items: Sequence[str]) -> Sequence[str]:
-        return [whose.get() for _ in items]
+        return [context.get() for _ in items]
 
-    whose.set("mine")
-    assert await Batcher(run, max_batch=1, concurrency=1)("a") == "nobody's"
+    context.set("the caller's")
+    assert await Batcher(run, max_batch=1, concurrency=1)("a") == "empty"
 
 
-async def test_a_run_that_is_cancelled_cancels_its_callers() -> None:
+async def test_a_cancelled_run_cancels_its_callers() -> None:
     async def run(_: Sequence[str]) -> Sequence[str]:
         raise asyncio.CancelledError
 
@@ -285,17 +285,17 @@ async def test_a_run_that_is_cancelled_cancels_its_callers() -> None:
     assert [type(result) for result in results] == [asyncio.CancelledError] * 2
 
 
-def test_one_serves_several_event_loops() -> None:
+def test_a_batcher_works_in_several_event_loops() -> None:
     async def run(items: Sequence[str]) -> Sequence[str]:
         await asyncio.sleep(0)
         return list(items)
 
     batcher: Batcher[str, str] = Batcher(run, max_batch=1, concurrency=1, key=initial)
-    ask: Callable[[str], Coroutine[Any, Any, str]] = batcher.__call__
-    assert [asyncio.run(ask("a")), asyncio.run(ask("a"))] == ["a", "a"]
+    call: Callable[[str], Coroutine[Any, Any, str]] = batcher.__call__
+    assert [asyncio.run(call("a")), asyncio.run(call("a"))] == ["a", "a"]
 
 
-async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
+async def test_after_a_cancelled_run_the_next_one_starts() -> None:
     async def run(items: Sequence[str]) -> Sequence[str]:
         if "ends" in items:
             raise asyncio.CancelledError
@@ -307,11 +307,11 @@ async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
     assert calls[0].cancelled()
 
 
-async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
+async def test_cancelled_deferred_work_releases_its_key() -> None:
     async def cancelled() -> str:
         raise asyncio.CancelledError
 
-    async def run(items: Sequence[str]) -> Sequence[Given]:
+    async def run(items: Sequence[str]) -> Sequence[Outcome]:
         return [Deferred(cancelled) if item == "a1" else item for item in items]
 
     calls = call(Batcher(run, max_batch=9, concurrency=1, key=initial), "a1", "a2")
@@ -320,17 +320,17 @@ async def test_what_is_cancelled_alone_holds_up_nobody_of_its_key() -> None:
     assert calls[0].cancelled()
 
 
-@pytest.mark.parametrize("alone", [False, True])
-async def test_a_run_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+@pytest.mark.parametrize("is_deferred", [False, True])
+async def test_a_run_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch, is_deferred: bool) -> None:
     monkeypatch.setattr(batching, "RUN_TIMEOUT", 0.01)
 
     async def hang() -> str:
         await asyncio.Event().wait()
         return "never"
 
-    async def run(items: Sequence[str]) -> Sequence[Given]:
+    async def run(items: Sequence[str]) -> Sequence[Outcome]:
         if "a1" in items:
-            return [Deferred(hang)] if alone else [await hang()]
+            return [Deferred(hang)] if is_deferred else [await hang()]
         return list(items)
 
     calls = call(Batcher(run, max_batch=1, concurrency=1, key=initial), "a1", "a2", "b")

@@ -1,4 +1,4 @@
-"""A database that is away, full or busy: callers are told to come again, and LiveKit repeats its webhook."""
+"""A database that is down, full or busy: callers have to retry, and LiveKit retries its webhooks."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from tests.conftest import AUTHORIZED, client_of
 NOBODY_LISTENS = "postgresql://interviews@127.0.0.1:1/interviews"
 
 
-async def every_call_is_put_off(client: httpx.AsyncClient) -> None:
+async def every_call_is_refused(client: httpx.AsyncClient) -> None:
     body = livekit_webhooks.encode(
         livekit_webhooks.event("room_started", room=f"interview-{uuid.uuid4()}", at=datetime.now(UTC))
     )
@@ -44,7 +44,7 @@ async def every_call_is_put_off(client: httpx.AsyncClient) -> None:
 async def test_nothing_listens(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     engine = create_engine(NOBODY_LISTENS)
     async with client_of(create_app(settings, create_sessionmaker(engine))) as client:
-        await every_call_is_put_off(client)
+        await every_call_is_refused(client)
     await engine.dispose()
     assert "database_unavailable: ConnectionRefusedError" in caplog.text
 
@@ -57,25 +57,25 @@ async def test_the_server_has_no_connection_left(
         await connection.execute(text(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0"))
     engine = create_engine(urlunsplit(urlsplit(own_database)._replace(netloc=f"{role}@")))
     async with client_of(create_app(settings, create_sessionmaker(engine))) as client:
-        await every_call_is_put_off(client)
+        await every_call_is_refused(client)
     await engine.dispose()
     async with own_engine.begin() as connection:
         await connection.execute(text(f"DROP ROLE {role}"))
 
 
 async def test_the_server_ends_connections_as_soon_as_they_are_made(own_database: str, settings: Settings) -> None:
-    """As it may while it shuts down."""
+    """As it may during shutdown."""
     engine = create_engine(own_database)
     event.listen(engine.sync_engine, "connect", lambda made, _: made.driver_connection.terminate())
     async with client_of(create_app(settings, create_sessionmaker(engine))) as client:
-        await every_call_is_put_off(client)
+        await every_call_is_refused(client)
     await engine.dispose()
 
 
 async def test_connections_that_the_server_has_ended_are_replaced(
     own_engine: AsyncEngine, postgres_url: str, settings: Settings
 ) -> None:
-    """After a restart of Postgres the first calls succeed: the pool looks before it hands one out."""
+    """After a restart of Postgres the first calls succeed: the pool replaces closed connections."""
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         made = await scheduled(client)
         admin = create_engine(postgres_url)
@@ -96,7 +96,7 @@ async def database_of(engine: AsyncEngine) -> str:
 
 
 def end(process: int) -> None:
-    """End a backend, and wait until it is gone, while the event loop stands still and hears nothing of it."""
+    """End a backend, and wait until it is gone. The event loop is blocked, so that asyncpg does not notice."""
     os.kill(process, signal.SIGTERM)
     for _ in range(3_000):
         if not Path(f"/proc/{process}").exists():
@@ -105,12 +105,12 @@ def end(process: int) -> None:
     raise AssertionError(f"process {process} does not end")
 
 
-@pytest.mark.parametrize(("unasked", "status"), [(0.0, 200), (3600.0, 503)])
-async def test_a_connection_of_which_nobody_told_that_it_is_dead(
-    own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, unasked: float, status: int
+@pytest.mark.parametrize(("ping_after", "status"), [(0.0, 200), (3600.0, 503)])
+async def test_a_connection_that_died_unnoticed(
+    own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch, ping_after: float, status: int
 ) -> None:
-    """As after a firewall forgot it: asked after it lay idle, and not if it was used just now, which is a trade."""
-    monkeypatch.setattr(database, "PING_AFTER_IDLE", unasked)
+    """As after a firewall dropped it. It is pinged after some idle time, but not when it was used just before."""
+    monkeypatch.setattr(database, "PING_AFTER_IDLE", ping_after)
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         interview = await scheduled(client)
         async with own_engine.connect() as connection:
@@ -120,10 +120,10 @@ async def test_a_connection_of_which_nobody_told_that_it_is_dead(
         assert (await join(client, interview)).status_code == 200
 
 
-async def test_a_webhook_cut_off_in_its_transaction_leaves_nothing_and_can_be_repeated(
+async def test_a_webhook_cut_off_in_its_transaction_leaves_nothing_and_can_be_retried(
     own_engine: AsyncEngine, own_database: str, settings: Settings
 ) -> None:
-    """Its backend is ended while it waits for the interview's row: 503, nothing stored, and the repeat is recorded."""
+    """Its backend is ended while it waits for the interview's row: 503, nothing stored, and the retry is recorded."""
     other = create_engine(own_database)
     async with client_of(create_app(settings, create_sessionmaker(own_engine))) as client:
         room = Room(client, await scheduled(client))

@@ -1,4 +1,4 @@
-"""A network to Postgres that stops: a run is given up, and its connection with it, in whatever state that was."""
+"""A stalled network to Postgres: the run times out, and its connection is closed in whatever state it is."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,11 +17,11 @@ from tests.e2e.conditions import HOPELESS
 from tests.stalling import Network, network_to
 
 Sessions = async_sessionmaker[AsyncSession]
-Ask = Callable[[int], Awaitable[int]]
+Insert = Callable[[int], Awaitable[int]]
 INSERT = "INSERT INTO kept VALUES ($1)"
 
 
-async def each_for_itself(sessions: Sessions, number: int) -> None:
+async def autocommit(sessions: Sessions, number: int) -> None:
     async with raw_connection(sessions) as connection:
         await connection.execute(INSERT, number)
 
@@ -31,23 +31,23 @@ async def in_one_transaction(sessions: Sessions, number: int) -> None:
         await connection.execute(INSERT, number)
 
 
-async def beside_a_session(sessions: Sessions, number: int) -> None:
+async def in_a_session(sessions: Sessions, number: int) -> None:
     async with transaction(sessions) as session:
-        await session.execute(text("SELECT 1"))  # so it has begun
+        await session.execute(text("SELECT 1"))  # begins the transaction
         await (await driver_connection(session)).execute(INSERT, number)
 
 
-WAYS = [each_for_itself, in_one_transaction, beside_a_session]
+WRITES = [autocommit, in_one_transaction, in_a_session]
 
 
 @asynccontextmanager
-async def batcher(network: Network, way: Callable[[Sessions, int], Awaitable[None]]) -> AsyncIterator[Ask]:
-    """Yield what inserts a number, in a run after the other on the pool's one connection."""
+async def batcher(network: Network, write: Callable[[Sessions, int], Awaitable[None]]) -> AsyncIterator[Insert]:
+    """Yield a function that inserts a number, one after the other on a single connection."""
     engine = create_engine(network.url, pool_size=1)
     sessions = create_sessionmaker(engine)
 
     async def run(numbers: Sequence[int]) -> Sequence[int]:
-        await way(sessions, numbers[0])
+        await write(sessions, numbers[0])
         return numbers
 
     try:
@@ -64,12 +64,12 @@ async def database(own_database: str) -> str:
     return own_database
 
 
-async def in_vain(ask: Ask, number: int) -> None:
-    """Ask what is soon given up. Whatever else is asked has its time, also on a busy machine."""
+async def time_out(insert: Insert, number: int) -> None:
+    """Insert with a short timeout. All other runs keep theirs, for a busy machine."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(batching, "RUN_TIMEOUT", 0.5)
         with pytest.raises(DatabaseUnavailable):
-            await ask(number)
+            await insert(number)
 
 
 async def kept(url: str) -> set[int]:
@@ -80,26 +80,26 @@ async def kept(url: str) -> set[int]:
         await connection.close()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("write", WRITES)
 async def test_what_is_answered_after_a_stall_is_committed(
-    database: str, way: Callable[[Sessions, int], Awaitable[None]]
+    database: str, write: Callable[[Sessions, int], Awaitable[None]]
 ) -> None:
-    async with network_to(database) as network, batcher(network, way) as ask:
-        assert await ask(1) == 1
+    async with network_to(database) as network, batcher(network, write) as insert:
+        assert await insert(1) == 1
         network.stop()
-        await in_vain(ask, 2)
+        await time_out(insert, 2)
         network.go_on()
-        assert [await ask(3), await ask(4)] == [3, 4]
+        assert [await insert(3), await insert(4)] == [3, 4]
         assert {1, 3, 4} <= await kept(database)
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_connection_that_is_swallowed_is_given_up_once(
-    database: str, way: Callable[[Sessions, int], Awaitable[None]]
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_dead_connection_times_out_once(
+    database: str, write: Callable[[Sessions, int], Awaitable[None]]
 ) -> None:
-    async with asyncio.timeout(HOPELESS), network_to(database) as network, batcher(network, way) as ask:
-        assert await ask(1) == 1
+    async with asyncio.timeout(HOPELESS), network_to(database) as network, batcher(network, write) as insert:
+        assert await insert(1) == 1
         network.stop()
-        await in_vain(ask, 2)
-        assert [await ask(3), await ask(4)] == [3, 4]
+        await time_out(insert, 2)
+        assert [await insert(3), await insert(4)] == [3, 4]
         assert await kept(database) == {1, 3, 4}

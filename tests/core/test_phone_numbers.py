@@ -1,4 +1,4 @@
-"""Phone numbers: the same one in many spellings, and others that only look alike."""
+"""Phone numbers: one number in many spellings, and other numbers that look similar."""
 
 import pytest
 
@@ -30,23 +30,23 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("said", SPELLINGS)
+@pytest.mark.parametrize("text", SPELLINGS)
 @pytest.mark.parametrize("written", ["966509876543", "+966 50 987-6543", "00966509876543", "٩٦٦٥٠٩٨٧٦٥٤٣"])
-def test_one_number_in_any_spelling(written: str, said: str) -> None:
+def test_one_number_in_any_spelling(written: str, text: str) -> None:
     on_file = parse_international(written)
     assert on_file is not None
-    assert is_same_number(on_file, said)
+    assert is_same_number(on_file, text)
 
 
-@pytest.mark.parametrize("said", WRONG, ids=ascii)
-def test_another_number(said: str) -> None:
+@pytest.mark.parametrize("text", WRONG, ids=ascii)
+def test_a_different_number(text: str) -> None:
     on_file = parse_international(SAUDI)
     assert on_file is not None
-    assert not is_same_number(on_file, said)
+    assert not is_same_number(on_file, text)
 
 
 @pytest.mark.parametrize(
-    ("written", "at_home"),
+    ("written", "national"),
     [
         ("+971 50 123 4567", "050 123 4567"),
         ("20 100 123 4567", "0100 123 4567"),
@@ -56,20 +56,20 @@ def test_another_number(said: str) -> None:
         ("+962 7 9012 3456", "0790123456"),
     ],
 )
-def test_as_it_is_dialled_at_home(written: str, at_home: str) -> None:
+def test_a_number_as_dialled_within_its_country(written: str, national: str) -> None:
     on_file = parse_international(written)
     assert on_file is not None
-    assert is_same_number(on_file, at_home)
+    assert is_same_number(on_file, national)
     assert is_same_number(on_file, written)
-    assert not is_same_number(on_file, at_home[:-1] + "0")
+    assert not is_same_number(on_file, national[:-1] + "0")
 
 
 @pytest.mark.parametrize("written", ["0509876543", "12345", "000000", "99999999999999999999", "+999 123 456 789"])
-def test_what_is_no_international_number(written: str) -> None:
+def test_what_is_not_an_international_number(written: str) -> None:
     assert parse_international(written) is None
 
 
-def test_a_number_of_no_known_region_is_compared_too() -> None:
+def test_a_number_without_a_known_region_is_compared_too() -> None:
     on_file = parse_international("+1 555 0100")
     assert on_file is not None
     assert is_same_number(on_file, "15550100")

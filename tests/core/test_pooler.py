@@ -1,4 +1,4 @@
-"""The whole story through the real PgBouncer, in transaction mode, with fewer connections than callers."""
+"""All features through a real PgBouncer in transaction mode, with fewer connections than callers."""
 
 import asyncio
 import signal
@@ -20,13 +20,13 @@ from tests.pooler import SERVER_CONNECTIONS, pooler
 from tests.webhooks.receiver import Receiver, receiving
 from tests.worker.livekit_stub import running_stub
 
-AT_ONCE = 30
+CONCURRENCY = 30
 IGNORED = {"ignore_startup_parameters": "statement_timeout,lock_timeout,idle_in_transaction_session_timeout"}
 
 
 @pytest.fixture
 def empty_database(postgres_url: str) -> Iterator[str]:
-    """A database without any table."""
+    """A database without tables."""
     name = f"test_{uuid.uuid4().hex}"
     run_now(_execute(postgres_url, f"CREATE DATABASE {name}"))
     yield database_url(postgres_url, name)
@@ -41,7 +41,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def service(tmp_path: Path, empty_database: str) -> AsyncIterator[Service]:
-    """A service of two processes, with its worker, which finds an empty database."""
+    """A service of two processes, with its worker, on an empty database."""
     async with running_stub() as livekit:
         with pooler(empty_database) as pooled:
             ours = Service(
@@ -54,7 +54,7 @@ async def service(tmp_path: Path, empty_database: str) -> AsyncIterator[Service]
                 LIVEKIT_API_SECRET=LIVEKIT_SECRET,
                 RUN_WORKER="true",
                 CANDIDATE_GRACE="1",
-                RECONCILE_EVERY="3600",  # that LiveKit knows nobody is for the deadline alone to find
+                RECONCILE_EVERY="3600",  # so that only the deadline finds the room empty
                 WORKERS="2",
             )
             try:
@@ -71,14 +71,14 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_whole_story(
+async def test_all_features(
     service: Service, client: httpx.AsyncClient, receiver: Receiver, empty_database: str
 ) -> None:
-    webhook_driver = {"url": receiver.url}
-    answer = await client.post("/webhook-endpoints", headers=AUTHORIZED, json=webhook_driver)
+    endpoint = {"url": receiver.url}
+    answer = await client.post("/webhook-endpoints", headers=AUTHORIZED, json=endpoint)
     assert answer.status_code == 201, answer.text
     async with client.stream("GET", "/interviews/stream", headers=AUTHORIZED) as stream:
-        told = stream.aiter_lines()
+        lines = stream.aiter_lines()
         first = await scheduled_twice(client)
         await everybody_joins(client)
         await by_each_policy(client)
@@ -90,7 +90,7 @@ async def test_the_whole_story(
         await room.left("PA_c", CANDIDATE, 20, joined=1)
         await eventually(lambda: has_status(client, first, "ABANDONED"), within=WITHIN)  # the worker's deadline
 
-        await says(told, first["interviewId"], "ABANDONED")
+        await event_arrives(lines, first["interviewId"], "ABANDONED")
     await eventually(lambda: [each for each in receiver.received if b"ABANDONED" in each.body], within=WITHIN)
     found = await client.get("/interviews", headers=AUTHORIZED, params={"q": "Developer", "status": "ABANDONED"})
     assert [each["interviewId"] for each in found.json()["data"]] == [first["interviewId"]]
@@ -109,7 +109,7 @@ async def test_the_whole_story(
 
 
 async def scheduled_twice(client: httpx.AsyncClient) -> dict[str, Any]:
-    """Schedule an interview and repeat the call: there is one."""
+    """Schedule an interview with a retried call."""
     keyed = {**AUTHORIZED, "Idempotency-Key": "once"}
     answers = [await client.post("/interviews", headers=keyed, json=NEW) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
@@ -120,8 +120,8 @@ async def scheduled_twice(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def everybody_joins(client: httpx.AsyncClient) -> None:
-    """More at once than there are connections."""
-    batch = {"interviews": [NEW | {"candidateId": f"c{number}"} for number in range(AT_ONCE)]}
+    """More than there are connections."""
+    batch = {"interviews": [NEW | {"candidateId": f"c{number}"} for number in range(CONCURRENCY)]}
     made = (await client.post("/interviews/batch", headers=AUTHORIZED, json=batch)).json()["data"]
     joins = [client.post(f"/interviews/{each['interviewId']}/join") for each in made]
     reads = [client.get("/interviews", headers=AUTHORIZED) for _ in made]
@@ -131,16 +131,16 @@ async def everybody_joins(client: httpx.AsyncClient) -> None:
 
 async def by_each_policy(client: httpx.AsyncClient) -> None:
     path = f"/interviews/{(await scheduled(client))['interviewId']}"
-    await ask_for(client, "phone")
+    await set_policy(client, "phone")
     assert (await client.post(f"{path}/join", json={"phoneNumber": "966500000000"})).status_code == 403
     assert (await client.post(f"{path}/join", json={"phoneNumber": "0509876543"})).status_code == 200
-    await ask_for(client, "invite")
+    await set_policy(client, "invite")
     assert (await client.post(f"{path}/join")).status_code == 401
     invite = (await client.post(f"{path}/invite", headers=AUTHORIZED)).json()["invite"]
     assert (await client.post(f"{path}/join", json={"invite": invite})).status_code == 200
 
 
-async def ask_for(client: httpx.AsyncClient, policy: str) -> None:
+async def set_policy(client: httpx.AsyncClient, policy: str) -> None:
     answer = await client.patch("/organization", headers=AUTHORIZED, json={"joinPolicy": policy})
     assert answer.status_code == 200, answer.text
 
@@ -149,7 +149,7 @@ async def has_status(client: httpx.AsyncClient, interview: dict[str, Any], statu
     return bool((await read(client, interview))["status"] == status)
 
 
-async def says(lines: AsyncIterator[str], interview_id: str, status: str) -> None:
+async def event_arrives(lines: AsyncIterator[str], interview_id: str, status: str) -> None:
     async with asyncio.timeout(WITHIN):
         async for line in lines:
             if interview_id in line and status in line:
@@ -158,28 +158,28 @@ async def says(lines: AsyncIterator[str], interview_id: str, status: str) -> Non
 
 async def test_the_limits_hold_in_each_transaction(own_database: str) -> None:
     with pooler(own_database) as pooled:
-        engine = create_engine(f"{pooled}?pgbouncer=true", pool_size=AT_ONCE)
+        engine = create_engine(f"{pooled}?pgbouncer=true", pool_size=CONCURRENCY)
         sessions = create_sessionmaker(engine)
 
-        async def ask(number: int) -> tuple[str, int]:
+        async def query(number: int) -> tuple[str, int]:
             async with transaction(sessions) as session:
                 limit = await session.scalar(text("SELECT current_setting('statement_timeout')"))
-                again = await session.scalar(text("SELECT CAST(:number AS int)"), {"number": number})
-            return limit, again
+                echoed = await session.scalar(text("SELECT CAST(:number AS int)"), {"number": number})
+            return limit, echoed
 
-        answers = await asyncio.gather(*(ask(number) for number in range(200)))
+        answers = await asyncio.gather(*(query(number) for number in range(200)))
         assert answers == [("8s", number) for number in range(200)]
         await engine.dispose()
 
 
 @pytest.mark.parametrize("options", [{}, IGNORED])
-def test_a_pooler_that_nobody_told_of(tmp_path: Path, own_database: str, options: dict[str, str]) -> None:
+def test_an_undeclared_pooler(tmp_path: Path, own_database: str, options: dict[str, str]) -> None:
     with pooler(own_database, **options) as pooled:
         assert_refused(run(tmp_path, "keys", "list", DATABASE_URL=pooled), "add pgbouncer=true to its options")
         assert run(tmp_path, "keys", "list", DATABASE_URL=f"{pooled}?pgbouncer=true").returncode == 0
 
 
-def test_a_migration_wants_a_direct_way(tmp_path: Path, empty_database: str) -> None:
+def test_a_migration_needs_a_direct_connection(tmp_path: Path, empty_database: str) -> None:
     with pooler(empty_database) as pooled:
         given = {"DATABASE_URL": f"{pooled}?pgbouncer=true"}
         assert_refused(run(tmp_path, "migrate", **given), "set DATABASE_LISTEN_URL")

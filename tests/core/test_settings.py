@@ -56,7 +56,7 @@ def test_a_laptop_needs_no_setting() -> None:
     [{"ENVIRONMENT": "production"}, {"HOST": "0.0.0.0"}, {"HOST": "::"}, {"HOST": "a.example"}],  # noqa: S104 - refused
     ids=str,
 )
-def test_outside_a_laptop_all_that_is_unsafe_is_told_at_once(
+def test_outside_a_laptop_all_unsafe_settings_are_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, outside: dict[str, str]
 ) -> None:
     message = refusal(monkeypatch, **outside)
@@ -96,14 +96,14 @@ def test_no_secret_is_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("policy", ["open", "phone", "invite"])
-def test_a_join_policy_that_was_said_holds(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+def test_a_join_policy_that_is_set_applies(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
     assert read(monkeypatch, **SAFE | {"JOIN_POLICY": policy}).deployment_policy == policy
 
 
-def test_without_a_word_joins_are_open_on_a_laptop_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_joins_are_open_on_a_laptop_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch).deployment_policy == "open"
     refused = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != "JOIN_POLICY"})
-    assert "JOIN_POLICY: set 'invite' or 'phone', or say 'open'" in refused
+    assert "JOIN_POLICY: set 'invite' or 'phone', or 'open' if anyone with an interview's id may join it" in refused
 
 
 def test_links_of_invitations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,9 @@ def test_links_of_invitations(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_link_whose_secret_would_be_logged_is_refused(monkeypatch: pytest.MonkeyPatch, template: str) -> None:
-    assert "INVITE_URL: write it as https://" in refusal(monkeypatch, INVITE_URL=template)
+    assert "INVITE_URL: must have {interviewId} before the # and {secret} only after it, as in https://" in refusal(
+        monkeypatch, INVITE_URL=template
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,8 +148,8 @@ def test_previous_keys(monkeypatch: pytest.MonkeyPatch, given: str, parsed: dict
 
 
 @pytest.mark.parametrize("given", ["a", "a:", ":b", "a:b,c"])
-def test_previous_keys_that_are_no_pairs(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    assert "write key:secret pairs, separated by commas" in refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
+def test_previous_keys_that_are_not_pairs(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    assert "must be key:secret pairs, separated by commas" in refusal(monkeypatch, LIVEKIT_PREVIOUS_KEYS=given)
 
 
 def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +167,9 @@ def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://a.example\\.b", "HTTPS://a.example", "https://a.example:08443",
     ],
 )  # fmt: skip
-def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+def test_what_no_browser_sends_is_not_an_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
     message = refusal(monkeypatch, ALLOWED_ORIGINS=f"https://b.example,{origin}")
-    assert "ALLOWED_ORIGINS: number 2 is no origin" in message
+    assert "ALLOWED_ORIGINS: number 2 is not an origin" in message
 
 
 def test_origins_of_all_forms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +205,14 @@ def test_origins_of_all_forms(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LIVEKIT_API_URL", "livekit:7880", False),
     ],
 )
-def test_the_ways_to_livekit(monkeypatch: pytest.MonkeyPatch, name: str, url: str, allowed: bool) -> None:
+def test_livekit_urls(monkeypatch: pytest.MonkeyPatch, name: str, url: str, allowed: bool) -> None:
     if allowed:
         assert not read(monkeypatch, **SAFE | {name: url}).is_local
     else:
         assert f"{name}: " in refusal(monkeypatch, **SAFE | {name: url})
 
 
-def test_a_private_host_is_told_by_its_name_alone() -> None:
+def test_a_private_host_is_recognized_by_its_name_alone() -> None:
     assert not is_private("")
     assert is_private("169.254.1.1")
     assert not is_private("local.example")
@@ -252,7 +254,7 @@ def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
         ("127.8.8.8", True),
         ("::1", True),
         ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104 - asked about, not listened on
+        ("0.0.0.0", False),  # noqa: S104 - only a question, nothing listens
         ("::", False),
         ("", False),
         ("192.168.1.2", False),
@@ -311,5 +313,55 @@ def test_proxies_that_are_trusted(monkeypatch: pytest.MonkeyPatch, given: str) -
 
 
 @pytest.mark.parametrize("given", ["*", "proxy.example", "10.0.0.0/40", "10.0.0.1;10.0.0.2"])
-def test_what_is_no_proxys_address_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+def test_what_is_not_a_proxys_address_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     assert "trusted_proxies" in refusal(monkeypatch, TRUSTED_PROXIES=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "65536", "must be 65535 or less"),
+        ("PORT", "eightthousand", "must be an integer"),
+        ("CANDIDATE_GRACE", "0", "must be more than 0"),
+        ("DATABASE_POOL_SIZE", "1", "must be more than 1"),
+        ("PERSONAL_DATA_RETENTION_DAYS", "36501", "must be 36500 or less"),
+        ("ENVIRONMENT", "staging", "must be 'local' or 'production'"),
+        ("JOIN_POLICY", "everybody", "must be 'open', 'phone' or 'invite'"),
+        ("RUN_WORKER", "perhaps", "must be true or false"),
+        ("TRUSTED_PROXIES", "hush.example", "must be IP addresses or networks, separated by commas"),
+        ("RATE_LIMIT_PER_KEY", "often", "must be one limit, such as 600/minute"),
+        ("RATE_LIMIT_STORAGE_URL", "ftp://u:hush@h", "must be memory://, or a URL that begins with redis"),
+    ],
+)
+def test_a_bad_value_names_its_setting_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        read(monkeypatch, **{name: value})
+    lines = faults_of(refused.value)
+    assert lines[0].startswith(f"{name}: {message}")
+    assert "hush" not in str(lines)
+    assert not [line for line in lines if "Input" in line or "should" in line]
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [
+        ({"ENVIRONMENT": "production"}, "(required because ENVIRONMENT=production)"),
+        ({"ENVIRONMENT": "production", "HOST": "127.0.0.1"}, "(required because ENVIRONMENT=production)"),
+        ({"HOST": "0.0.0.0"}, "(required because HOST=0.0.0.0)"),  # noqa: S104 - refused
+        (
+            {"ENVIRONMENT": "production", "HOST": "0.0.0.0"},  # noqa: S104 - refused
+            "(required because ENVIRONMENT=production and HOST=0.0.0.0)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_rule_names_its_cause_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], cause: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        read(monkeypatch, **given)
+    lines = faults_of(refused.value)
+    assert len(lines) == len(RULES)
+    assert [line for line in lines if not line.endswith(cause)] == []

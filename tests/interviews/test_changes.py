@@ -1,4 +1,4 @@
-"""The changes that callers are told of: one for each, in order, written with the change itself."""
+"""Recorded changes: one for each change of an interview, in order, in the same transaction."""
 
 import uuid
 from datetime import timedelta
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.models import Change
 from tests.interview_driver import AGENT, InterviewDriver
 
-Told = tuple[str, str | None, str, str | None]
+Summary = tuple[str, str | None, str, str | None]  # type, previous status, status, end reason
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def changes_of(sessions: async_sessionmaker[AsyncSession], interview: dict
         return list((await session.scalars(query)).all())
 
 
-def told(changes: list[Change]) -> list[Told]:
+def summaries(changes: list[Change]) -> list[Summary]:
     return [
         (each.type.removeprefix("interview."), each.previous_status, each.status, each.end_reason) for each in changes
     ]
@@ -40,7 +40,7 @@ async def test_a_conversation(driver: InterviewDriver, sessions: async_sessionma
     driver.later(60)
     await driver.complete(made)
     changes = await changes_of(sessions, made)
-    assert told(changes) == [
+    assert summaries(changes) == [
         ("scheduled", None, "READY_TO_JOIN", None),
         ("status_changed", "READY_TO_JOIN", "WAITING_FOR_AGENT", None),
         ("status_changed", "WAITING_FOR_AGENT", "IN_PROGRESS", None),
@@ -51,39 +51,39 @@ async def test_a_conversation(driver: InterviewDriver, sessions: async_sessionma
     assert (await driver.get(made))["sequence"] == 4
 
 
-async def test_a_status_is_told_as_it_is_shown(
+async def test_a_change_has_the_public_status(
     driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat())
     await driver.call(made, "cancel")
-    assert told(await changes_of(sessions, made)) == [
+    assert summaries(await changes_of(sessions, made)) == [
         ("scheduled", None, "SCHEDULED", None),
         ("status_changed", "SCHEDULED", "CANCELLED", None),
     ]
 
 
-async def test_what_is_opened_again(driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]) -> None:
+async def test_a_reopened_interview(driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]) -> None:
     made = await driver.new()
     await driver.fails(made)
     await driver.join(made)
     *_, opened = await changes_of(sessions, made)
-    assert told([opened]) == [("status_changed", "FAILED", "READY_TO_JOIN", None)]
+    assert summaries([opened]) == [("status_changed", "FAILED", "READY_TO_JOIN", None)]
     assert opened.attempt == 2
 
 
-async def test_an_amended_end_says_so(driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]) -> None:
+async def test_an_amended_end(driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]) -> None:
     made = await driver.new()
     await driver.fails(made)
     await driver.complete(made)
-    assert told(await changes_of(sessions, made))[-1] == ("amended", "FAILED", "COMPLETED", "AGENT_REPORTED")
+    assert summaries(await changes_of(sessions, made))[-1] == ("amended", "FAILED", "COMPLETED", "AGENT_REPORTED")
 
 
-async def test_what_changes_nothing_tells_nothing(
+async def test_a_duplicate_webhook_records_no_change(
     driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
     made = await driver.new()
     await driver.join(made)
     await driver.comes(made)
     before = await changes_of(sessions, made)
-    await driver.comes(made)  # the webhook repeated
+    await driver.comes(made)  # a duplicate webhook
     assert len(await changes_of(sessions, made)) == len(before) == 2

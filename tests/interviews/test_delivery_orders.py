@@ -1,4 +1,4 @@
-"""The stored status does not depend on when and how often LiveKit's webhooks are delivered: a property of settle()."""
+"""The stored status does not depend on when and how often LiveKit's webhooks are delivered."""
 
 import uuid
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ EACH = settings(
 
 @dataclass(frozen=True)
 class ParticipantSession:
-    """Somebody's stay in the room; instants in milliseconds after START."""
+    """A participant's time in the room, in milliseconds after START."""
 
     role: str
     joined: int
@@ -42,34 +42,34 @@ class ParticipantSession:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[ParticipantSession]:
-    """Up to five visits that may overlap, also within one second; the room ends after the last."""
-    found = []
+    """Up to five sessions that may overlap, even within one second. The room ends after the last."""
+    sessions = []
     for _ in range(draw(st.integers(1, 5))):
         joined = draw(st.integers(0, 80_000))
         role = draw(st.sampled_from(("candidate", "agent")))
         outcome = draw(st.sampled_from(OUTCOMES)) if role == "agent" else ""
         left = joined + draw(st.integers(1, 60_000))
-        found.append(ParticipantSession(role, joined, left, draw(st.sampled_from(REASONS)), outcome))
-    return found
+        sessions.append(ParticipantSession(role, joined, left, draw(st.sampled_from(REASONS)), outcome))
+    return sessions
 
 
 def events(history: Sequence[ParticipantSession], room: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return the webhooks of a history in LiveKit's order, with the instant at which LiveKit sends each."""
+    """Return the webhooks of a history in LiveKit's order, with the time at which LiveKit sends each."""
     sent = []
-    for number, visit in enumerate(history):
-        identity = CANDIDATE if visit.role == "candidate" else f"agent-AJ_{number}"
-        kind = "STANDARD" if visit.role == "candidate" else "AGENT"
-        attributes = {"interview.outcome": visit.outcome} if visit.outcome else {}
+    for number, stay in enumerate(history):
+        identity = CANDIDATE if stay.role == "candidate" else f"agent-AJ_{number}"
+        kind = "STANDARD" if stay.role == "candidate" else "AGENT"
+        attributes = {"interview.outcome": stay.outcome} if stay.outcome else {}
         who: dict[str, Any] = {
             "sid": f"PA_{number}",
             "identity": identity,
-            "joined_at": _at(visit.joined),
+            "joined_at": _at(stay.joined),
             "kind": kind,
         }
-        noticed = visit.left + (20_000 if visit.reason == "CONNECTION_TIMEOUT" else 0)
+        noticed = stay.left + (20_000 if stay.reason == "CONNECTION_TIMEOUT" else 0)
         joined = livekit_webhooks.participant(**who)
-        left = livekit_webhooks.participant(**who, reason=visit.reason, attributes=attributes)
-        sent.append((visit.joined, _event("participant_joined", room, visit.joined, joined)))
+        left = livekit_webhooks.participant(**who, reason=stay.reason, attributes=attributes)
+        sent.append((stay.joined, _event("participant_joined", room, stay.joined, joined)))
         sent.append((noticed, _event("participant_left", room, noticed, left)))
     sent.sort(key=lambda each: each[0])
     end = sent[-1][0] + 125_000
@@ -85,12 +85,12 @@ def _at(milliseconds: int) -> datetime:
 
 
 async def new_interview(sessions: async_sessionmaker[AsyncSession]) -> uuid.UUID:
-    plan = InterviewSpec(
+    spec = InterviewSpec(
         candidate_id="c", application_id="a", job_post_id="j", job_title="Developer", phone_number="966509876543"
     )
     async with sessions.begin() as session:
         organization_id = await ensure_default_organization(session)
-        (interview,) = await schedule(session, organization_id=organization_id, specs=[plan], now=START, signer=SIGNER)
+        (interview,) = await schedule(session, organization_id=organization_id, specs=[spec], now=START, signer=SIGNER)
         return interview.id
 
 
@@ -112,7 +112,7 @@ def _id_of(event: dict[str, Any]) -> uuid.UUID:
 
 @given(history=histories(), data=st.data())
 @EACH
-async def test_delay_and_repetition_do_not_matter(
+async def test_delayed_and_duplicate_deliveries_do_not_matter(
     sessions: async_sessionmaker[AsyncSession], history: list[ParticipantSession], data: st.DataObject
 ) -> None:
     prompt = await new_interview(sessions)
@@ -127,14 +127,14 @@ async def test_delay_and_repetition_do_not_matter(
 def _late_and_repeated(
     sent: Sequence[tuple[int, dict[str, Any]]], data: st.DataObject
 ) -> list[tuple[int, dict[str, Any]]]:
-    """LiveKit's queue: one event after the other, each up to 30 s late, some of them again at any later time."""
+    """Return deliveries as LiveKit's queue makes them: in order, up to 30 s late, some repeated later."""
     arrivals: list[tuple[int, dict[str, Any]]] = []
     latest = 0
     for at, event in sent:
         latest = max(latest, at + data.draw(st.integers(0, 30_000)))
         arrivals.append((latest, event))
-    again = [(at + data.draw(st.integers(1, 60_000)), event) for at, event in arrivals if data.draw(st.booleans())]
-    return sorted([*arrivals, *again], key=lambda each: each[0])
+    repeated = [(at + data.draw(st.integers(1, 60_000)), event) for at, event in arrivals if data.draw(st.booleans())]
+    return sorted([*arrivals, *repeated], key=lambda each: each[0])
 
 
 async def _row(sessions: async_sessionmaker[AsyncSession], interview_id: uuid.UUID) -> tuple[object, ...]:
@@ -145,7 +145,7 @@ async def _row(sessions: async_sessionmaker[AsyncSession], interview_id: uuid.UU
 
 @given(history=histories(), data=st.data())
 @EACH
-async def test_no_order_crashes_or_revives(
+async def test_no_order_crashes_or_reopens(
     sessions: async_sessionmaker[AsyncSession], history: list[ParticipantSession], data: st.DataObject
 ) -> None:
     interview_id = await new_interview(sessions)
@@ -156,5 +156,5 @@ async def test_no_order_crashes_or_revives(
     ended = next((n for n, status in enumerate(statuses) if status.is_terminal), len(statuses) - 1)
     assert set(statuses[ended:]) == {statuses[-1]}
     async with sessions() as session:
-        told = await session.scalars(select(TimelineEntry.kind).where(TimelineEntry.interview_id == interview_id))
-        assert list(told).count("livekit") == len(sent)
+        kinds = await session.scalars(select(TimelineEntry.kind).where(TimelineEntry.interview_id == interview_id))
+        assert list(kinds).count("livekit") == len(sent)

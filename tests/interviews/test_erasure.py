@@ -1,4 +1,4 @@
-"""Erasing personal data: what is gone, what stays, who may, and what comes late."""
+"""Erasing personal data: what goes, what stays, who may erase, and what arrives late."""
 
 import hashlib
 import re
@@ -46,15 +46,15 @@ EMPTIED = ("participantName", "phoneNumber", "jobTitle", "companyName", "instruc
 
 
 @dataclass
-class Told:
-    """An interview in which everything has happened that leaves traces, and is over."""
+class Story:
+    """An interview that is over, after everything that stores personal data."""
 
     driver: InterviewDriver
     made: dict[str, Any]
     before: dict[str, Any]
     needles: list[str]
-    calls: dict[str, dict[str, Any]]
-    """Calls made under an Idempotency-Key, which is their name."""
+    requests: dict[str, dict[str, Any]]
+    """Requests by the Idempotency-Key that they were made with."""
 
     @property
     def path(self) -> str:
@@ -64,14 +64,14 @@ class Told:
         return await self.driver.client.delete(f"{self.path}/personal-data", headers=AUTHORIZED)
 
     async def timeline(self) -> list[dict[str, Any]]:
-        answer = await self.driver.client.get(f"{self.path}/timeline", headers=AUTHORIZED)
-        found: list[dict[str, Any]] = answer.json()["data"]
-        return found
+        response = await self.driver.client.get(f"{self.path}/timeline", headers=AUTHORIZED)
+        entries: list[dict[str, Any]] = response.json()["data"]
+        return entries
 
     async def replay(self, key: str) -> httpx.Response:
-        call = self.calls[key]
+        request = self.requests[key]
         return await self.driver.client.post(
-            call["path"], headers={**AUTHORIZED, "Idempotency-Key": key}, json=call["json"]
+            request["path"], headers={**AUTHORIZED, "Idempotency-Key": key}, json=request["json"]
         )
 
 
@@ -81,40 +81,40 @@ async def driver(sessions: Sessions) -> AsyncIterator[InterviewDriver]:
         yield driver
 
 
-async def tell_a_story(driver: InterviewDriver) -> Told:
+async def play_story(driver: InterviewDriver) -> Story:
     ids = {"candidateId": "c", "applicationId": "a", "jobPostId": "j"}
     other = ids | {"jobTitle": "Developer", "phoneNumber": "966509876543", "participantName": "Somebody Else"}
-    calls: dict[str, dict[str, Any]] = {
+    requests: dict[str, dict[str, Any]] = {
         "batch": {"path": "/interviews/batch", "json": {"interviews": [ids | PERSON, other]}}
     }
-    told = Told(driver, {}, {}, list(NEEDLES), calls)
-    told.made = (await told.replay("batch")).json()["data"][0]
-    made = told.made
+    story = Story(driver, {}, {}, list(NEEDLES), requests)
+    story.made = (await story.replay("batch")).json()["data"][0]
+    made = story.made
     secret = await invited(driver, made)
     assert (await try_join(driver, made, phoneNumber="+966 51 234 0000")).status_code == 403
     assert (await try_join(driver, made, phoneNumber="0512345678")).status_code == 200
-    await hears(driver, made, "participant_connection_aborted", "PA_1", GUEST)
-    await hears(driver, made, "participant_joined", "PA_2", GUEST)
-    await hears(driver, made, "participant_joined", "PA_3", CANDIDATE)
-    await hears(driver, made, "participant_joined", "PA_4", AGENT)
+    await send_event(driver, made, "participant_connection_aborted", "PA_1", GUEST)
+    await send_event(driver, made, "participant_joined", "PA_2", GUEST)
+    await send_event(driver, made, "participant_joined", "PA_3", CANDIDATE)
+    await send_event(driver, made, "participant_joined", "PA_4", AGENT)
     driver.later(2)
-    await hears(driver, made, "participant_left", "PA_4", AGENT, outcome="Jubail said it all")
-    await hears(driver, made, "participant_joined", "PA_5", "agent-AJ_2")
+    await send_event(driver, made, "participant_left", "PA_4", AGENT, outcome="Jubail said it all")
+    await send_event(driver, made, "participant_joined", "PA_5", "agent-AJ_2")
     driver.later(2)
     report = {"roomName": made["roomName"], "outcome": "completed", "summary": "She moved to Tabuk.",
-              "result": {"told": ["of Najran"]}}  # fmt: skip
-    calls["complete"] = {"path": f"{told.path}/complete", "json": report}
-    assert (await told.replay("complete")).status_code == 200
-    told.before = await driver.get(made)
-    assert told.before["status"] == "COMPLETED"
-    told.needles += [secret, hashlib.sha256(secret.encode()).hexdigest()]
-    return told
+              "result": {"notes": ["of Najran"]}}  # fmt: skip
+    requests["complete"] = {"path": f"{story.path}/complete", "json": report}
+    assert (await story.replay("complete")).status_code == 200
+    story.before = await driver.get(made)
+    assert story.before["status"] == "COMPLETED"
+    story.needles += [secret, hashlib.sha256(secret.encode()).hexdigest()]
+    return story
 
 
-async def hears(
+async def send_event(
     driver: InterviewDriver, made: dict[str, Any], name: str, sid: str, identity: str, outcome: str = ""
 ) -> None:
-    """LiveKit tells of somebody; the sid, which stays, says nothing of them."""
+    """Send a webhook about a participant. Its sid stays, and is not personal."""
     who = livekit_webhooks.participant(
         sid,
         identity,
@@ -127,62 +127,62 @@ async def hears(
 
 
 @pytest.fixture
-async def told(driver: InterviewDriver) -> Told:
-    return await tell_a_story(driver)
+async def story(driver: InterviewDriver) -> Story:
+    return await play_story(driver)
 
 
 async def addresses(sessions: Sessions) -> int:
-    """Return how many addresses of those who asked to join are stored, hashed as they are."""
+    """Return how many hashed addresses of joins are stored."""
     async with sessions() as session:
         joins = await session.scalar(select(func.count()).where(JoinRequest.address.is_not(None)))
         return (joins or 0) + (await session.scalar(select(func.count()).select_from(WrongTry)) or 0)
 
 
-async def test_no_table_holds_any_of_it_any_more(told: Told, sessions: Sessions) -> None:
-    # what only a webhook's body or a secret said was never stored
-    never = {"966512345678", *told.needles[len(NEEDLES) :][:1]}
-    before = await places_of(sessions, told.needles)
+async def test_no_table_holds_personal_data(story: Story, sessions: Sessions) -> None:
+    # A webhook's body and a secret are never stored.
+    never = {"966512345678", *story.needles[len(NEEDLES) :][:1]}
+    before = await places_of(sessions, story.needles)
     assert {needle for needle, places in before.items() if not places} <= never, before
     assert await addresses(sessions) == 3
-    assert (await told.erase()).status_code == 204
-    after = await places_of(sessions, told.needles)
+    assert (await story.erase()).status_code == 204
+    after = await places_of(sessions, story.needles)
     assert not any(after.values()), after
     assert await addresses(sessions) == 0
     assert "Somebody Else" in str(await everything(sessions))
 
 
-async def test_a_tombstone_stays(told: Told) -> None:
-    await told.erase()
-    read = await told.driver.get(told.made)
-    assert read["personalDataErasedAt"] == read["updatedAt"] == rfc3339(told.driver.now)
+async def test_a_tombstone_stays(story: Story) -> None:
+    await story.erase()
+    read = await story.driver.get(story.made)
+    assert read["personalDataErasedAt"] == read["updatedAt"] == rfc3339(story.driver.now)
     assert [read[name] for name in (*EMPTIED, "summary", "result")] == [""] * 5 + [None] * 2
     assert [each["identity"] for each in read["connected"]] == ["other", "candidate", "agent"]
-    another = {*EMPTIED, "summary", "result", "connected", "updatedAt", "sequence", "personalDataErasedAt"}
-    same = told.before.keys() - another
+    changed = {*EMPTIED, "summary", "result", "connected", "updatedAt", "sequence", "personalDataErasedAt"}
+    same = story.before.keys() - changed
     assert {"status", "endReason", "startedAt", "endedAt", "talkTime", "joinAttempts", "candidateId"} <= same
-    assert {name: read[name] for name in same} == {name: told.before[name] for name in same}
-    listed = (await told.driver.client.get("/interviews", headers=AUTHORIZED, params={"candidateId": "c"})).json()
+    assert {name: read[name] for name in same} == {name: story.before[name] for name in same}
+    listed = (await story.driver.client.get("/interviews", headers=AUTHORIZED, params={"candidateId": "c"})).json()
     (mine,) = [each for each in listed["data"] if each["interviewId"] == read["interviewId"]]
     assert mine == {name: read[name] for name in mine}
-    context = await told.driver.client.get(f"{told.path}/context", headers=AUTHORIZED)
+    context = await story.driver.client.get(f"{story.path}/context", headers=AUTHORIZED)
     assert context.json() == {"context": None}
 
 
-async def test_it_is_not_found_by_its_texts(told: Told) -> None:
+async def test_search_no_longer_finds_it(story: Story) -> None:
     async def found(q: str) -> int:
-        answer = await told.driver.client.get("/interviews", headers=AUTHORIZED, params={"q": q})
-        return len(answer.json()["data"])
+        response = await story.driver.client.get("/interviews", headers=AUTHORIZED, params={"q": q})
+        return len(response.json()["data"])
 
     words = ("Layla", "ليلى", "Successor", "512345678")
     assert [await found(word) for word in words] == [1] * 4
-    await told.erase()
+    await story.erase()
     assert [await found(word) for word in words] == [0] * 4
 
 
-async def test_the_timeline_still_tells_what_happened(told: Told) -> None:
-    before = await told.timeline()
-    await told.erase()
-    after = await told.timeline()
+async def test_the_timeline_keeps_what_happened(story: Story) -> None:
+    before = await story.timeline()
+    await story.erase()
+    after = await story.timeline()
     assert [(each["at"], each["kind"], each["name"]) for each in after[:-1]] == [
         (each["at"], each["kind"], each["name"]) for each in before
     ]
@@ -194,9 +194,9 @@ async def test_the_timeline_still_tells_what_happened(told: Told) -> None:
     assert "IN_PROGRESS -> COMPLETED / AGENT_REPORTED: the agent reported the conversation as completed" in texts
 
 
-async def test_what_is_told_of_it_has_ids_alone(told: Told, sessions: Sessions) -> None:
-    before = (await told.driver.get(told.made))["sequence"]
-    await told.erase()
+async def test_the_change_has_no_personal_data(story: Story, sessions: Sessions) -> None:
+    before = (await story.driver.get(story.made))["sequence"]
+    await story.erase()
     async with sessions() as session:
         change = await session.scalar(select(Change).order_by(Change.id.desc()).limit(1))
     assert change
@@ -205,38 +205,38 @@ async def test_what_is_told_of_it_has_ids_alone(told: Told, sessions: Sessions) 
     )  # fmt: skip
 
 
-async def test_webhook_endpoints_are_told(driver: InterviewDriver, sessions: Sessions) -> None:
-    given = {"url": "https://hooks.example/x", "eventTypes": ["interview.personal_data_erased"]}
-    assert (await driver.client.post("/webhook-endpoints", headers=AUTHORIZED, json=given)).status_code == 201
-    told = await tell_a_story(driver)
-    await told.erase()
-    await told.erase()
+async def test_webhook_endpoints_get_it_once(driver: InterviewDriver, sessions: Sessions) -> None:
+    body = {"url": "https://hooks.example/x", "eventTypes": ["interview.personal_data_erased"]}
+    assert (await driver.client.post("/webhook-endpoints", headers=AUTHORIZED, json=body)).status_code == 201
+    story = await play_story(driver)
+    await story.erase()
+    await story.erase()
     async with sessions() as session:
         assert await session.scalar(select(func.count()).select_from(Delivery)) == 1
 
 
-async def test_erasing_again_changes_nothing(told: Told, sessions: Sessions) -> None:
-    await told.erase()
+async def test_erasing_again_changes_nothing(story: Story, sessions: Sessions) -> None:
+    await story.erase()
     before = await everything(sessions)
-    told.driver.later(60)
-    assert (await told.erase()).status_code == 204
+    story.driver.later(60)
+    assert (await story.erase()).status_code == 204
     assert await everything(sessions) == before
 
 
-async def test_one_that_is_not_over_is_refused(driver: InterviewDriver, sessions: Sessions) -> None:
+async def test_an_interview_that_is_not_over_is_refused(driver: InterviewDriver, sessions: Sessions) -> None:
     made = await driver.new(**PERSON)
     before = await everything(sessions)
-    answer = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
-    assert (answer.status_code, answer.json()["code"]) == (409, "interview_not_over")
-    assert "Cancel it first" in answer.json()["detail"]
+    response = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
+    assert (response.status_code, response.json()["code"]) == (409, "interview_not_over")
+    assert "Cancel it first" in response.json()["detail"]
     assert await everything(sessions) == before
     assert (await driver.call(made, "cancel")).status_code == 200
-    answer = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
-    assert answer.status_code == 204
+    response = await driver.client.delete(f"/interviews/{made['interviewId']}/personal-data", headers=AUTHORIZED)
+    assert response.status_code == 204
 
 
 async def key_of(sessions: Sessions, *, organization: str, scopes: list[Scope], now: datetime) -> dict[str, str]:
-    """Return the header of a new key."""
+    """Return the Authorization header of a new key."""
     async with sessions.begin() as session:
         owner = await ensure_organization(session, name=organization)
         made = await create_key(session, organization_id=owner, name=organization, scopes=scopes, now=now)
@@ -244,52 +244,54 @@ async def key_of(sessions: Sessions, *, organization: str, scopes: list[Scope], 
     return {"Authorization": f"Bearer {made[1]}"}
 
 
-async def test_a_key_that_writes_is_not_enough(told: Told, sessions: Sessions) -> None:
+async def test_a_write_key_is_not_enough(story: Story, sessions: Sessions) -> None:
     scopes = [Scope.READ, Scope.WRITE, Scope.AGENT]
-    header = await key_of(sessions, organization="default", scopes=scopes, now=told.driver.now)
+    header = await key_of(sessions, organization="default", scopes=scopes, now=story.driver.now)
     before = await everything(sessions)
-    answer = await told.driver.client.delete(f"{told.path}/personal-data", headers=header)
-    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
-    assert (await told.driver.client.delete(f"{told.path}/personal-data")).status_code == 401
+    response = await story.driver.client.delete(f"{story.path}/personal-data", headers=header)
+    assert (response.status_code, response.json()["code"]) == (403, "missing_scope")
+    assert (await story.driver.client.delete(f"{story.path}/personal-data")).status_code == 401
     assert await everything(sessions) == before
 
 
-async def test_another_organizations_is_not_found(told: Told, sessions: Sessions) -> None:
-    header = await key_of(sessions, organization="ACME", scopes=list(Scope), now=told.driver.now)
+async def test_another_organizations_interview_is_not_found(story: Story, sessions: Sessions) -> None:
+    header = await key_of(sessions, organization="ACME", scopes=list(Scope), now=story.driver.now)
     before = await everything(sessions)
-    foreign = await told.driver.client.delete(f"{told.path}/personal-data", headers=header)
-    unknown = await told.driver.client.delete(
+    foreign = await story.driver.client.delete(f"{story.path}/personal-data", headers=header)
+    unknown = await story.driver.client.delete(
         "/interviews/6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b/personal-data", headers=header
     )
-    for answer in (foreign, unknown):
-        assert answer.status_code == 404
+    for response in (foreign, unknown):
+        assert response.status_code == 404
     assert {**foreign.json(), "requestId": ""} == {**unknown.json(), "requestId": ""}
     assert await everything(sessions) == before
 
 
-async def test_nothing_can_be_done_with_a_tombstone(told: Told, sessions: Sessions) -> None:
-    await told.erase()
+async def test_every_call_on_a_tombstone_is_refused(story: Story, sessions: Sessions) -> None:
+    await story.erase()
     before = await everything(sessions)
-    client, given = told.driver.client, {"headers": AUTHORIZED}
-    report = told.calls["complete"]["json"]
-    answers = [
-        await client.post(f"{told.path}/join"),
-        await client.post(f"{told.path}/join", json={"phoneNumber": PERSON["phoneNumber"]}),
-        await client.post(f"{told.path}/token"),
-        await client.post(f"{told.path}/reopen", **given),  # type: ignore[arg-type] # httpx has many options
-        await client.post(f"{told.path}/cancel", **given),  # type: ignore[arg-type]
-        await client.post(f"{told.path}/complete", json=report, headers=AUTHORIZED),
-        await client.patch(f"{told.path}", json={"participantName": "Layla"}, headers=AUTHORIZED),
-        await client.post(f"{told.path}/invite", **given),  # type: ignore[arg-type]
-        await client.delete(f"{told.path}/invite", **given),  # type: ignore[arg-type]
+    client, given = story.driver.client, {"headers": AUTHORIZED}
+    report = story.requests["complete"]["json"]
+    responses = [
+        await client.post(f"{story.path}/join"),
+        await client.post(f"{story.path}/join", json={"phoneNumber": PERSON["phoneNumber"]}),
+        await client.post(f"{story.path}/token"),
+        await client.post(f"{story.path}/reopen", **given),  # type: ignore[arg-type] # httpx has many options
+        await client.post(f"{story.path}/cancel", **given),  # type: ignore[arg-type]
+        await client.post(f"{story.path}/complete", json=report, headers=AUTHORIZED),
+        await client.patch(f"{story.path}", json={"participantName": "Layla"}, headers=AUTHORIZED),
+        await client.post(f"{story.path}/invite", **given),  # type: ignore[arg-type]
+        await client.delete(f"{story.path}/invite", **given),  # type: ignore[arg-type]
     ]
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(410, "interview_erased")] * 9
+    assert [(response.status_code, response.json()["code"]) for response in responses] == [
+        (410, "interview_erased")
+    ] * 9
     assert await everything(sessions) == before
 
 
 @pytest.mark.parametrize("policy", ["open", "phone", "invite"])
-async def test_no_policy_lets_anybody_into_a_failed_one(sessions: Sessions, policy: str) -> None:
-    """A join after FAILED opens the next attempt by itself, but not of a tombstone."""
+async def test_no_policy_lets_anyone_into_an_erased_failed_interview(sessions: Sessions, policy: str) -> None:
+    """A join after FAILED opens the next attempt, but not of a tombstone."""
     async with behind(sessions, policy) as driver:
         made = await driver.new(**PERSON)
         secret = await invited(driver, made)
@@ -297,59 +299,59 @@ async def test_no_policy_lets_anybody_into_a_failed_one(sessions: Sessions, poli
         path = f"/interviews/{made['interviewId']}"
         assert (await driver.client.delete(f"{path}/personal-data", headers=AUTHORIZED)).status_code == 204
         async with at(driver.app, "203.0.113.9") as stranger:
-            answer = await stranger.post(f"{path}/join", json={"invite": secret})
-        assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+            response = await stranger.post(f"{path}/join", json={"invite": secret})
+        assert (response.status_code, response.json()["code"]) == (410, "interview_erased")
         assert (await driver.get(made))["attempt"] == 1
 
 
-async def test_a_repeated_call_is_answered_without_it(told: Told) -> None:
-    """Under its Idempotency-Key, so that nothing happens twice; a batch's other interviews are told as before."""
-    first = (await told.replay("batch")).json()["data"]
-    await told.erase()
-    again = await told.replay("batch")
+async def test_a_replayed_response_has_no_personal_data(story: Story) -> None:
+    """The Idempotency-Key still works, and the other interviews of a batch are as before."""
+    first = (await story.replay("batch")).json()["data"]
+    await story.erase()
+    again = await story.replay("batch")
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
     mine, other = again.json()["data"]
     assert [mine[name] for name in EMPTIED] == [""] * 5
-    assert mine["interviewId"] == told.made["interviewId"]
+    assert mine["interviewId"] == story.made["interviewId"]
     assert mine["personalDataErasedAt"]
     assert other == first[1]
-    again = await told.replay("complete")
+    again = await story.replay("complete")
     assert (again.status_code, again.json()["status"], again.json()["connected"]) == (200, "COMPLETED", [])
 
 
-async def test_what_comes_late_brings_nothing_back(told: Told, sessions: Sessions) -> None:
-    driver, made = told.driver, told.made
-    await told.erase()
+async def test_late_webhooks_bring_nothing_back(story: Story, sessions: Sessions) -> None:
+    driver, made = story.driver, story.made
+    await story.erase()
     driver.later(1)
-    await hears(driver, made, "participant_left", "PA_3", CANDIDATE)
-    await hears(driver, made, "participant_joined", "PA_6", "agent-AJ_3")
-    await hears(driver, made, "participant_left", "PA_6", "agent-AJ_3", outcome="Jubail again")
-    await hears(driver, made, "participant_joined", "PA_7", GUEST)
+    await send_event(driver, made, "participant_left", "PA_3", CANDIDATE)
+    await send_event(driver, made, "participant_joined", "PA_6", "agent-AJ_3")
+    await send_event(driver, made, "participant_left", "PA_6", "agent-AJ_3", outcome="Jubail again")
+    await send_event(driver, made, "participant_joined", "PA_7", GUEST)
     await driver.hears(made, "room_finished")
-    after = await places_of(sessions, told.needles)
+    after = await places_of(sessions, story.needles)
     assert not any(after.values()), after
     async with sessions() as session:
         rows = await session.execute(select(Connection.sid, Connection.identity))
         known = {row.sid: row.identity for row in rows}
     assert (known["PA_3"], known["PA_6"], known["PA_7"]) == ("candidate", "agent", "other")
     assert (await driver.get(made))["connected"] == []
-    assert [each["text"] for each in (await told.timeline())[-5:]] == [
+    assert [each["text"] for each in (await story.timeline())[-5:]] == [
         "The candidate left (CLIENT_INITIATED)", "The agent joined", "The agent left (CLIENT_INITIATED)",
         "Somebody joined", "The room was closed",
     ]  # fmt: skip
 
 
-async def test_a_new_kind_of_detail_does_not_outlive_the_erasure(told: Told, sessions: Sessions) -> None:
-    """What nobody has thought of yet is taken for personal."""
+async def test_unknown_timeline_details_are_erased(story: Story, sessions: Sessions) -> None:
+    """Unknown keys count as personal data."""
     async with sessions.begin() as session:
-        interview = await session.get_one(Interview, told.made["interviewId"])
-        entry = TimelineEntry.about(interview, kind="call", name="of_next_year", detail={"remark": "Layla was kind"})
+        interview = await session.get_one(Interview, story.made["interviewId"])
+        entry = TimelineEntry.about(interview, kind="call", name="future_kind", detail={"remark": "Layla was kind"})
         session.add(entry)
-    await told.erase()
-    assert (await told.timeline())[-2]["detail"] == {}
+    await story.erase()
+    assert (await story.timeline())[-2]["detail"] == {}
 
 
-# Each column that holds text, JSON or bytes: somebody has thought of it. What is personal is in docs/operations.md.
+# Every column that holds text, JSON or bytes. docs/operations.md lists the personal ones.
 PERSONAL = {
     "interviews": {*TEXTS, "search_text", "context", "invite_hash", "candidate_id", "application_id", "job_post_id"},
     "connections": {"identity"},
@@ -380,18 +382,18 @@ HARMLESS = {
 }
 
 
-def test_somebody_has_thought_of_each_column() -> None:
-    """A new one belongs into one of the two lists, and if it is personal into the erasure and the page."""
+def test_each_column_is_classified() -> None:
+    """Add a new column to one of the two lists; if it is personal, also to the erasure and the docs."""
     holding = (String, JSON, LargeBinary, ARRAY)
-    there = {
+    columns_of = {
         name: {column.name for column in table.columns if isinstance(column.type, holding)} - {"interview_ids"}
         for name, table in Base.metadata.tables.items()
     }
     known = {name: PERSONAL.get(name, set()) | HARMLESS.get(name, set()) for name in {*PERSONAL, *HARMLESS}}
-    assert {name: columns for name, columns in there.items() if columns} == known
+    assert {name: columns for name, columns in columns_of.items() if columns} == known
 
 
-def test_the_page_names_each_personal_column() -> None:
+def test_the_docs_name_each_personal_column() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     section = page[page.index("## Personal data") :]
     rows = section[: section.index("LiveKit's webhooks are read")]

@@ -1,4 +1,4 @@
-"""An erasure beside webhooks, joins, reports and other erasures, on committed rows: nothing slips in behind it."""
+"""An erasure concurrent with webhooks, joins, reports and other erasures, on committed rows."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ async def driver(own_engine: AsyncEngine) -> AsyncIterator[InterviewDriver]:
 
 
 async def failed(driver: InterviewDriver) -> dict[str, Any]:
-    """An interview that FAILED: the next join would open another attempt."""
+    """Return an interview that FAILED: the next join would open another attempt."""
     made = await driver.new(participantName="Layla")
     await driver.fails(made)
     return made
@@ -46,11 +46,11 @@ async def erase(driver: InterviewDriver, made: dict[str, Any]) -> httpx.Response
 async def try_join(
     driver: InterviewDriver, made: dict[str, Any], number: str = str(NEW["phoneNumber"])
 ) -> httpx.Response:
-    said = {"phoneNumber": number}
-    return await driver.client.post(f"/interviews/{made['interviewId']}/join", json=said)
+    body = {"phoneNumber": number}
+    return await driver.client.post(f"/interviews/{made['interviewId']}/join", json=body)
 
 
-async def hears(driver: InterviewDriver, made: dict[str, Any], sid: str, at: datetime) -> None:
+async def joins_room(driver: InterviewDriver, made: dict[str, Any], sid: str, at: datetime) -> None:
     kind, identity = ("AGENT", "agent-AJ_9") if int(sid[3:]) % 2 else ("STANDARD", "candidate-c")
     await driver.hears(
         made,
@@ -60,27 +60,27 @@ async def hears(driver: InterviewDriver, made: dict[str, Any], sid: str, at: dat
     )
 
 
-async def test_nothing_slips_in_behind_it(driver: InterviewDriver, own_engine: AsyncEngine) -> None:
-    """Whichever comes first of many at once, none of them leaves a name, a number or an address."""
+async def test_concurrent_calls_leave_no_personal_data(driver: InterviewDriver, own_engine: AsyncEngine) -> None:
+    """In whatever order they run, none of them leaves a name, a number or an address."""
     made = await failed(driver)
     at = driver.now + timedelta(seconds=1)
-    others: list[Any] = []
+    calls: list[Any] = []
     for number in range(12):
-        others += [hears(driver, made, f"PA_{number}", at), try_join(driver, made)]
-        others.append(driver.complete(made, "failed", summary="To Tabuk.", result=["Tabuk"]))
+        calls += [joins_room(driver, made, f"PA_{number}", at), try_join(driver, made)]
+        calls.append(driver.complete(made, "failed", summary="To Tabuk.", result=["Tabuk"]))
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in others]
+        tasks = [group.create_task(each) for each in calls]
         await asyncio.sleep(0)
         erasing = [group.create_task(erase(driver, made)) for _ in range(3)]
-    answers = [task.result() for task in tasks if task.result() is not None]
-    assert {answer.status_code for answer in answers} <= {200, 409, 410}
+    responses = [task.result() for task in tasks if task.result() is not None]
+    assert {response.status_code for response in responses} <= {200, 409, 410}
     codes = {each.result().status_code for each in erasing}
     if codes == {409}:  # a join has opened the next attempt: it is not over
         assert (await driver.call(made, "cancel")).status_code == 200
         assert (await erase(driver, made)).status_code == 204
     sessions = create_sessionmaker(own_engine)
     after = await places_of(sessions, NEEDLES)
-    # sids are LiveKit's, and Stage's agent and candidate have theirs made of the identity
+    # LiveKit chooses sids; the test driver makes them of the identity.
     assert {needle: places - {"connections.sid", "timeline.detail"} for needle, places in after.items()} == {
         needle: set() for needle in NEEDLES
     }
@@ -89,43 +89,45 @@ async def test_nothing_slips_in_behind_it(driver: InterviewDriver, own_engine: A
         assert set(await session.scalars(select(Connection.identity))) <= {"candidate", "agent"}
 
 
-async def somebody_waits(engine: AsyncEngine) -> None:
-    async def there_is_one() -> bool:
+async def wait_for_blocked_transaction(engine: AsyncEngine) -> None:
+    async def is_anyone_waiting() -> bool:
         async with engine.connect() as connection:
             return bool(await connection.scalar(WAITING))
 
-    await eventually(there_is_one)
+    await eventually(is_anyone_waiting)
 
 
-async def test_a_join_during_it_waits_and_stores_no_address(driver: InterviewDriver, own_engine: AsyncEngine) -> None:
-    """A wrong number, as whose join does not look at the row again before its address is stored."""
+async def test_a_join_during_an_erasure_waits_and_stores_no_address(
+    driver: InterviewDriver, own_engine: AsyncEngine
+) -> None:
+    """With a wrong number, whose join stores the address without reading the row again."""
     made = await failed(driver)
     sessions = create_sessionmaker(own_engine)
     async with sessions.begin() as session:
         owner = (await session.scalars(select(Interview.organization_id))).one()
         await erase_owned(session, organization_id=owner, interview_id=UUID(made["interviewId"]), now=driver.now)
-        join_batcher = asyncio.create_task(try_join(driver, made, WRONG))
-        await somebody_waits(own_engine)
-    answer = await join_batcher
-    assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+        joining = asyncio.create_task(try_join(driver, made, WRONG))
+        await wait_for_blocked_transaction(own_engine)
+    response = await joining
+    assert (response.status_code, response.json()["code"]) == (410, "interview_erased")
     async with sessions() as session:
         assert set(await session.scalars(select(JoinRequest.address))) <= {None}
         assert (await session.scalars(select(WrongTry.address))).all() == []
 
 
-async def test_a_join_that_has_looked_already_stores_no_address(
+async def test_a_join_that_has_read_the_interview_stores_no_address(
     driver: InterviewDriver, own_engine: AsyncEngine
 ) -> None:
-    """It read the interview while that lived, and appends when it was cancelled and erased."""
+    """It read the interview while that was open, and records the join once it is cancelled and erased."""
     made = await driver.new()
     sessions = create_sessionmaker(own_engine)
     async with sessions.begin() as session:
         query = select(Interview).where(Interview.id == made["interviewId"]).with_for_update()
         interview = (await session.scalars(query)).one()
-        join_batcher = asyncio.create_task(try_join(driver, made))
-        await somebody_waits(own_engine)
+        joining = asyncio.create_task(try_join(driver, made))
+        await wait_for_blocked_transaction(own_engine)
         interview.status, interview.personal_data_erased_at = Status.CANCELLED, driver.now
-    answer = await join_batcher
-    assert (answer.status_code, answer.json()["code"]) == (410, "interview_erased")
+    response = await joining
+    assert (response.status_code, response.json()["code"]) == (410, "interview_erased")
     async with sessions() as session:
         assert (await session.scalars(select(JoinRequest.answer))).all() == []

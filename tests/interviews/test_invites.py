@@ -1,4 +1,4 @@
-"""Invites: made, used again, replaced, revoked, expired; what is no invite gets one and the same answer."""
+"""Invites: created, reused, replaced, revoked, expired. All invalid ones get the same answer."""
 
 import logging
 import uuid
@@ -15,7 +15,7 @@ from app.models import ApiKey, Organization
 from tests.calls import instant, problem_of
 from tests.conftest import API_KEY, AUTHORIZED
 from tests.interview_driver import InterviewDriver
-from tests.join_client import RIGHT, behind, invited, told, try_join
+from tests.join_client import RIGHT, behind, invited, timeline_calls, try_join
 
 Sessions = async_sessionmaker[AsyncSession]
 URL = "https://jobs.example/interview/{interviewId}#invite={secret}"
@@ -27,7 +27,7 @@ async def driver(sessions: Sessions) -> AsyncIterator[InterviewDriver]:
         yield driver
 
 
-async def test_a_link_is_made(driver: InterviewDriver) -> None:
+async def test_the_link_of_an_invite(driver: InterviewDriver) -> None:
     made = await driver.new()
     answer = await driver.call(made, "invite")
     assert answer.status_code == 201
@@ -39,10 +39,10 @@ async def test_a_link_is_made(driver: InterviewDriver) -> None:
     assert len(bytes.fromhex(secret.removeprefix("inv_"))) * 8 >= 128
     assert found["url"] == f"https://jobs.example/interview/{made['interviewId']}#invite={secret}"
     assert (await try_join(driver, made, invite=secret)).status_code == 200
-    assert await told(driver, made) == ["scheduled", "invited", "TOKEN_ISSUED"]
+    assert await timeline_calls(driver, made) == ["scheduled", "invited", "TOKEN_ISSUED"]
 
 
-async def test_without_a_page_on_file_there_is_the_secret_alone(sessions: Sessions) -> None:
+async def test_without_a_template_there_is_no_link(sessions: Sessions) -> None:
     outside = {
         "environment": "production",
         "livekit_api_key": "APIkey",
@@ -56,7 +56,7 @@ async def test_without_a_page_on_file_there_is_the_secret_alone(sessions: Sessio
         assert answer.json()["invite"]
 
 
-async def test_no_two_are_alike(driver: InterviewDriver) -> None:
+async def test_no_two_secrets_are_alike(driver: InterviewDriver) -> None:
     made = await driver.new()
     assert len({await invited(driver, made) for _ in range(20)}) == 20
 
@@ -64,25 +64,25 @@ async def test_no_two_are_alike(driver: InterviewDriver) -> None:
 async def test_it_may_be_used_again_and_in_the_header(driver: InterviewDriver) -> None:
     made = await driver.new()
     secret = await invited(driver, made)
-    for said in ({"invite": secret}, {"bearer": secret}, {"invite": secret, "bearer": "inv_old"}, {"invite": secret}):
-        assert (await try_join(driver, made, **said)).status_code == 200
+    for body in ({"invite": secret}, {"bearer": secret}, {"invite": secret, "bearer": "inv_old"}, {"invite": secret}):
+        assert (await try_join(driver, made, **body)).status_code == 200
     for scheme in ("bearer", "BEARER"):
         answer = await driver.call(made, "join", headers={"Authorization": f"{scheme} {secret}"})
         assert answer.status_code == 200
-    assert (await told(driver, made))[2:] == ["TOKEN_ISSUED"] * 6
+    assert (await timeline_calls(driver, made))[2:] == ["TOKEN_ISSUED"] * 6
 
 
 async def test_what_is_no_invite_is_refused_in_the_same_words(driver: InterviewDriver) -> None:
     made, other = await driver.new(), await driver.new()
     revoked = await invited(driver, made)
-    taken_back = await invited(driver, made)
+    deleted = await invited(driver, made)
     path = f"/interviews/{made['interviewId']}/invite"
     for _ in range(2):
         assert (await driver.client.delete(path, headers=AUTHORIZED)).status_code == 204
     right = await invited(driver, made)
     wrong = {
         "revoked": revoked,
-        "taken back": taken_back,
+        "deleted": deleted,
         "foreign": await invited(driver, other),
         "guessed": "inv_" + "0" * 40,
         "shorter": right[:-1],
@@ -95,13 +95,13 @@ async def test_what_is_no_invite_is_refused_in_the_same_words(driver: InterviewD
         "long": "x" * 20_000,
     }
     answers = []
-    for number, said in enumerate(wrong.values()):
-        body = b'{"invite": "\\ud800"}' if said == "\ud800" else None
-        if body:
-            answers.append(await driver.client.post(f"/interviews/{made['interviewId']}/join", content=body))
+    for number, guess in enumerate(wrong.values()):
+        if guess == "\ud800":
+            path = f"/interviews/{made['interviewId']}/join"
+            answers.append(await driver.client.post(path, content=b'{"invite": "\\ud800"}'))
         else:
-            answers.append(await try_join(driver, made, at_address=f"203.0.113.{100 + number}", invite=said))
-    answers.append(await try_join(driver, await driver.new(), invite=right))  # one that never had an invite
+            answers.append(await try_join(driver, made, at_address=f"203.0.113.{100 + number}", invite=guess))
+    answers.append(await try_join(driver, await driver.new(), invite=right))  # never invited
     driver.later(31 * 86_400)
     answers.append(await try_join(driver, made, invite=right))
     bodies = []
@@ -109,22 +109,22 @@ async def test_what_is_no_invite_is_refused_in_the_same_words(driver: InterviewD
         problem = problem_of(answer, 403, "invite_invalid")
         bodies.append({name: value for name, value in problem.items() if name != "requestId"})
     assert all(body == bodies[0] for body in bodies)
-    names = await told(driver, made)
+    names = await timeline_calls(driver, made)
     assert names.count("invite_revoked") == 1
     assert names.count("invite_invalid") == len(wrong) + 1
 
 
-async def test_missing(driver: InterviewDriver) -> None:
+async def test_a_missing_invite(driver: InterviewDriver) -> None:
     made = await driver.new()
     await invited(driver, made)
-    for said in ({}, {"invite": ""}, {"invite": None}, {"phoneNumber": RIGHT}, {"bearer": API_KEY}, {"bearer": "inv"}):
-        answer = await try_join(driver, made, **said)
+    for body in ({}, {"invite": ""}, {"invite": None}, {"phoneNumber": RIGHT}, {"bearer": API_KEY}, {"bearer": "inv"}):
+        answer = await try_join(driver, made, **body)
         problem_of(answer, 401, "invite_required")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_it_is_never_taken_from_the_address(driver: InterviewDriver) -> None:
-    """Addresses are logged, by us and by each proxy before us."""
+async def test_it_is_never_read_from_the_url(driver: InterviewDriver) -> None:
+    """URLs are logged, here and by each proxy."""
     made = await driver.new()
     secret = await invited(driver, made)
     path = f"/interviews/{made['interviewId']}/join"
@@ -137,15 +137,15 @@ async def test_until_when_it_holds(driver: InterviewDriver) -> None:
     closes_at = driver.now.replace(microsecond=0) + timedelta(hours=2)
     closing, endless = await driver.new(closesAt=closes_at.isoformat()), await driver.new()
 
-    async def expiry(interview: dict[str, Any], **said: Any) -> timedelta:
-        found = instant((await driver.call(interview, "invite", json=said)).json()["expiresAt"])
+    async def expiry(interview: dict[str, Any], **body: Any) -> timedelta:
+        found = instant((await driver.call(interview, "invite", json=body)).json()["expiresAt"])
         return found - driver.now.replace(microsecond=found.microsecond)
 
     assert await expiry(closing) == timedelta(hours=2.5)
     assert await expiry(endless) == timedelta(days=30)
-    said = (driver.now + timedelta(minutes=10)).isoformat()
-    assert await expiry(closing, expiresAt=said) == timedelta(minutes=10)
-    secret = await invited(driver, closing, expiresAt=said)
+    expires_at = (driver.now + timedelta(minutes=10)).isoformat()
+    assert await expiry(closing, expiresAt=expires_at) == timedelta(minutes=10)
+    secret = await invited(driver, closing, expiresAt=expires_at)
     driver.later(599)
     assert (await try_join(driver, closing, invite=secret)).status_code == 200
     driver.later(1)
@@ -160,18 +160,18 @@ async def test_an_expiry_that_can_not_be(driver: InterviewDriver, body: dict[str
     problem_of(await driver.call(await driver.new(), "invite", json=body), 422, "payload_invalid")
 
 
-async def test_nobody_is_invited_to_what_is_over(driver: InterviewDriver) -> None:
+async def test_no_invite_after_the_end(driver: InterviewDriver) -> None:
     made = await driver.new()
     await driver.call(made, "cancel")
     assert problem_of(await driver.call(made, "invite"), 409, "interview_over")["interviewStatus"] == "CANCELLED"
     failed = await driver.new()
     await driver.fails(failed)
-    secret = await invited(driver, failed)  # after a fault of the platform the candidate may come again
+    secret = await invited(driver, failed)  # after a fault of the platform the candidate may rejoin
     assert (await try_join(driver, failed, invite=secret)).json()["roomName"].endswith("-2")
 
 
 @pytest.mark.parametrize("policy", ["open", "phone"])
-async def test_it_lets_in_under_the_other_policies_too(sessions: Sessions, policy: str) -> None:
+async def test_it_works_under_the_other_policies_too(sessions: Sessions, policy: str) -> None:
     async with behind(sessions, policy) as driver:
         made = await driver.new()
         secret = await invited(driver, made)
@@ -180,12 +180,12 @@ async def test_it_lets_in_under_the_other_policies_too(sessions: Sessions, polic
         assert (await try_join(driver, made, invite="inv_old", phoneNumber=RIGHT)).status_code == 200
 
 
-async def test_under_phone_a_wrong_one_alone_is_refused(sessions: Sessions) -> None:
+async def test_under_phone_a_wrong_invite_alone_is_refused(sessions: Sessions) -> None:
     async with behind(sessions, "phone") as driver:
         problem_of(await try_join(driver, await driver.new(), invite="inv_wrong"), 403, "invite_invalid")
 
 
-async def test_another_organization_invites_nobody_here(driver: InterviewDriver, sessions: Sessions) -> None:
+async def test_another_organization_can_not_invite(driver: InterviewDriver, sessions: Sessions) -> None:
     made = await driver.new()
     right = await invited(driver, made)
     async with sessions.begin() as session:

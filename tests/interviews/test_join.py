@@ -1,4 +1,4 @@
-"""POST /interviews/{id}/join: what a candidate's frontend gets, and what its agent then reads."""
+"""POST /interviews/{id}/join: what a candidate's frontend gets, and what the agent then reads."""
 
 import json
 import uuid
@@ -7,7 +7,6 @@ from itertools import product
 from typing import Any
 
 import httpx
-import jwt
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -17,7 +16,8 @@ from app.interviews.schedule import ensure_default_organization
 from app.livekit.access_tokens import signer_of
 from app.models import JoinRequest
 from tests import livekit_webhooks
-from tests.conftest import AUTHORIZED, LIVEKIT_SECRET
+from tests.calls import claims_of, deliver, problem_of, scheduled
+from tests.conftest import AUTHORIZED
 
 NEW: dict[str, Any] = {
     "candidateId": "cand-1",
@@ -30,7 +30,7 @@ NEW: dict[str, Any] = {
     "instructions": 'مرحبًا بكِ.\nSay "hello" \\ ١٢٣ 👋',
     "maxDuration": 900,
 }
-# The example of the seed, participant-metadata.md, to the letter.
+# The example of the seed, participant-metadata.md, unchanged.
 SEED = {
     "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
     "participantName": "Candidate",
@@ -57,40 +57,20 @@ CONTENT_TYPES: tuple[dict[str, str], ...] = (
 
 
 async def schedule(client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]:
-    answer = await client.post("/interviews", headers=AUTHORIZED, json=NEW | changed)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    return await scheduled(client, **NEW | changed)
 
 
 async def join(client: httpx.AsyncClient, interview_id: object, **request: Any) -> httpx.Response:
     return await client.post(f"/interviews/{interview_id}/join", **request)
 
 
-async def tell(client: httpx.AsyncClient, event: dict[str, Any]) -> None:
-    body = livekit_webhooks.encode(event)
-    answer = await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
-    assert answer.json() == {"result": "recorded"}
-
-
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
+def claims_in(answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = jwt.decode(answer.json()["participantToken"], LIVEKIT_SECRET, algorithms=["HS256"])
-    return found
-
-
-def refusal(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    found: dict[str, Any] = answer.json()
-    assert (found["status"], found["code"]) == (status, code)
-    assert found["requestId"] == answer.headers["X-Request-Id"]
-    return found
+    return claims_of(answer.json()["participantToken"])
 
 
 async def answers_of_joins(sessions: async_sessionmaker[AsyncSession], interview_id: str) -> list[tuple[int, str]]:
-    """Return the attempt and the answer of each call, in order."""
+    """Return the attempt and the answer of each join, in order."""
     query = select(JoinRequest.attempt, JoinRequest.answer).where(JoinRequest.interview_id == uuid.UUID(interview_id))
     async with sessions() as session:
         return [(row.attempt, row.answer) for row in await session.execute(query.order_by(JoinRequest.id))]
@@ -103,7 +83,7 @@ async def test_the_answer_is_the_join_response_and_nothing_else(client: httpx.As
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
     found = answer.json()
-    claims = claims_of(answer)
+    claims = claims_in(answer)
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     assert before <= expires_at - timedelta(minutes=10) <= datetime.now(UTC)
     assert found == {
@@ -126,16 +106,16 @@ async def test_the_answer_is_the_join_response_and_nothing_else(client: httpx.As
 
 async def test_the_token_is_for_this_candidate_and_this_room(client: httpx.AsyncClient) -> None:
     made = await schedule(client)
-    claims = claims_of(await join(client, made["interviewId"]))
+    claims = claims_in(await join(client, made["interviewId"]))
     assert (claims["sub"], claims["name"]) == ("candidate-cand-1", NEW["participantName"])
     assert claims["video"]["room"] == f"interview-{made['interviewId']}"
     assert claims["video"]["canUpdateOwnMetadata"] is False
     assert claims["roomConfig"] == {"emptyTimeout": 300, "departureTimeout": 125}
 
 
-async def test_the_agent_reads_every_text_to_the_letter(client: httpx.AsyncClient) -> None:
+async def test_the_agent_reads_every_text_unchanged(client: httpx.AsyncClient) -> None:
     made = await schedule(client)
-    metadata = json.loads(claims_of(await join(client, made["interviewId"]))["metadata"])
+    metadata = json.loads(claims_in(await join(client, made["interviewId"]))["metadata"])
     assert metadata == NEW | {"interviewId": made["interviewId"], "status": "READY_TO_JOIN"}
 
 
@@ -147,12 +127,12 @@ async def test_the_demos_metadata_is_the_seeds_example(
         assert await ensure_demo(
             session, organization_id=organization_id, now=datetime.now(UTC), signer=signer_of(settings)
         )
-    metadata = json.loads(claims_of(await join(client, DEMO_ID))["metadata"])
+    metadata = json.loads(claims_in(await join(client, DEMO_ID))["metadata"])
     assert metadata == SEED
     assert list(metadata) == list(SEED)
 
 
-WELCOME = (
+ACCEPTED = (
     b"",
     b" \r\n",
     b"{}",
@@ -164,10 +144,10 @@ WELCOME = (
 )
 
 
-async def test_bodies_that_are_welcome(client: httpx.AsyncClient) -> None:
+async def test_accepted_bodies(client: httpx.AsyncClient) -> None:
     made = await schedule(client)
-    for body, headers in product(WELCOME, CONTENT_TYPES):
-        claims = claims_of(await join(client, made["interviewId"], content=body, headers=headers))
+    for body, headers in product(ACCEPTED, CONTENT_TYPES):
+        claims = claims_in(await join(client, made["interviewId"], content=body, headers=headers))
         assert claims["video"]["room"] == made["roomName"]
         assert claims["sub"] == "candidate-cand-1"
         assert json.loads(claims["metadata"])["phoneNumber"] == NEW["phoneNumber"]
@@ -192,7 +172,7 @@ async def test_junk_is_refused_by_field_and_not_echoed(client: httpx.AsyncClient
     made = await schedule(client)
     for (body, field), headers in product(JUNK, CONTENT_TYPES):
         answer = await join(client, made["interviewId"], content=body, headers=headers)
-        found = refusal(answer, 422, "payload_invalid")
+        found = problem_of(answer, 422, "payload_invalid")
         assert [fault["field"] for fault in found["errors"]] == [field]
         assert "4711" not in answer.text
 
@@ -200,14 +180,14 @@ async def test_junk_is_refused_by_field_and_not_echoed(client: httpx.AsyncClient
 async def test_a_hundred_kilobytes_are_too_many(client: httpx.AsyncClient) -> None:
     made = await schedule(client)
     answer = await join(client, made["interviewId"], content=b'{"x": "' + b"x" * 100_000 + b'"}')
-    refusal(answer, 413, "body_too_large")
+    problem_of(answer, 413, "body_too_large")
 
 
 async def test_too_early(client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]) -> None:
     opens_at = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
     made = await schedule(client, opensAt=opens_at.isoformat())
     answer = await join(client, made["interviewId"])
-    found = refusal(answer, 409, "too_early")
+    found = problem_of(answer, 409, "too_early")
     assert datetime.fromisoformat(found["opensAt"]) == opens_at
     assert 3000 <= int(answer.headers["Retry-After"]) <= 3601
     assert "participantToken" not in answer.text
@@ -218,12 +198,12 @@ async def test_over(client: httpx.AsyncClient, sessions: async_sessionmaker[Asyn
     made = await schedule(client)
     await join(client, made["interviewId"])
     assert (await client.post(f"/interviews/{made['interviewId']}/cancel", headers=AUTHORIZED)).status_code == 200
-    found = refusal(await join(client, made["interviewId"]), 409, "interview_over")
+    found = problem_of(await join(client, made["interviewId"]), 409, "interview_over")
     assert found["interviewStatus"] == "CANCELLED"
     assert await answers_of_joins(sessions, made["interviewId"]) == [(1, "TOKEN_ISSUED"), (1, "interview_over")]
 
 
-async def test_every_call_is_counted(client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]) -> None:
+async def test_every_join_is_counted(client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession]) -> None:
     made = await schedule(client)
     for _ in range(3):
         await join(client, made["interviewId"])
@@ -232,19 +212,20 @@ async def test_every_call_is_counted(client: httpx.AsyncClient, sessions: async_
         await join(client, made["interviewId"])
     read = await client.get(f"/interviews/{made['interviewId']}", headers=AUTHORIZED)
     assert read.json()["joinAttempts"] == 5
-    told = await answers_of_joins(sessions, made["interviewId"])
-    assert told == [(1, "TOKEN_ISSUED")] * 3 + [(1, "interview_over")] * 2
+    assert (
+        await answers_of_joins(sessions, made["interviewId"]) == [(1, "TOKEN_ISSUED")] * 3 + [(1, "interview_over")] * 2
+    )
 
 
 async def test_unknown_and_garbage_ids(client: httpx.AsyncClient) -> None:
     for key in ("00000000-0000-4000-8000-000000000000", "garbage", "1", "%00", "c6aec8f5-592b-4b90-b7fd", "x" * 3000):
-        refusal(await join(client, key), 404, "interview_not_found")
-        refusal(await join(client, key, json={"phoneNumber": "966509876543"}), 404, "interview_not_found")
+        problem_of(await join(client, key), 404, "interview_not_found")
+        problem_of(await join(client, key, json={"phoneNumber": "966509876543"}), 404, "interview_not_found")
 
 
-async def test_a_rejoin_while_it_lives_gets_the_same_seat(client: httpx.AsyncClient) -> None:
+async def test_a_rejoin_of_a_live_interview_gets_the_same_room(client: httpx.AsyncClient) -> None:
     made = await schedule(client)
-    first = claims_of(await join(client, made["interviewId"]))
+    first = claims_in(await join(client, made["interviewId"]))
     now = datetime.now(UTC)
     candidate = livekit_webhooks.participant("PA_1", "candidate-cand-1", joined_at=now)
     agent = livekit_webhooks.participant("PA_2", "agent-AJ_1", joined_at=now, kind="AGENT")
@@ -254,9 +235,10 @@ async def test_a_rejoin_while_it_lives_gets_the_same_seat(client: httpx.AsyncCli
         (agent, "participant_joined", "IN_PROGRESS"),
         (gone, "participant_left", "RECONNECTING"),
     ):
-        await tell(client, livekit_webhooks.event(name, room=made["roomName"], at=now, participant=who))
+        event = livekit_webhooks.event(name, room=made["roomName"], at=now, participant=who)
+        assert (await deliver(client, event)).json() == {"result": "recorded"}
         answer = await join(client, made["interviewId"])
-        claims = claims_of(answer)
+        claims = claims_in(answer)
         assert (claims["sub"], claims["video"]) == (first["sub"], first["video"])
         assert answer.json()["roomName"] == made["roomName"]
         assert answer.json()["status"] == json.loads(claims["metadata"])["status"] == status

@@ -1,4 +1,4 @@
-"""Join policies: who is let in under each, which of two holds, and what a stranger learns."""
+"""Join policies: who may join under each, which of two applies, and what a stranger learns."""
 
 import json
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from app.models import Interview, JoinRequest, Organization
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED
 from tests.interview_driver import InterviewDriver
-from tests.join_client import RIGHT, WRONG, behind, invited, told, try_join
+from tests.join_client import RIGHT, WRONG, behind, invited, timeline_calls, try_join
 
 Sessions = async_sessionmaker[AsyncSession]
 READ_AND_APPEND = ["SELECT", "WITH"]
@@ -34,34 +34,34 @@ async def set_own(driver: InterviewDriver, policy: str | None) -> dict[str, Any]
     return found
 
 
-async def test_the_number_on_file_lets_in(by_phone: InterviewDriver) -> None:
+async def test_the_number_on_file_may_join(by_phone: InterviewDriver) -> None:
     made = await by_phone.new()
-    for said in ("966509876543", RIGHT, "00966509876543", "٠٠٩٦٦٥٠٩٨٧٦٥٤٣", "+۹۶۶۵۰۹۸۷۶۵۴۳", 966509876543):
-        answer = await try_join(by_phone, made, phoneNumber=said)
-        assert answer.status_code == 200, said
+    for phone_number in ("966509876543", RIGHT, "00966509876543", "٠٠٩٦٦٥٠٩٨٧٦٥٤٣", "+۹۶۶۵۰۹۸۷۶۵۴۳", 966509876543):
+        answer = await try_join(by_phone, made, phoneNumber=phone_number)
+        assert answer.status_code == 200, phone_number
     claims = claims_of(answer.json()["participantToken"])
     assert json.loads(claims["metadata"])["phoneNumber"] == "966509876543"  # as it was given
-    assert await told(by_phone, made) == ["scheduled", *["TOKEN_ISSUED"] * 6]
+    assert await timeline_calls(by_phone, made) == ["scheduled", *["TOKEN_ISSUED"] * 6]
 
 
 async def test_another_number_does_not(by_phone: InterviewDriver) -> None:
     made = await by_phone.new()
-    for said in (WRONG, "abc", "6543", "9665098765430"):
-        problem = problem_of(await try_join(by_phone, made, phoneNumber=said), 403, "wrong_phone_number")
+    for phone_number in (WRONG, "abc", "6543", "9665098765430"):
+        problem = problem_of(await try_join(by_phone, made, phoneNumber=phone_number), 403, "wrong_phone_number")
         words = {name: text for name, text in problem.items() if name != "requestId"}  # which may spell any digits
         assert "9876543" not in str(words)
-        assert said not in str(words)
-    assert await told(by_phone, made) == ["scheduled", *["wrong_phone_number"] * 4]
+        assert phone_number not in str(words)
+    assert await timeline_calls(by_phone, made) == ["scheduled", *["wrong_phone_number"] * 4]
     assert (await by_phone.get(made))["joinAttempts"] == 4
 
 
-@pytest.mark.parametrize("said", [{}, {"phoneNumber": None}, {"phoneNumber": ""}])
-async def test_without_a_number_the_frontend_is_told_to_ask(by_phone: InterviewDriver, said: dict[str, Any]) -> None:
+@pytest.mark.parametrize("body", [{}, {"phoneNumber": None}, {"phoneNumber": ""}])
+async def test_without_a_number_the_frontend_has_to_ask(by_phone: InterviewDriver, body: dict[str, Any]) -> None:
     made = await by_phone.new()
-    answer = await try_join(by_phone, made, **said)
+    answer = await try_join(by_phone, made, **body)
     problem_of(answer, 401, "phone_number_required")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert await told(by_phone, made) == ["scheduled", "phone_number_required"]
+    assert await timeline_calls(by_phone, made) == ["scheduled", "phone_number_required"]
 
 
 async def test_a_number_that_can_not_be_compared_is_refused_when_it_is_scheduled(by_phone: InterviewDriver) -> None:
@@ -72,25 +72,25 @@ async def test_a_number_that_can_not_be_compared_is_refused_when_it_is_scheduled
     assert "0509876543" not in str(problem)
 
 
-async def test_a_number_on_file_that_can_not_be_compared_is_told_of(sessions: Sessions) -> None:
+async def test_a_number_on_file_that_can_not_be_compared(sessions: Sessions) -> None:
     async with behind(sessions, "open") as driver:
         made = await driver.new(phoneNumber="0509876543")
         await set_own(driver, "phone")
-        for said in ("0509876543", RIGHT):
-            problem = problem_of(await try_join(driver, made, phoneNumber=said), 403, "phone_number_unusable")
+        for phone_number in ("0509876543", RIGHT):
+            problem = problem_of(await try_join(driver, made, phoneNumber=phone_number), 403, "phone_number_unusable")
             assert "509876543" not in str(problem)
         invite = await invited(driver, made)
         assert (await try_join(driver, made, phoneNumber="0509876543", invite=invite)).status_code == 200
-        assert (await told(driver, made))[1:3] == ["phone_number_unusable"] * 2
+        assert (await timeline_calls(driver, made))[1:3] == ["phone_number_unusable"] * 2
 
 
 async def test_open_asks_for_nothing(sessions: Sessions) -> None:
     async with behind(sessions, "open") as driver:
         made = await driver.new()
-        for said in ({}, {"phoneNumber": WRONG}, {"invite": "inv_wrong"}):
-            assert (await try_join(driver, made, **said)).status_code == 200
+        for body in ({}, {"phoneNumber": WRONG}, {"invite": "inv_wrong"}):
+            assert (await try_join(driver, made, **body)).status_code == 200
         async with sessions() as session:
-            assert set(await session.scalars(select(JoinRequest.address))) == {None}  # nobody's address is kept
+            assert set(await session.scalars(select(JoinRequest.address))) == {None}  # no address is stored
 
 
 @pytest.mark.parametrize("policy", ["phone", "invite"])
@@ -108,35 +108,35 @@ async def test_a_stranger_learns_nothing_of_the_interview(sessions: Sessions, po
 
 
 @pytest.mark.parametrize("policy", ["phone", "invite"])
-async def test_whoever_may_join_is_told_of_too_early_and_over(sessions: Sessions, policy: str) -> None:
+async def test_a_caller_who_may_join_learns_of_too_early_and_over(sessions: Sessions, policy: str) -> None:
     async with behind(sessions, policy) as driver:
         made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat())
-        said = {"phoneNumber": RIGHT} if policy == "phone" else {"invite": await invited(driver, made)}
-        early = await try_join(driver, made, **said)
+        body = {"phoneNumber": RIGHT} if policy == "phone" else {"invite": await invited(driver, made)}
+        early = await try_join(driver, made, **body)
         assert problem_of(early, 409, "too_early")["opensAt"] == made["opensAt"]
         await driver.call(made, "cancel")
-        over = await try_join(driver, made, **said)
+        over = await try_join(driver, made, **body)
         assert problem_of(over, 409, "interview_over")["interviewStatus"] == "CANCELLED"
 
 
 async def test_only_who_may_join_opens_the_next_attempt(by_phone: InterviewDriver) -> None:
     made = await by_phone.new()
     await by_phone.fails(made)
-    for said in ({"phoneNumber": WRONG}, {}, {"invite": "inv_wrong"}):
-        await try_join(by_phone, made, **said)
+    for body in ({"phoneNumber": WRONG}, {}, {"invite": "inv_wrong"}):
+        await try_join(by_phone, made, **body)
     assert (await by_phone.get(made))["attempt"] == 1
     assert (await try_join(by_phone, made, phoneNumber=RIGHT)).json()["roomName"] == f"{made['roomName']}-2"
     assert (await by_phone.get(made))["attempt"] == 2
 
 
-async def test_the_token_endpoint_has_the_same_door(by_phone: InterviewDriver) -> None:
+async def test_the_token_endpoint_has_the_same_policy(by_phone: InterviewDriver) -> None:
     made = await by_phone.new()
     problem_of(await by_phone.call(made, "token"), 401, "phone_number_required")
     problem_of(await by_phone.call(made, "token", json={"phone_number": WRONG}), 403, "wrong_phone_number")
-    wish = {"participant_name": "Somebody else"}
-    problem_of(await by_phone.call(made, "token", json=wish | {"phone_number": WRONG}), 403, "wrong_phone_number")
-    for said in ({"phone_number": RIGHT}, {"phoneNumber": 966509876543}, {"invite": await invited(by_phone, made)}):
-        assert (await by_phone.call(made, "token", json=said, headers={})).status_code == 201
+    other_name = {"participant_name": "Another"}
+    problem_of(await by_phone.call(made, "token", json=other_name | {"phone_number": WRONG}), 403, "wrong_phone_number")
+    for body in ({"phone_number": RIGHT}, {"phoneNumber": 966509876543}, {"invite": await invited(by_phone, made)}):
+        assert (await by_phone.call(made, "token", json=body, headers={})).status_code == 201
     header = {"Authorization": f"Bearer {await invited(by_phone, made)}"}
     assert (await by_phone.call(made, "token", json={"room_name": ""}, headers=header)).status_code == 201
 
@@ -152,11 +152,11 @@ async def test_the_stricter_of_two_holds(sessions: Sessions, deployment: JoinPol
         assert shown == {"name": "default", "joinPolicy": own, "effectiveJoinPolicy": expected}
         assert (await driver.client.get("/organization", headers=AUTHORIZED)).json() == shown
         made = await driver.new()
-        statuses = [(await try_join(driver, made, **said)).status_code for said in ({}, {"phoneNumber": RIGHT})]
+        statuses = [(await try_join(driver, made, **body)).status_code for body in ({}, {"phoneNumber": RIGHT})]
         assert statuses == {"open": [200, 200], "phone": [401, 200], "invite": [401, 401]}[expected]
 
 
-async def test_an_organizations_policy_is_its_own(sessions: Sessions) -> None:
+async def test_an_organizations_policy_applies_to_no_other(sessions: Sessions) -> None:
     async with behind(sessions, "open") as driver:
         made = await driver.new()
         async with sessions.begin() as session:
@@ -191,21 +191,21 @@ async def test_a_policy_set_by_hand_holds_at_once(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("policy", list(JoinPolicy))
 async def test_one_read_one_append_and_no_wait_for_a_row(own_engine: AsyncEngine, policy: str) -> None:
-    raw_connection: list[str] = []
+    statements: list[str] = []
 
     def listen(connection: Any, *_: Any) -> None:
-        connection.driver_connection.add_query_logger(lambda logged: raw_connection.append(logged.query.split()[0]))
+        connection.driver_connection.add_query_logger(lambda logged: statements.append(logged.query.split()[0]))
 
     async with behind(create_sessionmaker(own_engine), policy) as driver:
         made = await driver.new()
-        said = {"phoneNumber": RIGHT, "invite": await invited(driver, made)}
+        body = {"phoneNumber": RIGHT, "invite": await invited(driver, made)}
         if policy == "phone":
-            del said["invite"]
+            del body["invite"]
         async with own_engine.begin() as other:
             await other.execute(select(Interview.id).with_for_update(key_share=True))
-            await try_join(driver, made, **said)  # a new connection of asyncpg's asks for types first
+            await try_join(driver, made, **body)  # a new connection of asyncpg reads types first
             event.listen(own_engine.sync_engine, "checkout", listen)
-            assert (await try_join(driver, made, **said)).status_code == 200
+            assert (await try_join(driver, made, **body)).status_code == 200
             event.remove(own_engine.sync_engine, "checkout", listen)
-    held = ["BEGIN;", *READ_AND_APPEND, "COMMIT;"] if "phoneNumber" in said and policy != "invite" else READ_AND_APPEND
-    assert [each for each in raw_connection if each != ";"] == held  # an empty one: whether the connection is alive
+    held = ["BEGIN;", *READ_AND_APPEND, "COMMIT;"] if "phoneNumber" in body and policy != "invite" else READ_AND_APPEND
+    assert [each for each in statements if each != ";"] == held  # an empty statement is a ping

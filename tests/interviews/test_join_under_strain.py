@@ -1,4 +1,4 @@
-"""Joining under strain: a locked row, a database that is away, texts as long as are allowed."""
+"""Joins under strain: a locked row, an unavailable database, texts of the maximum length."""
 
 import asyncio
 import socket
@@ -20,18 +20,12 @@ from app.livekit.access_tokens import LARGEST_TOKEN
 from app.main import create_app
 from app.models import Interview, JoinRequest
 from tests import livekit_webhooks
+from tests.calls import NEW
 from tests.conftest import AUTHORIZED, client_of
 from tests.e2e.conditions import eventually
 from tests.interview_driver import InterviewDriver
 from tests.interviews.test_join_batches import waiting
 
-NEW = {
-    "candidateId": "c",
-    "applicationId": "a",
-    "jobPostId": "j",
-    "jobTitle": "Developer",
-    "phoneNumber": "966509876543",
-}
 ID = "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 
 
@@ -42,7 +36,7 @@ async def test_join_waits_for_no_row_lock(own_engine: AsyncEngine, settings: Set
         async with own_engine.begin() as other:
             await other.execute(text("SELECT 1 FROM interviews FOR NO KEY UPDATE"))
             answer = await client.post(f"/interviews/{made['interviewId']}/join")
-            # One that waited would have been answered with 503 when Postgres gave up.
+            # had it waited, Postgres would have given up, and the answer were 503
             assert answer.status_code == 200
             async with sessions() as session:
                 assert (await session.scalars(select(JoinRequest.answer))).all() == ["TOKEN_ISSUED"]
@@ -50,7 +44,7 @@ async def test_join_waits_for_no_row_lock(own_engine: AsyncEngine, settings: Set
 
 @pytest.fixture
 async def stranded(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Call an app whose database is away: nobody listens on the port, and nobody else can take it meanwhile."""
+    """Call an app whose database is down. The port is bound, so that nothing else can listen on it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         engine = create_engine(f"postgresql://nobody@127.0.0.1:{taken.getsockname()[1]}/nothing")
@@ -71,14 +65,14 @@ async def test_join_without_a_database(stranded: httpx.AsyncClient) -> None:
     assert_unavailable(await stranded.post(f"/interviews/{ID}/join"))
 
 
-async def test_a_webhook_without_a_database_is_to_be_sent_again(stranded: httpx.AsyncClient) -> None:
-    """LiveKit tries again after a 5xx, and after nothing else."""
+async def test_a_webhook_without_a_database_is_retried(stranded: httpx.AsyncClient) -> None:
+    """LiveKit retries after a 5xx only."""
     body = livekit_webhooks.encode(livekit_webhooks.event("room_started", room=f"interview-{ID}", at=datetime.now(UTC)))
     assert_unavailable(await stranded.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body)))
 
 
 async def longest(client: httpx.AsyncClient, instructions: Callable[[int], str]) -> dict[str, Any]:
-    """Return the interview with the longest instructions that are accepted; one letter more is refused."""
+    """Return the interview with the longest accepted instructions. One more character is refused."""
     fits, too_long, found = 1, 8001, {}
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
@@ -102,7 +96,7 @@ async def test_no_accepted_interview_has_a_token_that_is_too_large(
     assert len(made["instructions"]) >= at_least
     first = await client.post(f"/interviews/{made['interviewId']}/join")
     assert LARGEST_TOKEN - 50 < len(first.json()["participantToken"]) <= LARGEST_TOKEN
-    async with sessions.begin() as session:  # the longest room name and status that it will ever have
+    async with sessions.begin() as session:  # the longest room name and status
         await session.execute(update(Interview).values(attempt=9999, status=Status.WAITING_FOR_AGENT))
     last = await client.post(f"/interviews/{made['interviewId']}/join")
     assert last.json()["roomName"].endswith("-9999")
@@ -110,7 +104,7 @@ async def test_no_accepted_interview_has_a_token_that_is_too_large(
     assert LARGEST_TOKEN - 10 < len(last.json()["participantToken"]) <= LARGEST_TOKEN
 
 
-async def test_one_that_can_not_be_judged_harms_no_other(
+async def test_a_join_that_fails_harms_no_other(
     own_engine: AsyncEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = create_app(settings, create_sessionmaker(own_engine))
@@ -145,13 +139,13 @@ async def test_many_joins_that_wait_for_one_interview_leave_connections_to_the_o
                 text("SELECT 1 FROM interviews WHERE id = CAST(:id AS uuid) FOR NO KEY UPDATE"),
                 {"id": held["interviewId"]},
             )
-            asked = [asyncio.create_task(driver.join(held)) for _ in range(20)]
+            joins = [asyncio.create_task(driver.join(held)) for _ in range(20)]
 
             async def one_waits() -> bool:
                 return await waiting(own_engine) == 1
 
             await eventually(one_waits)
-            assert (await driver.join(over)).status_code == 409  # settled, beside those who wait
+            assert (await driver.join(over)).status_code == 409  # its status is updated while the others wait
             assert (await driver.join(free)).status_code == 200
-            assert not any(each.done() for each in asked)
-        assert [(await each).status_code for each in asked] == [409] * 20
+            assert not any(each.done() for each in joins)
+        assert [(await each).status_code for each in joins] == [409] * 20

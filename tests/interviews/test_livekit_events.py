@@ -1,4 +1,4 @@
-"""What webhooks leave behind: facts, roles, and a status that each change explains, all through HTTP."""
+"""LiveKit's webhooks through HTTP: the facts they store, roles, and the status changes they cause."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Interview:
-    """An interview, and LiveKit telling of its room. `at` is in seconds since a minute ago."""
+    """An interview, and webhooks about its room. `at` is in seconds since a minute ago."""
 
     def __init__(self, client: httpx.AsyncClient, made: dict[str, Any]) -> None:
         self.client = client
@@ -32,7 +32,7 @@ class Interview:
         self.room: str = made["roomName"]
         self.began = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
 
-    async def tell(self, name: str, at: float = 0, who: dict[str, Any] | None = None) -> None:
+    async def send(self, name: str, at: float = 0, who: dict[str, Any] | None = None) -> None:
         event = livekit_webhooks.event(
             name,
             room=self.room,
@@ -41,36 +41,36 @@ class Interview:
             participant=who,
         )
         body = livekit_webhooks.encode(event)
-        answer = await self.client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
-        assert (answer.status_code, answer.json()) == (200, {"result": "recorded"})
+        response = await self.client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
+        assert (response.status_code, response.json()) == (200, {"result": "recorded"})
 
     def who(self, sid: str, identity: str, at: float, **more: Any) -> dict[str, Any]:
         return livekit_webhooks.participant(sid, identity, joined_at=self.began + timedelta(seconds=at), **more)
 
     async def joined(self, sid: str, identity: str, at: float, **more: Any) -> None:
         kind = {"kind": "AGENT"} if identity == AGENT else {}
-        await self.tell("participant_joined", at, self.who(sid, identity, at, **kind | more))
+        await self.send("participant_joined", at, self.who(sid, identity, at, **kind | more))
 
     async def left(self, sid: str, identity: str, at: float, *, since: float = 0, **more: Any) -> None:
         kind = {"kind": "AGENT"} if identity == AGENT else {}
         more = {"reason": "CLIENT_INITIATED"} | kind | more
-        await self.tell("participant_left", at, self.who(sid, identity, since, **more))
+        await self.send("participant_left", at, self.who(sid, identity, since, **more))
 
     async def read(self) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.client.get(f"/interviews/{self.id}", headers=AUTHORIZED)).json()
-        return found
+        body: dict[str, Any] = (await self.client.get(f"/interviews/{self.id}", headers=AUTHORIZED)).json()
+        return body
 
     async def status(self) -> tuple[str, str | None]:
-        found = await self.read()
-        return found["status"], found["endReason"]
+        body = await self.read()
+        return body["status"], body["endReason"]
 
     async def connected(self) -> list[tuple[str, str]]:
         return [(who["identity"], who["role"]) for who in (await self.read())["connected"]]
 
     async def changes(self) -> list[tuple[str, str, str]]:
-        """Return the status rows of the timeline: from, to, and by which rule."""
-        answer = await self.client.get(f"/interviews/{self.id}/timeline", headers=AUTHORIZED)
-        rows = [entry for entry in answer.json()["data"] if entry["kind"] == "status"]
+        """Return the status entries of the timeline: from, to, and the rule."""
+        response = await self.client.get(f"/interviews/{self.id}/timeline", headers=AUTHORIZED)
+        rows = [entry for entry in response.json()["data"] if entry["kind"] == "status"]
         assert all(entry["text"].startswith(f"{entry['detail']['from']} -> {entry['detail']['to']}") for entry in rows)
         return [(entry["detail"]["from"], entry["detail"]["to"], entry["name"]) for entry in rows]
 
@@ -84,48 +84,48 @@ async def interview(client: httpx.AsyncClient) -> Interview:
     return await schedule(client)
 
 
-COME = ("READY_TO_JOIN", "WAITING_FOR_AGENT", "candidate_alone")
-MET = ("WAITING_FOR_AGENT", "IN_PROGRESS", "both_connected")
+CANDIDATE_JOINED = ("READY_TO_JOIN", "WAITING_FOR_AGENT", "candidate_alone")
+BOTH_JOINED = ("WAITING_FOR_AGENT", "IN_PROGRESS", "both_connected")
 
 
-async def test_a_conversation_is_kept_as_facts(
+async def test_a_conversation_is_stored_as_facts(
     interview: Interview, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
-    await interview.tell("room_started", 0)
+    await interview.send("room_started", 0)
     await interview.joined("PA_c", CANDIDATE, 1.5)
     await interview.joined("PA_a", AGENT, 2.25)
     await interview.left("PA_a", AGENT, 20, since=2.25, attributes={"interview.outcome": "completed"})
     await interview.left("PA_c", CANDIDATE, 40, since=1.5, reason="CONNECTION_TIMEOUT")
-    await interview.tell("room_finished", 45)
+    await interview.send("room_finished", 45)
     began = interview.began
     async with sessions() as session:
         room = (await session.scalars(select(Room))).one()
         assert (room.sid, room.attempt) == ("RM_1", 1)
         assert room.created_at == began + timedelta(milliseconds=250)
         assert room.ended_at == began + timedelta(seconds=45) + SECOND
-        found = {row.sid: row for row in await session.scalars(select(Connection))}
-        told = list(
+        connections = {row.sid: row for row in await session.scalars(select(Connection))}
+        entry_ids = list(
             await session.scalars(select(TimelineEntry.id).where(TimelineEntry.kind == "livekit").order_by("id"))
         )
-    assert found.keys() == {"PA_c", "PA_a"}
-    candidate, agent = found["PA_c"], found["PA_a"]
+    assert connections.keys() == {"PA_c", "PA_a"}
+    candidate, agent = connections["PA_c"], connections["PA_a"]
     assert (candidate.role, candidate.identity, candidate.room_sid) == ("CANDIDATE", CANDIDATE, "RM_1")
     assert (agent.role, agent.identity, agent.attempt) == ("AGENT", AGENT, 1)
     assert candidate.joined_at == began + timedelta(seconds=1.5)
     assert agent.joined_at == began + timedelta(seconds=2.25)
-    # LiveKit names a second, and notices a connection that timed out 20 s late.
+    # LiveKit's times are in whole seconds, and it notices a connection timeout 20 s late.
     assert agent.left_at == began + timedelta(seconds=20) + SECOND
     assert candidate.left_at == began + timedelta(seconds=40) + SECOND - timedelta(seconds=20)
     assert (agent.leave_reason, agent.outcome) == ("CLIENT_INITIATED", "completed")
     assert (candidate.leave_reason, candidate.outcome) == ("CONNECTION_TIMEOUT", None)
     orders = [candidate.joined_order, agent.joined_order, agent.left_order, candidate.left_order]
-    assert orders == told[1:5]
+    assert orders == entry_ids[1:5]
 
 
-async def test_who_never_got_connected_leaves_no_connection(
+async def test_an_aborted_connection_is_not_stored(
     interview: Interview, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
-    await interview.tell(
+    await interview.send(
         "participant_connection_aborted", 1, interview.who("PA_c", CANDIDATE, 1, reason="JOIN_FAILURE")
     )
     async with sessions() as session:
@@ -146,7 +146,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_others_are_recorded_and_change_nothing(client: httpx.AsyncClient) -> None:
+async def test_other_participants_are_recorded_and_change_nothing(client: httpx.AsyncClient) -> None:
     for name, who in OTHERS.items():
         interview = await schedule(client)
         await interview.joined("PA_o", at=1, **who)
@@ -159,7 +159,7 @@ async def test_others_are_recorded_and_change_nothing(client: httpx.AsyncClient)
         assert (name, await interview.changes()) == (name, [])
 
 
-async def test_others_come_and_go_during_a_conversation(interview: Interview) -> None:
+async def test_other_participants_come_and_go_during_a_conversation(interview: Interview) -> None:
     await interview.joined("PA_c", CANDIDATE, 1)
     await interview.joined("PA_a", AGENT, 2)
     for number, who in enumerate(OTHERS.values()):
@@ -167,12 +167,12 @@ async def test_others_come_and_go_during_a_conversation(interview: Interview) ->
         await interview.joined(f"PA_{number}", at=3, **stranger)
         await interview.left(f"PA_{number}", at=4, since=3, **stranger | {"reason": "ROOM_DELETED"})
     assert await interview.status() == ("IN_PROGRESS", None)
-    assert await interview.changes() == [COME, MET]
+    assert await interview.changes() == [CANDIDATE_JOINED, BOTH_JOINED]
 
 
-async def test_the_agent_leaves_and_so_ends_it(interview: Interview) -> None:
+async def test_the_agent_ends_the_conversation_by_leaving(interview: Interview) -> None:
     assert await interview.status() == ("READY_TO_JOIN", None)
-    await interview.tell("room_started", 0)
+    await interview.send("room_started", 0)
     assert await interview.status() == ("READY_TO_JOIN", None)
     await interview.joined("PA_c", CANDIDATE, 1)
     assert await interview.status() == ("WAITING_FOR_AGENT", None)
@@ -182,15 +182,15 @@ async def test_the_agent_leaves_and_so_ends_it(interview: Interview) -> None:
     await interview.left("PA_a", AGENT, 31, since=2)
     assert await interview.status() == ("COMPLETED", "AGENT_LEFT")
     await interview.left("PA_c", CANDIDATE, 33, since=1)
-    await interview.tell("room_finished", 40)
-    found = await interview.read()
-    assert (found["status"], found["endReason"], found["talkTime"]) == ("COMPLETED", "AGENT_LEFT", 30)
-    assert datetime.fromisoformat(found["startedAt"]) == interview.began + timedelta(seconds=2)
-    assert datetime.fromisoformat(found["endedAt"]) == interview.began + timedelta(seconds=32)
-    assert await interview.changes() == [COME, MET, ("IN_PROGRESS", "COMPLETED", "agent_left")]
+    await interview.send("room_finished", 40)
+    body = await interview.read()
+    assert (body["status"], body["endReason"], body["talkTime"]) == ("COMPLETED", "AGENT_LEFT", 30)
+    assert datetime.fromisoformat(body["startedAt"]) == interview.began + timedelta(seconds=2)
+    assert datetime.fromisoformat(body["endedAt"]) == interview.began + timedelta(seconds=32)
+    assert await interview.changes() == [CANDIDATE_JOINED, BOTH_JOINED, ("IN_PROGRESS", "COMPLETED", "agent_left")]
 
 
-async def test_the_agent_may_be_there_first(interview: Interview) -> None:
+async def test_the_agent_may_join_first(interview: Interview) -> None:
     await interview.joined("PA_a", AGENT, 1)
     assert await interview.status() == ("READY_TO_JOIN", None)
     await interview.joined("PA_c", CANDIDATE, 2)
@@ -199,29 +199,29 @@ async def test_the_agent_may_be_there_first(interview: Interview) -> None:
 
 @pytest.mark.parametrize("reason", ["CONNECTION_TIMEOUT", "NEVER_HEARD_OF"])
 @pytest.mark.parametrize(
-    ("said", "status", "rule"),
+    ("outcome", "status", "rule"),
     [("completed", "COMPLETED", "agent_reported_completed"), ("failed", "FAILED", "agent_reported_failed")],
 )
-async def test_the_agent_announces_how_it_went(
-    interview: Interview, reason: str, said: str, status: str, rule: str
+async def test_the_agent_announces_the_outcome(
+    interview: Interview, reason: str, outcome: str, status: str, rule: str
 ) -> None:
     await interview.joined("PA_c", CANDIDATE, 1)
     await interview.joined("PA_a", AGENT, 2)
-    await interview.left("PA_a", AGENT, 40, since=2, reason=reason, attributes={"interview.outcome": said})
+    await interview.left("PA_a", AGENT, 40, since=2, reason=reason, attributes={"interview.outcome": outcome})
     assert await interview.status() == (status, "AGENT_REPORTED")
-    assert await interview.changes() == [COME, MET, ("IN_PROGRESS", status, rule)]
+    assert await interview.changes() == [CANDIDATE_JOINED, BOTH_JOINED, ("IN_PROGRESS", status, rule)]
 
 
-@pytest.mark.parametrize("said", ["pending", "nonsense", "comp\0leted?"])
-async def test_an_agent_that_announced_less_than_the_end_is_missed(interview: Interview, said: str) -> None:
+@pytest.mark.parametrize("outcome", ["pending", "nonsense", "comp\0leted?"])
+async def test_without_a_final_outcome_the_candidate_waits_for_an_agent(interview: Interview, outcome: str) -> None:
     await interview.joined("PA_c", CANDIDATE, 1)
     await interview.joined("PA_a", AGENT, 2)
-    await interview.left("PA_a", AGENT, 40, since=2, attributes={"interview.outcome": said})
+    await interview.left("PA_a", AGENT, 40, since=2, attributes={"interview.outcome": outcome})
     assert await interview.status() == ("WAITING_FOR_AGENT", None)
     assert (await interview.changes())[-1] == ("IN_PROGRESS", "WAITING_FOR_AGENT", "candidate_alone")
 
 
-async def test_the_candidate_drops_out_and_comes_back(interview: Interview) -> None:
+async def test_the_candidate_reconnects(interview: Interview) -> None:
     await interview.joined("PA_c1", CANDIDATE, 1)
     await interview.joined("PA_a", AGENT, 2)
     await interview.left("PA_c1", CANDIDATE, 20, since=1)
@@ -230,11 +230,16 @@ async def test_the_candidate_drops_out_and_comes_back(interview: Interview) -> N
     await interview.joined("PA_c2", CANDIDATE, 25)
     assert await interview.status() == ("IN_PROGRESS", None)
     away = ("IN_PROGRESS", "RECONNECTING", "candidate_away")
-    assert await interview.changes() == [COME, MET, away, ("RECONNECTING", "IN_PROGRESS", "both_connected")]
+    assert await interview.changes() == [
+        CANDIDATE_JOINED,
+        BOTH_JOINED,
+        away,
+        ("RECONNECTING", "IN_PROGRESS", "both_connected"),
+    ]
 
 
 @pytest.mark.parametrize(("sid", "identity", "kind"), [("PA_c", CANDIDATE, "CANDIDATE"), ("PA_a", AGENT, "AGENT")])
-async def test_a_joined_after_its_own_left_stays_left(
+async def test_a_join_after_its_own_leave_stays_left(
     interview: Interview, sessions: async_sessionmaker[AsyncSession], sid: str, identity: str, kind: str
 ) -> None:
     await interview.left(sid, identity, 3, since=1)
@@ -247,7 +252,9 @@ async def test_a_joined_after_its_own_left_stays_left(
     assert row.left_at == interview.began + timedelta(seconds=3) + SECOND
 
 
-async def test_the_first_left_of_a_sid_stands(interview: Interview, sessions: async_sessionmaker[AsyncSession]) -> None:
+async def test_the_first_leave_of_a_sid_stands(
+    interview: Interview, sessions: async_sessionmaker[AsyncSession]
+) -> None:
     await interview.joined("PA_c", CANDIDATE, 1)
     await interview.left("PA_c", CANDIDATE, 3, since=1)
     await interview.left("PA_c", CANDIDATE, 9, since=1, reason="ROOM_DELETED")
@@ -256,7 +263,7 @@ async def test_the_first_left_of_a_sid_stands(interview: Interview, sessions: as
     assert (row.left_at, row.leave_reason) == (interview.began + timedelta(seconds=3) + SECOND, "CLIENT_INITIATED")
 
 
-async def test_after_the_end_nothing_moves_it(interview: Interview) -> None:
+async def test_nothing_changes_the_status_after_the_end(interview: Interview) -> None:
     await interview.joined("PA_c", CANDIDATE, 1)
     await interview.joined("PA_a", AGENT, 2)
     await interview.left("PA_a", AGENT, 30, since=2)

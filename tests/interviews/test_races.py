@@ -1,4 +1,4 @@
-"""Many callers at once for one interview, on committed rows and real connections: no deadlock, no lost fact."""
+"""Concurrent callers of one interview, on committed rows and real connections: no deadlock, no lost fact."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,15 +25,15 @@ NEW = {
 
 async def _send(client: httpx.AsyncClient, event: dict[str, object]) -> int:
     body = livekit_webhooks.encode(event)
-    answer = await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
-    return answer.status_code
+    response = await client.post("/webhooks/livekit", content=body, headers=livekit_webhooks.headers(body))
+    return response.status_code
 
 
 async def _join(client: httpx.AsyncClient, interview_id: str) -> int:
     return (await client.post(f"/interviews/{interview_id}/join")).status_code
 
 
-async def test_fifty_webhooks_and_joins_at_once(own_engine: AsyncEngine, settings: Settings) -> None:
+async def test_fifty_concurrent_webhooks_and_joins(own_engine: AsyncEngine, settings: Settings) -> None:
     now = datetime.now(UTC)
     sessions = create_sessionmaker(own_engine)
     async with client_of(create_app(settings, sessions)) as client:
@@ -46,18 +46,18 @@ async def test_fifty_webhooks_and_joins_at_once(own_engine: AsyncEngine, setting
             events.append(livekit_webhooks.event("participant_joined", room=made["roomName"], at=now, participant=who))
         twice = [_send(client, event) for event in events for _ in range(2)]
         joins = [_join(client, made["interviewId"]) for _ in range(50)]
-        # A deadlock's victim would be answered with 503.
+        # A deadlock would be a 503.
         assert set(await asyncio.gather(*twice, *joins)) == {200}
     async with sessions() as session:
         assert await session.scalar(select(func.count()).select_from(Connection)) == 25
         assert await session.scalar(select(func.count()).select_from(JoinRequest)) == 50
-        told = select(func.count()).select_from(TimelineEntry).where(TimelineEntry.kind == "livekit")
-        assert await session.scalar(told) == 25
+        events_stored = select(func.count()).select_from(TimelineEntry).where(TimelineEntry.kind == "livekit")
+        assert await session.scalar(events_stored) == 25
         assert await session.scalar(select(Interview.status)) == "READY_TO_JOIN"
 
 
-async def test_the_two_orders_of_a_start_end_in_one_start(own_engine: AsyncEngine, settings: Settings) -> None:
-    """Candidate and agent of many interviews join at the same time: each interview starts, and says so once."""
+async def test_concurrent_joins_start_the_interview_once(own_engine: AsyncEngine, settings: Settings) -> None:
+    """Candidate and agent of many interviews join at the same time: each interview starts once."""
     now = datetime.now(UTC)
     sessions = create_sessionmaker(own_engine)
     async with client_of(create_app(settings, sessions)) as client:

@@ -1,4 +1,4 @@
-"""However often join was refused, settling reads the issued tokens alone."""
+"""However often a join was refused, a status update reads only the issued tokens."""
 
 import uuid
 from datetime import timedelta
@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.core.database import driver_connection
 from app.interviews.join_queries import (
+    KNOWN_FOR,
     RECORD,
-    REMEMBERED,
-    TRIES_IN_ALL_WITHIN,
-    TRIES_WITHIN,
+    TRIES_IN_ALL_WINDOW,
+    TRIES_WINDOW,
     JoinRecord,
     count_wrong_tries,
     record_joins,
@@ -32,7 +32,7 @@ REFUSED = text(
 
 
 async def refuse_100_000(engine: AsyncEngine) -> uuid.UUID:
-    """Return the id of the interview that was refused so often, and of which two tokens were issued."""
+    """Return the id of an interview with 100,000 refused joins and two issued tokens."""
     await fill(engine, 1_000)
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -43,14 +43,14 @@ async def refuse_100_000(engine: AsyncEngine) -> uuid.UUID:
         return (await connection.scalars(select(Interview.id).order_by(Interview.id).limit(1))).one()
 
 
-async def test_refused_joins_cost_settle_and_the_limits_nothing(own_engine: AsyncEngine) -> None:
+async def test_refused_joins_slow_neither_status_updates_nor_limits(own_engine: AsyncEngine) -> None:
     interview_id = await refuse_100_000(own_engine)
 
     async with AsyncSession(own_engine) as session:
-        facts = await load_facts(session, [await session.get_one(Interview, interview_id)])
+        facts = await load_facts(await driver_connection(session), [await session.get_one(Interview, interview_id)])
     assert facts[interview_id].last_token_at == NOW - timedelta(seconds=50_000)
     guess = JoinRecord(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", counts_as_try=True, is_held_back=False)
-    limits = (TRIES_WITHIN, TRIES_IN_ALL_WITHIN, REMEMBERED)
+    limits = (TRIES_WINDOW, TRIES_IN_ALL_WINDOW, KNOWN_FOR)
     assert_reads_tokens_alone(await explain(own_engine, FACTS, [interview_id], [1]))
     assert_reads_tokens_alone(await explain(own_engine, RECORD, *([each] for each in guess), "off", *limits))
 
@@ -64,9 +64,9 @@ async def explain(engine: AsyncEngine, statement: str, *parameters: object) -> s
 
 def assert_reads_tokens_alone(plan: str) -> None:
     lines = plan.splitlines()
-    places = [place for place, line in enumerate(lines) if INDEX in line]
-    assert places, plan
-    assert all("answer = 'TOKEN_ISSUED'" in lines[place + 1] for place in places), plan
+    indexes = [index for index, line in enumerate(lines) if INDEX in line]
+    assert indexes, plan
+    assert all("answer = 'TOKEN_ISSUED'" in lines[index + 1] for index in indexes), plan
     assert "Seq Scan on join_requests" not in plan
 
 
@@ -75,9 +75,9 @@ async def test_a_wrong_try_is_counted_durably(own_engine: AsyncEngine) -> None:
     async with AsyncSession(own_engine) as session:
         interview = (await session.scalars(select(Interview))).one()
         connection = await driver_connection(session)
-        answer = JoinRecord(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
+        record = JoinRecord(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
         async with connection.transaction():
-            assert await record_joins(connection, [answer], is_durable=False) != [None]
+            assert await record_joins(connection, [record], is_durable=False) == {0: None}
             assert await connection.fetchval("SHOW synchronous_commit") == "off"
-            await count_wrong_tries(connection, [answer])
+            await count_wrong_tries(connection, [record])
             assert await connection.fetchval("SHOW synchronous_commit") == "on"

@@ -1,4 +1,4 @@
-"""Joining after an end: a fault of the platform never costs the candidate the interview, anything else is over."""
+"""Joining after the end: a fault of the platform opens the next attempt, any other end is final."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ def driver(app: FastAPI, client: httpx.AsyncClient) -> InterviewDriver:
 async def ended(
     driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession], status: Status, **more: Any
 ) -> dict[str, Any]:
-    """An interview whose stored end is that one."""
+    """Return an interview that has ended with that status."""
     made = await driver.new(**more)
     end = {"status": status, "decided_cause": "window_over", "decided_status": status, "ended_at": driver.now}
     async with sessions.begin() as session:

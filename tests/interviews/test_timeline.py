@@ -40,7 +40,7 @@ async def a_whole_life(driver: InterviewDriver) -> dict[str, Any]:
     closes_at = driver.now + timedelta(hours=2)
     made = await driver.new(opensAt=(driver.now + timedelta(hours=1)).isoformat(), closesAt=closes_at.isoformat())
     await driver.join(made)
-    async with transaction(driver.app.state.sessions) as session:
+    async with transaction(driver.app.state.services.sessions) as session:
         await session.execute(text("UPDATE interviews SET opens_at = now()"))
     await driver.join(made)
     await driver.hears(made, "room_started")
@@ -54,10 +54,10 @@ async def a_whole_life(driver: InterviewDriver) -> dict[str, Any]:
     return made
 
 
-async def test_everything_is_told_in_order(driver: InterviewDriver) -> None:
+async def test_everything_is_listed_in_order(driver: InterviewDriver) -> None:
     made = await a_whole_life(driver)
-    told = (await read(driver, made))["data"]
-    assert [(entry["kind"], entry["name"], entry["attempt"]) for entry in told] == [
+    entries = (await read(driver, made))["data"]
+    assert [(entry["kind"], entry["name"], entry["attempt"]) for entry in entries] == [
         ("call", "scheduled", 1),
         ("call", "too_early", 1),
         ("call", "TOKEN_ISSUED", 1),
@@ -76,7 +76,7 @@ async def test_everything_is_told_in_order(driver: InterviewDriver) -> None:
         ("status", "cancelled", 2),
         ("call", "interview_over", 2),
     ]
-    assert [entry["at"] for entry in told] == sorted(entry["at"] for entry in told)
+    assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
 
 
 async def test_each_sentence_can_be_read(driver: InterviewDriver) -> None:
@@ -135,11 +135,11 @@ async def test_another_organizations_timeline_is_not_there(driver: InterviewDriv
 
 
 def test_each_rule_has_its_words() -> None:
-    rules = {cause.__name__ for cause in end_rules.END_RULES}
+    rules = {rule.__name__ for rule in end_rules.END_RULES}
     for module in (end_rules, sys.modules["app.lifecycle.derive"]):
         source = inspect.getsource(module)
         rules |= set(re.findall(r'Status\.[A-Z_]+, "([a-z_]+)"', source))
-        rules |= set(re.findall(r'End\([^,]+, "([a-z_]+)"', source))
+        rules |= set(re.findall(r'EndCandidate\([^"]+, "([a-z_]+)"', source))
     rules |= {"amended"}
     assert rules <= set(RULES), rules - set(RULES)
 
@@ -169,7 +169,7 @@ ASKED = {"present": ["candidate-c"], "joined": [], "gone": ["agent-AJ_1"], "room
         ("status", "attempt_opened", {"why": "the recruiter opened it again", "before": {}}),
     ],
 )
-def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str, Any]) -> None:
+def test_every_sentence_can_be_read(kind: str, name: str, detail: dict[str, Any]) -> None:
     sentence = _entry(kind, name, detail).sentence
     assert sentence[0].isupper()
     words = re.sub(r"agent-AJ_1|[A-Z]+(_[A-Z]+)+|too_early", "", sentence)
@@ -178,7 +178,7 @@ def test_all_that_can_be_told_can_be_read(kind: str, name: str, detail: dict[str
 
 
 def test_the_worker_writes_nothing_that_has_no_words() -> None:
-    written = re.findall(r"{_SAY} '([a-z_]+)'", inspect.getsource(effects))
+    written = re.findall(r"{_INSERT_ENTRY} '([a-z_]+)'", inspect.getsource(effects))
     assert len(written) == 4
     assert set(written) <= set(SERVICE_ACTIONS)
     assert set(timeline.EVENTS) >= livekit_events.RECORDED

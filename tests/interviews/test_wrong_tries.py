@@ -1,4 +1,4 @@
-"""Wrong tries: how many there may be, for how long, and that a stranger locks no candidate out."""
+"""Wrong tries: how many are allowed, for how long, and that a stranger can't lock a candidate out."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ from tests.calls import problem_of
 from tests.conftest import LIVEKIT_SECRET, prepare
 from tests.e2e.conditions import eventually
 from tests.interview_driver import InterviewDriver
-from tests.join_client import HOME, RIGHT, WRONG, at, behind, invited, told, try_join
+from tests.join_client import HOME, RIGHT, WRONG, at, behind, invited, timeline_calls, try_join
 
 Sessions = async_sessionmaker[AsyncSession]
 STRANGER = "198.51.100.1"
@@ -41,7 +41,7 @@ async def try_wrong(
 
 
 async def attacked(driver: InterviewDriver, interview: dict[str, Any]) -> None:
-    """Strangers at ten addresses make all the wrong tries that an interview takes in an hour."""
+    """Use up all the wrong tries that an interview allows in an hour, from ten addresses."""
     for number in range(10):
         assert await try_wrong(driver, interview, 5, at_address=f"198.51.100.{number + 10}") == [403] * 5
 
@@ -54,11 +54,11 @@ async def test_five_in_ten_minutes(driver: InterviewDriver) -> None:
     locked = await try_join(driver, made, at_address=STRANGER, phoneNumber=RIGHT)
     problem_of(locked, 429, "too_many_tries")
     assert locked.headers["Retry-After"] == str(9 * 60 + 1)
-    assert (await told(driver, made))[1:] == ["wrong_phone_number"] * 5 + ["too_many_tries"] * 3
+    assert (await timeline_calls(driver, made))[1:] == ["wrong_phone_number"] * 5 + ["too_many_tries"] * 3
     driver.later(9 * 60 - 1)
     assert await try_wrong(driver, made, 1) == [429]
     driver.later(1)
-    assert await try_wrong(driver, made, 5) == [403] * 4 + [429]  # the fifth of before is still counted
+    assert await try_wrong(driver, made, 5) == [403] * 4 + [429]  # the fifth try is still counted
     driver.later(600)
     assert (await try_join(driver, made, at_address=STRANGER, phoneNumber=RIGHT)).status_code == 200
 
@@ -75,14 +75,14 @@ async def test_a_right_number_and_a_locked_out_one_do_not_prolong_it(driver: Int
     assert await try_wrong(driver, made, 1) == [403]
 
 
-async def test_asking_what_is_needed_is_no_try(driver: InterviewDriver) -> None:
+async def test_a_join_without_credentials_is_no_try(driver: InterviewDriver) -> None:
     made = await driver.new()
     for _ in range(10):
         problem_of(await try_join(driver, made), 401, "phone_number_required")
     assert (await try_join(driver, made, phoneNumber=RIGHT)).status_code == 200
 
 
-async def test_others_go_on(driver: InterviewDriver) -> None:
+async def test_other_addresses_and_interviews_are_not_locked_out(driver: InterviewDriver) -> None:
     made, other = await driver.new(), await driver.new()
     assert (await try_wrong(driver, made, 6))[-1] == 429
     assert (await try_join(driver, made, phoneNumber=RIGHT)).status_code == 200
@@ -91,17 +91,17 @@ async def test_others_go_on(driver: InterviewDriver) -> None:
 
 @pytest.mark.parametrize("policy", ["phone", "invite"])
 async def test_a_right_invite_is_let_in_at_once(sessions: Sessions, policy: str) -> None:
-    """From a locked address too: a stranger may sit behind the candidate's own router."""
+    """From a locked address too: a stranger may share the candidate's router."""
     async with behind(sessions, policy) as driver:
         made = await driver.new()
         secret = await invited(driver, made)
-        said = {"phoneNumber": WRONG} if policy == "phone" else {"invite": "inv_wrong"}
+        body = {"phoneNumber": WRONG} if policy == "phone" else {"invite": "inv_wrong"}
         for number in range(10):
             for _ in range(5):
-                answer = await try_join(driver, made, at_address=f"198.51.100.{number + 10}", **said)
+                answer = await try_join(driver, made, at_address=f"198.51.100.{number + 10}", **body)
                 assert answer.status_code == 403
         for address in (HOME, "198.51.100.10"):
-            problem_of(await try_join(driver, made, at_address=address, **said), 429, "too_many_tries")
+            problem_of(await try_join(driver, made, at_address=address, **body), 429, "too_many_tries")
             assert (await try_join(driver, made, at_address=address, invite=secret)).status_code == 200
             assert (await try_join(driver, made, at_address=address, bearer=secret)).status_code == 200
 
@@ -109,8 +109,8 @@ async def test_a_right_invite_is_let_in_at_once(sessions: Sessions, policy: str)
 async def test_fifty_in_an_hour_from_everywhere(driver: InterviewDriver) -> None:
     made = await driver.new()
     await attacked(driver, made)
-    for said in (WRONG, RIGHT):
-        locked = await try_join(driver, made, phoneNumber=said)
+    for phone_number in (WRONG, RIGHT):
+        locked = await try_join(driver, made, phoneNumber=phone_number)
         problem_of(locked, 429, "too_many_tries")
         assert locked.headers["Retry-After"] == "3601"
     driver.later(3599)
@@ -141,7 +141,7 @@ async def test_a_locked_out_stranger_opens_no_attempt(driver: InterviewDriver) -
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
-        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),  # who has one has all of the network
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),  # one client has the whole network
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
         ("::ffff:198.51.100.1", "198.51.100.1", True),
         ("198.51.100.1", "198.51.100.2", False),
@@ -174,7 +174,7 @@ async def test_no_address_is_stored(driver: InterviewDriver, sessions: Sessions)
     assert len(hashes) == 3
 
 
-async def test_what_is_over_is_deleted(driver: InterviewDriver, sessions: Sessions) -> None:
+async def test_expired_tries_are_deleted(driver: InterviewDriver, sessions: Sessions) -> None:
     made = await driver.new()
     await try_wrong(driver, made, 3)
     driver.later(3600)
@@ -185,64 +185,64 @@ async def test_what_is_over_is_deleted(driver: InterviewDriver, sessions: Sessio
 
 @asynccontextmanager
 async def replicas(url: str, policy: str, count: int) -> AsyncIterator[list[InterviewDriver]]:
-    """So many processes' worth of the service on one database; all of them at the same instant."""
+    """Yield `count` replicas on one database."""
     async with AsyncExitStack() as stack:
-        stages: list[InterviewDriver] = []
+        drivers: list[InterviewDriver] = []
         for _ in range(count):
             engine = create_engine(url)
             stack.push_async_callback(engine.dispose)
-            if not stages:
+            if not drivers:
                 await prepare(create_sessionmaker(engine))
-            stages.append(await stack.enter_async_context(behind(create_sessionmaker(engine), policy)))
-        yield stages
+            drivers.append(await stack.enter_async_context(behind(create_sessionmaker(engine), policy)))
+        yield drivers
 
 
 @pytest.mark.parametrize("beside", [{}, {"invite": "inv_wrong"}])
 async def test_brute_force_over_eight_connections_gets_five_tries(own_database: str, beside: dict[str, str]) -> None:
-    async with replicas(own_database, "phone", 2) as stages:
-        made = await stages[0].new()
+    async with replicas(own_database, "phone", 2) as drivers:
+        made = await drivers[0].new()
 
         async def guess(number: int) -> int:
-            said = f"+96650000{number:04}"
-            answer = await try_join(stages[number % 2], made, at_address=STRANGER, phoneNumber=said, **beside)
+            phone_number = f"+96650000{number:04}"
+            answer = await try_join(drivers[number % 2], made, at_address=STRANGER, phoneNumber=phone_number, **beside)
             return answer.status_code
 
         answers = Counter(await asyncio.gather(*(guess(number) for number in range(8))))
         assert answers == {403: 5, 429: 3}
         assert Counter(await asyncio.gather(*(guess(number) for number in range(40)))) == {429: 40}
-        assert (await try_join(stages[1], made, phoneNumber=RIGHT)).status_code == 200
+        assert (await try_join(drivers[1], made, phoneNumber=RIGHT)).status_code == 200
 
 
 async def test_brute_force_from_everywhere_gets_fifty(own_database: str) -> None:
-    async with replicas(own_database, "phone", 2) as stages:
-        made = await stages[0].new()
+    async with replicas(own_database, "phone", 2) as drivers:
+        made = await drivers[0].new()
 
         async def guess(number: int) -> int:
             address = f"198.51.100.{number}"
-            return (await try_join(stages[number % 2], made, at_address=address, phoneNumber=WRONG)).status_code
+            return (await try_join(drivers[number % 2], made, at_address=address, phoneNumber=WRONG)).status_code
 
         assert Counter(await asyncio.gather(*(guess(number) for number in range(60)))) == {403: 50, 429: 10}
 
 
-async def test_of_guesses_at_once_none_beyond_the_fifth_is_looked_at(own_database: str) -> None:
-    """With four wrong ones before, eight come at once, one of them right: it gets in only if it is the first."""
-    async with replicas(own_database, "phone", 2) as stages:
+async def test_of_concurrent_guesses_none_beyond_the_fifth_is_checked(own_database: str) -> None:
+    """After four wrong guesses eight come at once, one of them right: it joins only if it is the first."""
+    async with replicas(own_database, "phone", 2) as drivers:
         for _ in range(5):
-            made = await stages[0].new()
-            await try_wrong(stages[0], made, 4)
-            said = [WRONG] * 4 + [RIGHT] + [WRONG] * 3
+            made = await drivers[0].new()
+            await try_wrong(drivers[0], made, 4)
+            numbers = [WRONG] * 4 + [RIGHT] + [WRONG] * 3
             guesses = [
-                try_join(stages[number % 2], made, at_address=STRANGER, phoneNumber=each)
-                for number, each in enumerate(said)
+                try_join(drivers[number % 2], made, at_address=STRANGER, phoneNumber=phone_number)
+                for number, phone_number in enumerate(numbers)
             ]
             answers = [answer.status_code for answer in await asyncio.gather(*guesses)]
             assert answers.count(403) == 1
-            first = (await told(stages[0], made))[5]
+            first = (await timeline_calls(drivers[0], made))[5]
             assert (answers[4] == 200) == (first == "TOKEN_ISSUED")
 
 
 async def waiting(connection: AsyncConnection) -> bool:
-    """Tell whether anybody waits for an advisory lock of this database; the other tests' are in the same table."""
+    """Return whether an advisory lock of this database is waited for."""
     here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     blocked = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"  # noqa: S608
     return bool(await connection.scalar(text(blocked)))
@@ -250,7 +250,7 @@ async def waiting(connection: AsyncConnection) -> bool:
 
 @pytest.mark.parametrize("is_over", [False, True])
 async def test_a_right_guess_waits_for_the_wrong_ones_before_it(own_engine: AsyncEngine, is_over: bool) -> None:
-    """Otherwise each of a thousand guesses at once would be the first one."""
+    """Otherwise each of a thousand concurrent guesses would count as the first."""
     sessions = create_sessionmaker(own_engine)
     async with behind(sessions, "phone") as driver:
         made = await driver.new()
@@ -273,7 +273,7 @@ async def test_a_right_guess_waits_for_the_wrong_ones_before_it(own_engine: Asyn
 
 
 async def test_the_candidate_waits_for_no_strangers_try(own_engine: AsyncEngine) -> None:
-    """A right invite takes no lock; neither does who only asks what is needed."""
+    """Neither a valid invite nor a join without credentials takes the lock."""
     sessions = create_sessionmaker(own_engine)
     async with behind(sessions, "phone") as driver:
         made = await driver.new()
@@ -286,7 +286,7 @@ async def test_the_candidate_waits_for_no_strangers_try(own_engine: AsyncEngine)
 
 
 async def test_the_address_is_the_connections_own(driver: InterviewDriver) -> None:
-    """What a stranger writes into a header is not believed."""
+    """Headers of a stranger are ignored."""
     made = await driver.new()
     async with at(driver.app, STRANGER) as client:
         answers: list[httpx.Response] = []

@@ -42,7 +42,7 @@ def room(sid: str = "RM_1", created: float = 0, ended: float | None = None) -> R
     return Room(sid, at(created), None if ended is None else at(ended))
 
 
-def said(seconds: float, outcome: Outcome = Outcome.COMPLETED) -> Report:
+def report(seconds: float, outcome: Outcome = Outcome.COMPLETED) -> Report:
     return Report(at(seconds), outcome)
 
 
@@ -50,13 +50,13 @@ def facts(*connections: Connection, **more: Any) -> Facts:
     return Facts(**{"max_duration": timedelta(seconds=1800), "connections": connections, **more})
 
 
-def settled(given: Facts, now: float = LONG_AFTER) -> Derived:
+def derive_checked(given: Facts, now: float = LONG_AFTER) -> Derived:
     """Derive with LiveKit asked just now, so that whatever deadline is due is decided."""
-    return derive(replace(given, asked_at=at(now)), at(now))
+    return derive(replace(given, checked_at=at(now)), at(now))
 
 
-def retry_decision(given: Facts, now: float = LONG_AFTER) -> tuple[str, str | None, float | None]:
+def ended(given: Facts, now: float = LONG_AFTER) -> tuple[str, str | None, float | None]:
     """Return status, end reason and the end's instant in seconds after T0."""
-    found = settled(given, now)
+    found = derive_checked(given, now)
     ended = (found.ended_at - T0).total_seconds() if found.ended_at else None
     return found.status.value, found.end_reason.value if found.end_reason else None, ended

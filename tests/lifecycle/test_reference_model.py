@@ -1,4 +1,4 @@
-"""The oracle against the design's table, line by line. Seconds count from the opening of an imaginary interview."""
+"""The reference model against the table, line by line. Seconds count from the opening of an imaginary interview."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tests.reference_model import (
     Timeouts,
     Truth,
     expected_end,
-    shown,
+    public_status,
     talk_time,
 )
 
@@ -24,10 +24,10 @@ def at(seconds: float) -> datetime:
     return datetime(2026, 3, 1, 9, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
-def visit(
-    joined: float, left: float | None = None, reason: str = "CLIENT_INITIATED", said: str | None = None
+def session(
+    joined: float, left: float | None = None, reason: str = "CLIENT_INITIATED", announced: str | None = None
 ) -> Session:
-    return Session(at(joined), None if left is None else at(left), reason, said)
+    return Session(at(joined), None if left is None else at(left), reason, announced)
 
 
 def truth(
@@ -46,16 +46,16 @@ def truth(
         agents=tuple(agents),
         tokens=tuple(map(at, tokens)),
         closes_at=None if closes_at is None else at(closes_at),
-        reports=tuple(Report(at(said), outcome) for said, outcome in reports),
+        reports=tuple(Report(at(reported), outcome) for reported, outcome in reports),
         deletions=tuple(map(at, deletions)),
         cancelled=None if cancelled is None else at(cancelled),
         frozen=None if frozen is None else at(frozen),
     )
 
 
-def said(what: Truth, now: float) -> tuple[str, str | None, float | None, float | None]:
-    """The verdict with its instants in seconds."""
-    found = expected_end(what, at(now))
+def expected(history: Truth, now: float) -> tuple[str, str | None, float | None, float | None]:
+    """Return the expected end with its instants in seconds."""
+    found = expected_end(history, at(now))
 
     def seconds(instant: datetime | None) -> float | None:
         return (instant - at(0)).total_seconds() if instant else None
@@ -78,85 +78,85 @@ def said(what: Truth, now: float) -> tuple[str, str | None, float | None, float 
     ],
 )
 def test_a_living_attempt_is_what_its_connections_are(now: float, status: str) -> None:
-    what = truth([visit(10, 100), visit(130)], [visit(15, 200, "CONNECTION_TIMEOUT")])
-    assert said(what, now) == (status, None, 15 if now >= 15 else None, None)
+    history = truth([session(10, 100), session(130)], [session(15, 200, "CONNECTION_TIMEOUT")])
+    assert expected(history, now) == (status, None, 15 if now >= 15 else None, None)
 
 
 def test_an_agent_alone_leaves_it_ready() -> None:
-    assert said(truth(agents=[visit(5)]), 50) == ("READY_TO_JOIN", None, None, None)
+    assert expected(truth(agents=[session(5)]), 50) == ("READY_TO_JOIN", None, None, None)
 
 
 def test_the_start_is_the_first_moment_of_both_and_not_a_later_one() -> None:
-    what = truth([visit(10, 40), visit(60)], [visit(5, 8), visit(70, 75, "CONNECTION_TIMEOUT"), visit(80)])
-    assert said(what, 90) == ("IN_PROGRESS", None, 70, None)
+    history = truth([session(10, 40), session(60)], [session(5, 8), session(70, 75, "CONNECTION_TIMEOUT"), session(80)])
+    assert expected(history, 90) == ("IN_PROGRESS", None, 70, None)
 
 
 def test_before_it_opens_a_ready_interview_is_shown_as_scheduled() -> None:
-    assert shown("READY_TO_JOIN", at(0), at(1)) == "SCHEDULED"
-    assert shown("READY_TO_JOIN", at(1), at(1)) == "READY_TO_JOIN"
-    assert shown("READY_TO_JOIN", at(1), None) == "READY_TO_JOIN"
-    assert shown("CANCELLED", at(0), at(1)) == "CANCELLED"
+    assert public_status("READY_TO_JOIN", at(0), at(1)) == "SCHEDULED"
+    assert public_status("READY_TO_JOIN", at(1), at(1)) == "READY_TO_JOIN"
+    assert public_status("READY_TO_JOIN", at(1), None) == "READY_TO_JOIN"
+    assert public_status("CANCELLED", at(0), at(1)) == "CANCELLED"
 
 
 # The rows.
 
 
 def test_cancelled() -> None:
-    what = truth([visit(10)], [visit(15)], cancelled=60)
-    assert said(what, 59) == ("IN_PROGRESS", None, 15, None)
-    assert said(what, 60) == ("CANCELLED", None, 15, 60)
+    history = truth([session(10)], [session(15)], cancelled=60)
+    assert expected(history, 59) == ("IN_PROGRESS", None, 15, None)
+    assert expected(history, 60) == ("CANCELLED", None, 15, 60)
 
 
 @pytest.mark.parametrize("reason", ["CLIENT_INITIATED", "CONNECTION_TIMEOUT", "ROOM_DELETED", "ROOM_CLOSED"])
 def test_completed_by_an_agent_that_leaves_having_announced_it(reason: str) -> None:
-    what = truth([visit(10)], [visit(15, 100, reason, "completed")], deletions=[100])
-    assert said(what, 100) == ("COMPLETED", "AGENT_REPORTED", 15, 100)
+    history = truth([session(10)], [session(15, 100, reason, "completed")], deletions=[100])
+    assert expected(history, 100) == ("COMPLETED", "AGENT_REPORTED", 15, 100)
 
 
 def test_completed_by_an_agent_that_is_not_the_last() -> None:
-    what = truth([visit(10)], [visit(15, 100, said="completed"), visit(20)])
-    assert said(what, 100) == ("COMPLETED", "AGENT_REPORTED", 15, 100)
+    history = truth([session(10)], [session(15, 100, announced="completed"), session(20)])
+    assert expected(history, 100) == ("COMPLETED", "AGENT_REPORTED", 15, 100)
 
 
 def test_completed_by_post() -> None:
-    assert said(truth([visit(10)], [visit(15)], reports=[(60, "completed")]), 60) == (
+    assert expected(truth([session(10)], [session(15)], reports=[(60, "completed")]), 60) == (
         *("COMPLETED", "AGENT_REPORTED"),
         *(15, 60),
     )
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed"])
-def test_a_report_before_the_start_is_none(outcome: str) -> None:
-    assert said(truth([visit(10)], [visit(15)], reports=[(14, outcome)]), 60)[0] == "IN_PROGRESS"
-    assert said(truth([visit(10)], reports=[(14, outcome)]), 60)[0] == "WAITING_FOR_AGENT"
-    assert said(truth([visit(10)], [visit(5, 8, said=outcome)]), 60)[0] == "WAITING_FOR_AGENT"
+def test_a_report_before_the_start_does_not_count(outcome: str) -> None:
+    assert expected(truth([session(10)], [session(15)], reports=[(14, outcome)]), 60)[0] == "IN_PROGRESS"
+    assert expected(truth([session(10)], reports=[(14, outcome)]), 60)[0] == "WAITING_FOR_AGENT"
+    assert expected(truth([session(10)], [session(5, 8, announced=outcome)]), 60)[0] == "WAITING_FOR_AGENT"
 
 
 def test_failed_by_post() -> None:
-    what = truth([visit(10)], [visit(15)], reports=[(60, "failed")])
-    assert said(what, 60) == ("FAILED", "AGENT_REPORTED", 15, 60)
+    history = truth([session(10)], [session(15)], reports=[(60, "failed")])
+    assert expected(history, 60) == ("FAILED", "AGENT_REPORTED", 15, 60)
 
 
 def test_failed_by_the_last_agent_that_leaves_having_announced_it() -> None:
-    what = truth([visit(10)], [visit(15, 100, "CONNECTION_TIMEOUT", "failed")])
-    assert said(what, 100) == ("FAILED", "AGENT_REPORTED", 15, 100)
+    history = truth([session(10)], [session(15, 100, "CONNECTION_TIMEOUT", "failed")])
+    assert expected(history, 100) == ("FAILED", "AGENT_REPORTED", 15, 100)
 
 
 def test_failed_is_not_the_word_of_an_agent_that_was_not_the_last() -> None:
-    what = truth([visit(10)], [visit(15, 100, said="failed"), visit(20)])
-    assert said(what, 100) == ("IN_PROGRESS", None, 15, None)
+    history = truth([session(10)], [session(15, 100, announced="failed"), session(20)])
+    assert expected(history, 100) == ("IN_PROGRESS", None, 15, None)
 
 
 def test_the_agent_left_having_announced_nothing() -> None:
-    what = truth([visit(10)], [visit(15, 100)])
-    assert said(what, 99)[0] == "IN_PROGRESS"
-    assert said(what, 100) == ("COMPLETED", "AGENT_LEFT", 15, 100)
+    history = truth([session(10)], [session(15, 100)])
+    assert expected(history, 99)[0] == "IN_PROGRESS"
+    assert expected(history, 100) == ("COMPLETED", "AGENT_LEFT", 15, 100)
 
 
 def test_the_agent_left_after_the_candidate() -> None:
-    what = truth([visit(10, 99.96)], [visit(15, 100)])
-    assert said(what, 101) == ("RECONNECTING", None, 15, None)
-    assert said(what, 219.96) == ("ABANDONED", "CANDIDATE_LEFT", 15, 219.96)
+    history = truth([session(10, 99.96)], [session(15, 100)])
+    assert expected(history, 101) == ("RECONNECTING", None, 15, None)
+    assert expected(history, 219.96) == ("ABANDONED", "CANDIDATE_LEFT", 15, 219.96)
 
 
 @pytest.mark.parametrize(
@@ -164,189 +164,199 @@ def test_the_agent_left_after_the_candidate() -> None:
     [("CLIENT_INITIATED", "pending"), ("CONNECTION_TIMEOUT", None), ("UNKNOWN", None), ("PARTICIPANT_REMOVED", None)],
 )
 def test_an_agent_that_crashed_ends_nothing_at_once(reason: str, announced: str | None) -> None:
-    what = truth([visit(10)], [visit(15, 100, reason, announced)])
-    assert said(what, 100) == ("WAITING_FOR_AGENT", None, 15, None)
-    assert said(what, 190) == ("FAILED", "AGENT_UNAVAILABLE", 15, 190)
+    history = truth([session(10)], [session(15, 100, reason, announced)])
+    assert expected(history, 100) == ("WAITING_FOR_AGENT", None, 15, None)
+    assert expected(history, 190) == ("FAILED", "AGENT_UNAVAILABLE", 15, 190)
 
 
 def test_of_two_agents_only_the_last_that_leaves_ends_it() -> None:
-    what = truth([visit(10)], [visit(15, 50), visit(20, 100)])
-    assert said(what, 50)[0] == "IN_PROGRESS"
-    assert said(what, 100) == ("COMPLETED", "AGENT_LEFT", 15, 100)
+    history = truth([session(10)], [session(15, 50), session(20, 100)])
+    assert expected(history, 50)[0] == "IN_PROGRESS"
+    assert expected(history, 100) == ("COMPLETED", "AGENT_LEFT", 15, 100)
 
 
 def test_before_the_start_an_agent_that_leaves_ends_nothing() -> None:
-    assert said(truth([visit(10)], [visit(5, 9)]), 50)[0] == "WAITING_FOR_AGENT"
+    assert expected(truth([session(10)], [session(5, 9)]), 50)[0] == "WAITING_FOR_AGENT"
 
 
-def test_somebody_else_deleted_the_room() -> None:
-    what = truth([visit(10, 100, "ROOM_DELETED")], [visit(15, 100, "ROOM_DELETED")], deletions=[100])
-    assert said(what, 100) == ("COMPLETED", "ROOM_DELETED", 15, 100)
+def test_the_room_is_deleted_from_outside() -> None:
+    history = truth([session(10, 100, "ROOM_DELETED")], [session(15, 100, "ROOM_DELETED")], deletions=[100])
+    assert expected(history, 100) == ("COMPLETED", "ROOM_DELETED", 15, 100)
 
 
 def test_a_room_deleted_under_an_agent_at_work_is_a_failure_after_the_grace() -> None:
-    agents = [visit(15, 100, "ROOM_DELETED", "pending")]
-    what = truth([visit(10, 100, "ROOM_DELETED")], agents, deletions=[100])
-    assert said(what, 219) == ("RECONNECTING", None, 15, None)
-    assert said(what, 220) == ("FAILED", "AGENT_UNAVAILABLE", 15, 220)
+    agents = [session(15, 100, "ROOM_DELETED", "pending")]
+    history = truth([session(10, 100, "ROOM_DELETED")], agents, deletions=[100])
+    assert expected(history, 219) == ("RECONNECTING", None, 15, None)
+    assert expected(history, 220) == ("FAILED", "AGENT_UNAVAILABLE", 15, 220)
 
 
-def test_a_room_that_nobody_else_deleted_ends_nothing_at_once() -> None:
-    what = truth([visit(10, 100, "ROOM_DELETED")], [visit(15, 100, "ROOM_DELETED")])
-    assert said(what, 100)[0] == "RECONNECTING"
+def test_a_room_that_this_service_deleted_ends_nothing_at_once() -> None:
+    history = truth([session(10, 100, "ROOM_DELETED")], [session(15, 100, "ROOM_DELETED")])
+    assert expected(history, 100)[0] == "RECONNECTING"
 
 
 def test_a_room_deleted_before_the_start_is_only_a_leave() -> None:
-    what = truth([visit(10, 20, "ROOM_DELETED")], deletions=[20], closes_at=30)
-    assert said(what, 139) == ("READY_TO_JOIN", None, None, None)
-    assert said(what, 140) == ("ABANDONED", "LEFT_BEFORE_START", None, 140)
+    history = truth([session(10, 20, "ROOM_DELETED")], deletions=[20], closes_at=30)
+    assert expected(history, 139) == ("READY_TO_JOIN", None, None, None)
+    assert expected(history, 140) == ("ABANDONED", "LEFT_BEFORE_START", None, 140)
 
 
 def test_max_duration_is_over() -> None:
-    what = truth([visit(10)], [visit(15)])
-    assert said(what, 1814)[0] == "IN_PROGRESS"
-    assert said(what, 1815) == ("COMPLETED", "MAX_DURATION_REACHED", 15, 1815)
+    history = truth([session(10)], [session(15)])
+    assert expected(history, 1814)[0] == "IN_PROGRESS"
+    assert expected(history, 1815) == ("COMPLETED", "MAX_DURATION_REACHED", 15, 1815)
 
 
 def test_max_duration_is_over_while_the_candidate_is_gone() -> None:
-    assert said(truth([visit(10, 1800)], [visit(15)]), 2000) == ("COMPLETED", "MAX_DURATION_REACHED", 15, 1815)
+    assert expected(truth([session(10, 1800)], [session(15)]), 2000) == ("COMPLETED", "MAX_DURATION_REACHED", 15, 1815)
 
 
 def test_the_candidate_left_on_purpose_and_an_agent_was_there() -> None:
-    what = truth([visit(10, 100)], [visit(15, 225, "ROOM_CLOSED", "pending")])
-    assert said(what, 219.999)[0] == "RECONNECTING"
-    assert said(what, 220) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
+    history = truth([session(10, 100)], [session(15, 225, "ROOM_CLOSED", "pending")])
+    assert expected(history, 219.999)[0] == "RECONNECTING"
+    assert expected(history, 220) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
 
 
 @pytest.mark.parametrize("reason", ["CLIENT_INITIATED", "CONNECTION_TIMEOUT", "UNKNOWN"])
 def test_the_candidate_gave_up_after_the_agent_had_gone(reason: str) -> None:
-    what = truth([visit(10, 105, reason)], [visit(15, 100, "CONNECTION_TIMEOUT")])
-    assert said(what, 224)[0] == "RECONNECTING"
-    assert said(what, 225) == ("FAILED", "AGENT_UNAVAILABLE", 15, 225)
+    history = truth([session(10, 105, reason)], [session(15, 100, "CONNECTION_TIMEOUT")])
+    assert expected(history, 224)[0] == "RECONNECTING"
+    assert expected(history, 225) == ("FAILED", "AGENT_UNAVAILABLE", 15, 225)
 
 
 @pytest.mark.parametrize(
     "reason", ["CONNECTION_TIMEOUT", "UNKNOWN", "SERVER_SHUTDOWN", "PARTICIPANT_REMOVED", "DUPLICATE_IDENTITY"]
 )
 def test_the_candidates_connection_was_lost(reason: str) -> None:
-    assert said(truth([visit(10, 100, reason)], [visit(15)]), 220) == ("FAILED", "CONNECTION_LOST", 15, 220)
+    assert expected(truth([session(10, 100, reason)], [session(15)]), 220) == ("FAILED", "CONNECTION_LOST", 15, 220)
 
 
 def test_a_server_that_was_killed_took_both_at_once() -> None:
-    what = truth([visit(10, 100, "UNKNOWN")], [visit(15, 100, "UNKNOWN")])
-    assert said(what, 220) == ("FAILED", "CONNECTION_LOST", 15, 220)
+    history = truth([session(10, 100, "UNKNOWN")], [session(15, 100, "UNKNOWN")])
+    assert expected(history, 220) == ("FAILED", "CONNECTION_LOST", 15, 220)
 
 
 def test_back_within_the_grace() -> None:
-    what = truth([visit(10, 100), visit(219)], [visit(15)])
-    assert said(what, 300) == ("IN_PROGRESS", None, 15, None)
+    history = truth([session(10, 100), session(219)], [session(15)])
+    assert expected(history, 300) == ("IN_PROGRESS", None, 15, None)
 
 
 def test_back_after_the_grace_is_too_late() -> None:
-    what = truth([visit(10, 100), visit(221)], [visit(15)])
-    assert said(what, 300) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
+    history = truth([session(10, 100), session(221)], [session(15)])
+    assert expected(history, 300) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
 
 
 def test_a_second_device_is_no_leave() -> None:
-    what = truth([visit(10, 100, "DUPLICATE_IDENTITY"), visit(100.02)], [visit(15)])
-    assert said(what, 300) == ("IN_PROGRESS", None, 15, None)
+    history = truth([session(10, 100, "DUPLICATE_IDENTITY"), session(100.02)], [session(15)])
+    assert expected(history, 300) == ("IN_PROGRESS", None, 15, None)
 
 
 def test_no_agent_came() -> None:
-    what = truth([visit(10)])
-    assert said(what, 99)[0] == "WAITING_FOR_AGENT"
-    assert said(what, 100) == ("FAILED", "AGENT_UNAVAILABLE", None, 100)
+    history = truth([session(10)])
+    assert expected(history, 99)[0] == "WAITING_FOR_AGENT"
+    assert expected(history, 100) == ("FAILED", "AGENT_UNAVAILABLE", None, 100)
 
 
 def test_the_wait_for_an_agent_counts_from_the_newest_connection() -> None:
-    assert said(truth([visit(10, 80, "DUPLICATE_IDENTITY"), visit(80)]), 170) == (
+    assert expected(truth([session(10, 80, "DUPLICATE_IDENTITY"), session(80)]), 170) == (
         *("FAILED", "AGENT_UNAVAILABLE"),
         *(None, 170),
     )
 
 
 def test_the_wait_for_an_agent_counts_from_the_last_agents_leave() -> None:
-    agents = [visit(15, 50, "CONNECTION_TIMEOUT"), visit(90, 95, "CONNECTION_TIMEOUT")]
-    assert said(truth([visit(10)], agents), 185) == ("FAILED", "AGENT_UNAVAILABLE", 15, 185)
+    agents = [session(15, 50, "CONNECTION_TIMEOUT"), session(90, 95, "CONNECTION_TIMEOUT")]
+    assert expected(truth([session(10)], agents), 185) == ("FAILED", "AGENT_UNAVAILABLE", 15, 185)
 
 
 def test_an_agent_in_time() -> None:
-    assert said(truth([visit(10)], [visit(99)]), 150) == ("IN_PROGRESS", None, 99, None)
+    assert expected(truth([session(10)], [session(99)]), 150) == ("IN_PROGRESS", None, 99, None)
 
 
 def test_an_agent_that_comes_too_late_starts_nothing() -> None:
-    assert said(truth([visit(10)], [visit(101)]), 150) == ("FAILED", "AGENT_UNAVAILABLE", None, 100)
+    assert expected(truth([session(10)], [session(101)]), 150) == ("FAILED", "AGENT_UNAVAILABLE", None, 100)
 
 
 def test_a_candidate_that_leaves_while_waiting_ends_that_wait() -> None:
-    assert said(truth([visit(10, 99)]), 150) == ("READY_TO_JOIN", None, None, None)
+    assert expected(truth([session(10, 99)]), 150) == ("READY_TO_JOIN", None, None, None)
 
 
 # The last row.
 
 
-def test_nobody_asked_and_nobody_came() -> None:
-    what = truth(tokens=[])
-    assert said(what, 3599) == ("READY_TO_JOIN", None, None, None)
-    assert said(what, 3600) == ("NO_SHOW", None, None, 3600)
+def test_no_token_and_no_join() -> None:
+    history = truth(tokens=[])
+    assert expected(history, 3599) == ("READY_TO_JOIN", None, None, None)
+    assert expected(history, 3600) == ("NO_SHOW", None, None, 3600)
 
 
 @pytest.mark.parametrize(("token", "over"), [(10, 3600), (3550, 3670), (3590, 3710)])
 def test_a_token_led_to_no_connection(token: float, over: float) -> None:
-    what = truth(tokens=[token])
-    assert said(what, over - 1)[0] == "READY_TO_JOIN"
-    assert said(what, over) == ("FAILED", "CANDIDATE_CONNECTION_FAILED", None, over)
+    history = truth(tokens=[token])
+    assert expected(history, over - 1)[0] == "READY_TO_JOIN"
+    assert expected(history, over) == ("FAILED", "CANDIDATE_CONNECTION_FAILED", None, over)
 
 
 def test_a_token_asked_for_in_the_last_moments_puts_it_off_again() -> None:
-    assert said(truth(tokens=[3550, 3669]), 3700)[0] == "READY_TO_JOIN"
-    assert said(truth(tokens=[3550, 3669]), 3789)[3] == 3789
-    assert said(truth(tokens=[3550, 3671]), 3789)[3] == 3670
+    assert expected(truth(tokens=[3550, 3669]), 3700)[0] == "READY_TO_JOIN"
+    assert expected(truth(tokens=[3550, 3669]), 3789)[3] == 3789
+    assert expected(truth(tokens=[3550, 3671]), 3789)[3] == 3670
 
 
 def test_the_candidate_waited_in_all_and_left() -> None:
-    assert said(truth([visit(10, 25), visit(50, 65)]), 3600) == ("FAILED", "AGENT_UNAVAILABLE", None, 3600)
+    assert expected(truth([session(10, 25), session(50, 65)]), 3600) == ("FAILED", "AGENT_UNAVAILABLE", None, 3600)
 
 
 def test_the_candidate_left_before_the_start() -> None:
-    assert said(truth([visit(10, 25), visit(50, 64.999)]), 3600) == ("ABANDONED", "LEFT_BEFORE_START", None, 3600)
+    assert expected(truth([session(10, 25), session(50, 64.999)]), 3600) == (
+        "ABANDONED",
+        "LEFT_BEFORE_START",
+        None,
+        3600,
+    )
 
 
 def test_the_window_waits_for_the_grace_of_the_last_leave() -> None:
-    what = truth([visit(3500, 3580)])
-    assert said(what, 3699)[0] == "READY_TO_JOIN"
-    assert said(what, 3700) == ("FAILED", "AGENT_UNAVAILABLE", None, 3700)
+    history = truth([session(3500, 3580)])
+    assert expected(history, 3699)[0] == "READY_TO_JOIN"
+    assert expected(history, 3700) == ("FAILED", "AGENT_UNAVAILABLE", None, 3700)
 
 
 def test_the_window_ends_nothing_while_the_candidate_is_connected() -> None:
-    assert said(truth([visit(3590)]), 3610)[0] == "WAITING_FOR_AGENT"
+    assert expected(truth([session(3590)]), 3610)[0] == "WAITING_FOR_AGENT"
 
 
 def test_the_window_ends_nothing_that_has_started() -> None:
-    assert said(truth([visit(3500)], [visit(3505)]), 4000) == ("IN_PROGRESS", None, 3505, None)
+    assert expected(truth([session(3500)], [session(3505)]), 4000) == ("IN_PROGRESS", None, 3505, None)
 
 
 def test_without_an_end_of_the_window_a_day_passes() -> None:
-    assert said(truth(tokens=[], closes_at=None), 100 * DAY)[0] == "READY_TO_JOIN"
-    what = truth(tokens=[10], closes_at=None)
-    assert said(what, DAY + 9)[0] == "READY_TO_JOIN"
-    assert said(what, DAY + 10) == ("FAILED", "CANDIDATE_CONNECTION_FAILED", None, DAY + 10)
-    assert said(truth([visit(20, 60)], closes_at=None), DAY + 60) == ("FAILED", "AGENT_UNAVAILABLE", None, DAY + 60)
+    assert expected(truth(tokens=[], closes_at=None), 100 * DAY)[0] == "READY_TO_JOIN"
+    history = truth(tokens=[10], closes_at=None)
+    assert expected(history, DAY + 9)[0] == "READY_TO_JOIN"
+    assert expected(history, DAY + 10) == ("FAILED", "CANDIDATE_CONNECTION_FAILED", None, DAY + 10)
+    assert expected(truth([session(20, 60)], closes_at=None), DAY + 60) == (
+        "FAILED",
+        "AGENT_UNAVAILABLE",
+        None,
+        DAY + 60,
+    )
 
 
 # Between the rows.
 
 
 def test_the_earliest_cause_wins_though_a_later_one_is_known() -> None:
-    what = truth([visit(10, 100)], [visit(15, 300, said="failed")], cancelled=250)
-    assert said(what, 400) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
+    history = truth([session(10, 100)], [session(15, 300, announced="failed")], cancelled=250)
+    assert expected(history, 400) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
 
 
 def test_at_one_instant_the_upper_row_wins() -> None:
-    agents = [visit(15, 100, said="completed"), visit(16, 100, said="failed")]
-    what = truth([visit(10, 100, "ROOM_DELETED")], agents, deletions=[100])
-    assert said(what, 100)[:2] == ("COMPLETED", "AGENT_REPORTED")
-    assert said(truth([visit(10)], [visit(15)], reports=[(60, "failed")], cancelled=60), 60)[0] == "CANCELLED"
+    agents = [session(15, 100, announced="completed"), session(16, 100, announced="failed")]
+    history = truth([session(10, 100, "ROOM_DELETED")], agents, deletions=[100])
+    assert expected(history, 100)[:2] == ("COMPLETED", "AGENT_REPORTED")
+    assert expected(truth([session(10)], [session(15)], reports=[(60, "failed")], cancelled=60), 60)[0] == "CANCELLED"
 
 
 def test_the_rows_stand_in_the_tables_order() -> None:
@@ -368,45 +378,47 @@ def test_the_rows_stand_in_the_tables_order() -> None:
 
 @pytest.mark.parametrize(("reported", "status"), [(221, "COMPLETED"), (1120, "COMPLETED"), (1121, "ABANDONED")])
 def test_a_completion_report_within_a_quarter_of_an_hour_amends(reported: float, status: str) -> None:
-    what = truth([visit(10, 100)], [visit(15)], reports=[(reported, "completed")])
-    assert said(what, 220)[0] == "ABANDONED"
-    assert said(what, 2000)[0] == status
+    history = truth([session(10, 100)], [session(15)], reports=[(reported, "completed")])
+    assert expected(history, 220)[0] == "ABANDONED"
+    assert expected(history, 2000)[0] == status
 
 
 def test_an_amended_end_keeps_its_instant() -> None:
-    what = truth([visit(10, 100)], [visit(15)], reports=[(230, "completed")])
-    assert said(what, 230) == ("COMPLETED", "AGENT_REPORTED", 15, 220)
+    history = truth([session(10, 100)], [session(15)], reports=[(230, "completed")])
+    assert expected(history, 230) == ("COMPLETED", "AGENT_REPORTED", 15, 220)
 
 
 def test_an_agent_that_outlives_the_grace_amends_nothing_by_its_leave() -> None:
-    what = truth([visit(10, 100)], [visit(15, 225, "ROOM_CLOSED", "completed")])
-    assert said(what, 300) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
+    history = truth([session(10, 100)], [session(15, 225, "ROOM_CLOSED", "completed")])
+    assert expected(history, 300) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
 
 
 def test_a_report_of_failure_amends_nothing() -> None:
-    assert said(truth([visit(10, 100)], [visit(15)], reports=[(230, "failed")]), 300)[0] == "ABANDONED"
+    assert expected(truth([session(10, 100)], [session(15)], reports=[(230, "failed")]), 300)[0] == "ABANDONED"
 
 
 def test_what_was_never_started_or_was_cancelled_is_not_amended() -> None:
-    assert said(truth([visit(10)], [visit(15)], cancelled=60, reports=[(70, "completed")]), 99)[0] == "CANCELLED"
-    assert said(truth([visit(10)], [visit(101)], reports=[(150, "completed")]), 200)[0] == "FAILED"
+    assert (
+        expected(truth([session(10)], [session(15)], cancelled=60, reports=[(70, "completed")]), 99)[0] == "CANCELLED"
+    )
+    assert expected(truth([session(10)], [session(101)], reports=[(150, "completed")]), 200)[0] == "FAILED"
 
 
 def test_a_frozen_attempt_is_not_amended() -> None:
-    what = truth([visit(10, 100)], [visit(15)], reports=[(300, "completed")], frozen=250)
-    assert said(what, 400)[0] == "ABANDONED"
+    history = truth([session(10, 100)], [session(15)], reports=[(300, "completed")], frozen=250)
+    assert expected(history, 400)[0] == "ABANDONED"
 
 
 # The rest.
 
 
 def test_the_waits_are_parameters() -> None:
-    short = Timeouts(grace=timedelta(seconds=5))
-    found = expected_end(truth([visit(10, 100)], [visit(15)]), at(105), short)
+    short = Timeouts(candidate_grace=timedelta(seconds=5))
+    found = expected_end(truth([session(10, 100)], [session(15)]), at(105), short)
     assert found == ExpectedEnd("ABANDONED", "CANDIDATE_LEFT", at(15), at(105))
 
 
 @pytest.mark.parametrize(("now", "seconds"), [(14, 0), (50, 35), (120, 85), (140, 95), (500, 155)])
 def test_talk_time_is_while_both_are_connected(now: float, seconds: float) -> None:
-    what = truth([visit(10, 100), visit(130)], [visit(15, 200)])
-    assert talk_time(what, at(now)) == timedelta(seconds=seconds)
+    history = truth([session(10, 100), session(130)], [session(15, 200)])
+    assert talk_time(history, at(now)) == timedelta(seconds=seconds)

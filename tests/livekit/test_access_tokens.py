@@ -1,4 +1,4 @@
-"""Access tokens, against livekit-api's own."""
+"""Access tokens, compared with livekit-api's own."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def signer(**changed: Any) -> Signer:
 
 
 def token(*, metadata: dict[str, object] = METADATA, age: timedelta = timedelta(), **changed: Any) -> str:
-    """Return a token, as of now or so long ago."""
+    """Return a token issued now, or `age` ago."""
     made_by, now = signer(**changed), datetime.now(UTC) - age
     return made_by.sign(made_by.claims(identity="candidate-1", name="ليلى", room=ROOM, metadata=metadata, now=now))
 
@@ -44,7 +44,7 @@ def payload(token: str) -> bytes:
 
 @pytest.mark.parametrize("may_update", [True, False])
 @pytest.mark.parametrize("agent_name", ["", "interviewer"])
-def test_livekit_reads_the_claims_that_were_meant(agent_name: str, may_update: bool) -> None:
+def test_livekit_reads_the_intended_claims(agent_name: str, may_update: bool) -> None:
     found = TokenVerifier(LIVEKIT_KEY, LIVEKIT_SECRET).verify(
         token(agent_name=agent_name, client_metadata_updates=may_update)
     )

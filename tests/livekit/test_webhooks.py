@@ -1,4 +1,4 @@
-"""Webhooks as signed bytes and as events, against livekit-api's own receiver."""
+"""Verification and parsing of webhooks, compared with livekit-api's own receiver."""
 
 import base64
 import functools
@@ -28,8 +28,8 @@ BODY = b'{"event":"room_started"}'
 ROOM = "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 
 
-def hand_made(header: object, claims: object, secret: str = LIVEKIT_SECRET) -> str:
-    """Return a JWT of any header and any claims, signed with HMAC whatever the header says."""
+def forge(header: object, claims: object, secret: str = LIVEKIT_SECRET) -> str:
+    """Return a JWT of any header and claims, signed with HMAC."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
     signature = hmac.digest(secret.encode(), b".".join(parts), "sha256")
     return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
@@ -46,7 +46,7 @@ def claims(**changed: object) -> dict[str, object]:
 
 
 def of_claims(**changed: object) -> str:
-    return hand_made({"alg": "HS256", "typ": "JWT"}, claims(**changed))
+    return forge({"alg": "HS256", "typ": "JWT"}, claims(**changed))
 
 
 def participants_token() -> str:
@@ -72,11 +72,11 @@ REFUSED: dict[str, Callable[[], str | None]] = {
     "lone_surrogate": lambda: of_claims(sha256="\ud800"),
     "participants_token": participants_token,
     "alg_none": lambda: jwt.encode(claims(), None, algorithm="none"),
-    "alg_none_signed": lambda: hand_made({"alg": "none", "typ": "JWT"}, claims()),
-    "alg_rs256": lambda: hand_made({"alg": "RS256", "typ": "JWT"}, claims()),
+    "alg_none_signed": lambda: forge({"alg": "none", "typ": "JWT"}, claims()),
+    "alg_rs256": lambda: forge({"alg": "RS256", "typ": "JWT"}, claims()),
     "alg_hs512": lambda: jwt.encode(claims(), LIVEKIT_SECRET + "x" * 32, algorithm="HS512"),
-    "alg_missing": lambda: hand_made({"typ": "JWT"}, claims()),
-    "alg_a_list": lambda: hand_made({"alg": ["HS256"], "typ": "JWT"}, claims()),
+    "alg_missing": lambda: forge({"typ": "JWT"}, claims()),
+    "alg_a_list": lambda: forge({"alg": ["HS256"], "typ": "JWT"}, claims()),
     "sha256_missing": lambda: of_claims(sha256=None),
     "sha256_a_number": lambda: of_claims(sha256=5),
     "sha256_a_list": lambda: of_claims(sha256=[digest()]),
@@ -90,8 +90,8 @@ REFUSED: dict[str, Callable[[], str | None]] = {
     "video_a_text": lambda: of_claims(video="x"),
     "sub_a_number": lambda: of_claims(sub=5),
     "room_config_odd": lambda: of_claims(roomConfig={"emptyTimeout": "x"}),
-    "claims_a_list": lambda: hand_made({"alg": "HS256"}, [claims()]),
-    "header_a_list": lambda: hand_made(["HS256"], claims()),
+    "claims_a_list": lambda: forge({"alg": "HS256"}, [claims()]),
+    "header_a_list": lambda: forge(["HS256"], claims()),
     "deep_claims": lambda: deep(claims="[" * 100_000),
     "deep_header": lambda: deep(header="[" * 100_000),
 }
@@ -108,14 +108,14 @@ def test_a_webhook_is_refused(name: str) -> None:
         verify_webhook(BODY, REFUSED[name](), KEYS)
 
 
-def test_a_signed_webhook_is_taken_of_the_current_key_and_of_a_previous_one() -> None:
+def test_a_webhook_of_the_current_or_a_previous_key_is_accepted() -> None:
     verify_webhook(BODY, of_claims(), KEYS)
     verify_webhook(BODY, livekit_webhooks.sign(BODY), KEYS)
     verify_webhook(BODY, livekit_webhooks.sign(BODY, OTHER_KEY, OTHER_SECRET), KEYS)
     verify_webhook(BODY, livekit_webhooks.sign(BODY, minutes=-0.5), KEYS)  # within LiveKit's leeway
 
 
-def test_a_key_that_was_taken_out_is_unknown() -> None:
+def test_a_removed_key_is_unknown() -> None:
     with pytest.raises(WebhookNotSigned):
         verify_webhook(BODY, livekit_webhooks.sign(BODY, OTHER_KEY, OTHER_SECRET), {LIVEKIT_KEY: LIVEKIT_SECRET})
 
@@ -135,7 +135,7 @@ def test_a_key_that_was_taken_out_is_unknown() -> None:
         b'{"createdAt":1e999}',
     ],
 )
-def test_what_is_no_json_object_is_no_event(body: bytes) -> None:
+def test_a_body_must_be_a_json_object(body: bytes) -> None:
     with pytest.raises(WebhookInvalid):
         parse_event(body)
 
@@ -146,7 +146,7 @@ def test_deep_nesting_is_refused(nested: bytes) -> None:
         parse_event(b'{"x":' + nested + b"}")
 
 
-def test_nul_is_left_out_because_postgres_keeps_none() -> None:
+def test_nul_is_removed_because_postgres_can_not_store_it() -> None:
     who = {"sid": "P\0A", "identity": "a\0", "attributes": {"interview.outcome": "com\0pleted"}}
     event = parse_event(
         json.dumps({"event": "e\0", "id": "\0EV", "room": {"name": "r\0"}, "participant": who}).encode()
@@ -174,7 +174,7 @@ def test_nul_is_left_out_because_postgres_keeps_none() -> None:
         4_102_444_800,
     ],
 )
-def test_an_instant_that_is_none_counts_as_missing(instant: object) -> None:
+def test_an_invalid_instant_counts_as_missing(instant: object) -> None:
     before = datetime.now(UTC)
     body = {"createdAt": instant, "room": {"creationTime": instant, "creationTimeMs": instant}}
     if instant == 4_102_444_800:
@@ -236,21 +236,21 @@ def test_without_milliseconds_the_whole_second_counts() -> None:
 
 
 def theirs(body: bytes, token: str) -> bool:
-    """Tell whether livekit-api's own verifier takes the token for the body."""
+    """Return whether livekit-api's own verifier accepts the token for the body."""
     issuer = jwt.decode(token, options={"verify_signature": False})["iss"]
     found = TokenVerifier(issuer, KEYS[issuer]).verify(token)
     return found.sha256 is not None and hmac.compare_digest(found.sha256.encode(), digest(body).encode())
 
 
-def takes(verify: Callable[[], bool | None]) -> bool:
+def accepts(verify: Callable[[], bool | None]) -> bool:
     try:
         return verify() is not False
-    except Exception:  # noqa: BLE001 - livekit-api refuses by whatever falls over first
+    except Exception:  # noqa: BLE001 - livekit-api refuses by any exception
         return False
 
 
 def times(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Give an instant from an hour ago to in an hour, but not about when it begins or ends to hold."""
+    """Draw an instant within an hour of now, but not close to the limits of validity."""
     around = st.integers(-3600, 3600).filter(lambda seconds: abs(abs(seconds) - 60) > 30)
     odd: st.SearchStrategy[Any] = st.sampled_from([None, "tomorrow", True, [1], {}, -1, 0, 10**30, 1e300, "5"])
     return st.one_of(
@@ -274,7 +274,7 @@ heads = st.one_of(
 more = st.dictionaries(st.sampled_from(OF_LIVEKIT), anything, max_size=2)
 checksums = st.one_of(st.just({}), anything.map(lambda odd: {"sha256": odd}))
 tokens = st.builds(
-    lambda head, secret, *given: hand_made(head, functools.reduce(operator.or_, given, claims(iat=None)), secret),
+    lambda head, secret, *given: forge(head, functools.reduce(operator.or_, given, claims(iat=None)), secret),
     heads,
     st.sampled_from([LIVEKIT_SECRET, LIVEKIT_SECRET, LIVEKIT_SECRET, OTHER_SECRET, ""]),
     times("exp"),
@@ -285,25 +285,25 @@ tokens = st.builds(
 )
 
 
-def broken(token: str, place: int, by: str) -> str:
-    place %= len(token) + 1
-    return token[:place] + by + token[place + 1 :]
+def broken(token: str, index: int, by: str) -> str:
+    index %= len(token) + 1
+    return token[:index] + by + token[index + 1 :]
 
 
 @given(tokens)
 @settings(max_examples=1000, deadline=None)
 def test_what_livekits_verifier_refuses_is_refused(token: str) -> None:
-    """Ours is the stricter one: an instant that is a text, or a grant that is null, LiveKit never sends."""
-    if takes(lambda: verify_webhook(BODY, token, KEYS)):
-        assert takes(lambda: theirs(BODY, token))
+    """Ours is stricter: LiveKit never sends an instant as text, or a grant of null."""
+    if accepts(lambda: verify_webhook(BODY, token, KEYS)):
+        assert accepts(lambda: theirs(BODY, token))
 
 
 @given(tokens, st.integers(min_value=0), st.sampled_from(["", ".", "=", "A", "-", "é", "\n", " "]))
 @settings(max_examples=500, deadline=None)
-def test_of_a_broken_token_too(token: str, place: int, by: str) -> None:
-    token = broken(token, place, by)
-    if takes(lambda: verify_webhook(BODY, token, KEYS)):
-        assert takes(lambda: theirs(BODY, token))
+def test_a_broken_token_that_livekits_verifier_refuses_is_refused(token: str, index: int, by: str) -> None:
+    token = broken(token, index, by)
+    if accepts(lambda: verify_webhook(BODY, token, KEYS)):
+        assert accepts(lambda: theirs(BODY, token))
 
 
 @given(
@@ -314,11 +314,11 @@ def test_of_a_broken_token_too(token: str, place: int, by: str) -> None:
     st.sampled_from([LIVEKIT_SECRET, OTHER_SECRET]),
 )
 @settings(max_examples=500, deadline=None)
-def test_of_tokens_as_livekit_makes_them_the_verdict_is_the_same(
+def test_for_tokens_as_livekit_makes_them_both_verifiers_agree(
     offsets: dict[str, int], as_float: bool, secret: str
 ) -> None:
     assume(all(abs(abs(seconds) - 60) > 30 for seconds in offsets.values()))
     instants = {name: time.time() + seconds for name, seconds in offsets.items()}
     given = claims(**{name: at if as_float else int(at) for name, at in instants.items()})
-    token = hand_made({"alg": "HS256", "typ": "JWT"}, given, secret)
-    assert takes(lambda: verify_webhook(BODY, token, KEYS)) == takes(lambda: theirs(BODY, token))
+    token = forge({"alg": "HS256", "typ": "JWT"}, given, secret)
+    assert accepts(lambda: verify_webhook(BODY, token, KEYS)) == accepts(lambda: theirs(BODY, token))

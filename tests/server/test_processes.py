@@ -23,7 +23,7 @@ CANT_START = """
 import logging, os, socket, sys
 from app.server.processes import fork_workers
 logging.basicConfig(format="%(message)s")
-if fork_workers(1, socket.create_server(("127.0.0.1", 0)), within=5, gone=lambda pid: None) is not None:
+if fork_workers(1, socket.create_server(("127.0.0.1", 0)), stop_timeout=5, on_exit=lambda pid: None) is not None:
     sys.exit(3)
 """
 

@@ -33,10 +33,10 @@ def maybe_at(millis: int | None, origin: datetime = ORIGIN) -> datetime | None:
 
 def timeouts_of(timing: Timing) -> Timeouts:
     return Timeouts(
-        grace=timedelta(seconds=timing.candidate_grace),
-        agent=timedelta(seconds=timing.agent_wait),
-        token=timedelta(seconds=timing.token_wait),
-        waited=timedelta(seconds=timing.candidate_waited),
+        candidate_grace=timedelta(seconds=timing.candidate_grace),
+        agent_wait=timedelta(seconds=timing.agent_wait),
+        token_wait=timedelta(seconds=timing.token_wait),
+        candidate_waited=timedelta(seconds=timing.candidate_waited),
     )
 
 
@@ -184,7 +184,7 @@ class Replay:
         for sid, connection in self.connections.items():
             missing = None if sid in seen else connection.missing_at or now
             self.connections[sid] = replace(connection, missing_at=missing)
-        self.facts = replace(self.facts, asked_at=now)
+        self.facts = replace(self.facts, checked_at=now)
 
     def _end_rooms(self) -> None:
         """Infer that a room is gone, only at a deadline.

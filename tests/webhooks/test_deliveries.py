@@ -245,7 +245,7 @@ async def test_long_failure_disables_and_says_so(
 async def test_receivers_that_hang_do_not_hold_up_another(
     webhook_driver: WebhookDriver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_delivery, "FAREWELL", 0.1)
+    monkeypatch.setattr(webhook_delivery, "SHUTDOWN_TIMEOUT", 0.1)
     monkeypatch.setattr(sender, "TIMEOUT", 3600)  # none of those that hang is given up, however long this takes
     monkeypatch.setattr(queue, "LEASE", timedelta(hours=2))
     async with receiving() as hanging:
@@ -278,9 +278,9 @@ async def test_endpoints_that_fail_get_one_slot_each_and_half_of_all(
     await webhook_driver.execute("UPDATE webhook_endpoints SET failures = 1, failing_since = now()")
     async with webhook_driver.sessions.begin() as session:
         now = datetime.now(UTC)
-        first = await queue.claim(session, under_way=[], at_once=webhook_delivery.AT_ONCE, now=now)
+        first = await queue.claim(session, under_way=[], at_once=webhook_delivery.CONCURRENCY, now=now)
         assert len(first) == len({each.endpoint.id for each in first}) == queue.FAILING_AT_ONCE
-        assert await queue.claim(session, under_way=first, at_once=webhook_delivery.AT_ONCE, now=now) == []
+        assert await queue.claim(session, under_way=first, at_once=webhook_delivery.CONCURRENCY, now=now) == []
 
 
 @pytest.mark.usefixtures("quick")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.lifecycle import Timeouts
 from app.livekit.client import LiveKitServer
-from app.worker.context import Context
+from app.worker import WorkerContext
 from app.worker.webhook_delivery import deliver_all_due
 from tests.conftest import AUTHORIZED
 from tests.e2e.conditions import HOPELESS, eventually
@@ -28,9 +28,9 @@ class WebhookDriver:
     to_private: bool = True
 
     @property
-    def context(self) -> Context:
+    def context(self) -> WorkerContext:
         nobody = cast(LiveKitServer, None)  # who delivers webhooks does not ask LiveKit
-        return Context(self.sessions, nobody, Timeouts(), "", timedelta(seconds=30), self.to_private)
+        return WorkerContext(self.sessions, nobody, Timeouts(), "", timedelta(seconds=30), self.to_private)
 
     async def call(self, method: str, path: str, expected: int = 200, **more: Any) -> Any:
         answer = await self.client.request(method, f"/webhook-endpoints{path}", **{"headers": AUTHORIZED, **more})

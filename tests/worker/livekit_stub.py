@@ -98,7 +98,7 @@ class LiveKitStub:
         if isinstance(answer, Message):
             return web.Response(body=answer.SerializeToString(), content_type="application/protobuf")
         code, status = answer
-        return web.json_response({"code": code, "msg": "said by the stub"}, status=status)
+        return web.json_response({"code": code, "msg": "from the stub"}, status=status)
 
     def _on_ListRooms(self, body: bytes) -> Message:
         asked = api.ListRoomsRequest.FromString(body)
@@ -145,7 +145,7 @@ async def _fail(request: web.Request, fault: str) -> web.StreamResponse:
                 request.transport.abort()
             return web.Response()
         case "slow":
-            await asyncio.sleep(30)  # cancelled when the caller gives up
+            await asyncio.sleep(30)  # cancelled when the caller times out
             return web.Response()
         case "nonsense":
             return web.Response(text="<html>a proxy's page</html>", content_type="text/html")

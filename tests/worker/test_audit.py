@@ -1,4 +1,4 @@
-"""The audit finds nothing on what the service wrote, and all that somebody else wrote."""
+"""The audit finds no difference in what the service wrote, and every manipulation."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ async def completed(world: World) -> uuid.UUID:
 async def failed(world: World) -> uuid.UUID:
     interview_id = await world.new()
     await world.joins(interview_id, before=200)
-    await world.attends_all_due()
+    await world.process_all_due()
     return interview_id
 
 
@@ -59,7 +59,7 @@ async def amended(world: World) -> uuid.UUID:
     interview_id = await world.new()
     await world.talks(interview_id, before=500)
     await world.leaves(interview_id, before=300, joined_before=500)
-    await world.attends_all_due()
+    await world.process_all_due()
     assert (await world.row(interview_id)).status is Status.ABANDONED
     await world.reports(interview_id, Outcome.COMPLETED)
     return interview_id
@@ -68,7 +68,7 @@ async def amended(world: World) -> uuid.UUID:
 async def cancelled(world: World) -> uuid.UUID:
     interview_id = await talking(world)
     await world.cancels(interview_id)
-    await world.attends_all_due()
+    await world.process_all_due()
     return interview_id
 
 
@@ -87,7 +87,7 @@ async def completed_in_the_second_attempt(world: World) -> uuid.UUID:
 
 async def found_by_asking(world: World) -> uuid.UUID:
     interview_id = await world.new()
-    await world.talks(interview_id, before=50, told=False)
+    await world.talks(interview_id, before=50, webhook=False)
     await reconcile(world.context)
     world.stub.rooms.clear()
     await reconcile(world.context)
@@ -97,7 +97,7 @@ async def found_by_asking(world: World) -> uuid.UUID:
 async def no_show(world: World) -> uuid.UUID:
     interview_id = await world.new(closes_at=ago(-50))
     await world.alter(interview_id, closes_at=ago(50), next_deadline_at=ago(50))
-    await world.attends_all_due()
+    await world.process_all_due()
     return interview_id
 
 
@@ -111,7 +111,7 @@ async def decided_without_livekit(world: World) -> uuid.UUID:
     world.stub.faults["*"] = "down"
     interview_id = await world.new()
     await world.joins(interview_id, before=DAY + 200)
-    await world.attends_all_due()
+    await world.process_all_due()
     world.stub.faults.clear()
     return interview_id
 
@@ -149,7 +149,7 @@ async def found(world: World, **more: Any) -> list[Difference | Miscount]:
 
 
 async def found_by_interview(world: World, **more: Any) -> list[Difference]:
-    """Return what was found, which is of interviews alone: whoever alters a row does not get past what counts it."""
+    """Return the differences, all of them in interviews: the counts follow a changed row."""
     differences = await found(world, **more)
     assert all(isinstance(each, Difference) for each in differences)
     return cast(list[Difference], differences)
@@ -174,7 +174,7 @@ async def test_nothing_is_found_after_an_erasure(world: World, history: History)
     attempt = before.attempt
     await world.joins(interview_id, before=1, sid="PA_back", room_sid=f"RM_{attempt}", attempt=attempt)
     await world.joins(interview_id, AGENT, before=1, sid="PA_too", room_sid=f"RM_{attempt}", attempt=attempt)
-    await world.attends(interview_id)
+    await world.process(interview_id)
     assert await found(world) == []
     after = await world.row(interview_id)
     for name in ("status", "end_reason", "started_at", "ended_at", "talk_time"):
@@ -206,9 +206,7 @@ TAMPERED: list[tuple[History, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("history", "field", "values"), TAMPERED)
-async def test_what_somebody_tampered_with_is_found(
-    world: World, history: History, field: str, values: dict[str, Any]
-) -> None:
+async def test_a_manipulated_field_is_found(world: World, history: History, field: str, values: dict[str, Any]) -> None:
     interview_id = await history(world)
     await untouched(world)
     await world.alter(interview_id, **values)

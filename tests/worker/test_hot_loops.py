@@ -1,4 +1,4 @@
-"""Whatever the facts are: what was attended to is not due again at once, as long as nothing new is known."""
+"""Whatever the facts are: a processed interview is not due again at once, unless there are new facts."""
 
 from dataclasses import dataclass
 
@@ -17,50 +17,50 @@ DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
-class ParticipantSession:
+class Stay:
     identity: str
     joined: int
     left: int | None
     reason: str
     outcome: str
-    told: bool
-    left_told: bool
+    webhook: bool
+    leave_webhook: bool
     room_sid: str
 
 
 @st.composite
-def participant_sessions(draw: st.DrawFn) -> ParticipantSession:
+def stays_of(draw: st.DrawFn) -> Stay:
     """Somebody's stay, in seconds before now; negative ones come of a clock of LiveKit's that is ahead."""
     joined = draw(st.sampled_from((-300, -5, 0, 20, 40, 100, 200, 700, 860, 1000, 4000, DAY + 300)))
     left = draw(st.none() | st.sampled_from((-300, -1, 0, 10, 30, 125, 150, 3000)))
-    return ParticipantSession(
+    return Stay(
         identity=draw(st.sampled_from((CANDIDATE, AGENT, "agent-AJ_2"))),
         joined=joined,
         left=left,
         reason=draw(st.sampled_from(REASONS)),
         outcome=draw(st.sampled_from(("", "pending", "completed", "failed"))),
-        told=draw(st.booleans()),
-        left_told=draw(st.booleans()),
+        webhook=draw(st.booleans()),
+        leave_webhook=draw(st.booleans()),
         room_sid=draw(st.sampled_from(("RM_1", "RM_1", "RM_2"))),
     )
 
 
 @given(
-    stays=st.lists(participant_sessions(), max_size=4),
+    stays=st.lists(stays_of(), max_size=4),
     plan=st.fixed_dictionaries({"max_duration": st.sampled_from((60, 300, 900, 3600))}),
     closes=st.none() | st.sampled_from((-600, 5, 500, DAY + 500)),
     token=st.none() | st.sampled_from((-5, 0, 100, 200, DAY + 1)),
-    said=st.sampled_from(("", "", "cancel", "completed", "failed")),
+    action=st.sampled_from(("", "", "cancel", "completed", "failed")),
     dispatching=st.booleans(),
 )
 @EACH
 async def test_nothing_stays_due(
     world: World,
-    stays: list[ParticipantSession],
+    stays: list[Stay],
     plan: dict[str, int],
     closes: int | None,
     token: int | None,
-    said: str,
+    action: str,
     dispatching: bool,
 ) -> None:
     world.timeouts, world.agent_name = (Timeouts(), "interviewer") if dispatching else (WITHOUT_DISPATCH, "")
@@ -76,7 +76,7 @@ async def test_nothing_stays_due(
             before=stay.joined,
             sid=f"PA_{number}",
             room_sid=stay.room_sid,
-            told=stay.told,
+            webhook=stay.webhook,
         )
         if stay.left is not None:
             await world.leaves(
@@ -87,22 +87,22 @@ async def test_nothing_stays_due(
                 sid=f"PA_{number}",
                 reason=stay.reason,
                 outcome=stay.outcome if stay.identity != CANDIDATE else "",
-                told=stay.left_told,
+                webhook=stay.leave_webhook,
                 room_sid=stay.room_sid,
             )
     row = await world.row(interview_id)
-    if said == "cancel" and not row.status.is_terminal:
+    if action == "cancel" and not row.status.is_terminal:
         await world.cancels(interview_id)
-    elif said and said != "cancel" and row.started_at and row.status != "CANCELLED":
-        await world.reports(interview_id, Outcome(said))
+    elif action and action != "cancel" and row.started_at and row.status != "CANCELLED":
+        await world.reports(interview_id, Outcome(action))
     await world.alter(interview_id, next_deadline_at=ago(1))
-    attended = 0
+    processed = 0
     while await world.is_due(interview_id):
-        assert attended < 3, (await world.row(interview_id)).status
-        await world.attends(interview_id)
-        attended += 1
+        assert processed < 3, (await world.row(interview_id)).status
+        await world.process(interview_id)
+        processed += 1
     row = await world.row(interview_id)
-    assert row.failures == 0, [entry.detail for entry in await world.told(interview_id, "service")]
-    if row.status.is_terminal and row.leased_until is None and row.next_deadline_at is None and attended:
+    assert row.failures == 0, [entry.detail for entry in await world.entries(interview_id, "service")]
+    if row.status.is_terminal and row.leased_until is None and row.next_deadline_at is None and processed:
         known = room_name(interview_id, 1) in world.stub.rooms and row.room_gone_at
-        assert not known, "the room of an ended attempt is still there, and nobody is to delete it"
+        assert not known, "the room of an ended attempt is still there, and no effect deletes it"

@@ -13,18 +13,18 @@ from app.models import Tick
 from app.worker import scheduler
 from app.worker.scheduler import nightly_audit
 from tests.e2e.conditions import eventually
-from tests.worker.test_scheduler import at_work
+from tests.worker.test_scheduler import running_workers
 from tests.worker.world import World
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "AUDITED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "AUDIT_BATCH", 2)
     monkeypatch.setattr(scheduler, "POLL", 0.02)
 
 
 async def tampered_with(world: World, count: int) -> list[uuid.UUID]:
-    """Interviews that each have one field that is not as derived, and another than their timeline tells."""
+    """Interviews that each have one field that is not as derived, and not as on their timeline."""
     made = sorted([await world.new() for _ in range(count)])
     for interview_id in made:
         await world.alter(interview_id, status=Status.NO_SHOW)
@@ -40,36 +40,36 @@ def counted() -> float:
     return metrics.AUDIT_DIFFERENCES._value.get()  # type: ignore[no-any-return] # noqa: SLF001 - it has no other way
 
 
-def told(caplog: pytest.LogCaptureFixture, made: list[uuid.UUID]) -> list[uuid.UUID]:
+def logged(caplog: pytest.LogCaptureFixture, made: list[uuid.UUID]) -> list[uuid.UUID]:
     return [each for each in made if f"audit: {each} status: NO_SHOW, by its facts" in caplog.text]
 
 
 async def test_each_difference_is_logged_and_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 0)
     made, before = await tampered_with(world, 5), counted()
     async with world.sessions.begin() as session:
         await session.execute(text("UPDATE ticks SET last_run = now() WHERE name = 'audit'"))
     taken_at = await last_run(world)
     await nightly_audit(world.context, stop=asyncio.Event())
-    assert told(caplog, made) == made
+    assert logged(caplog, made) == made
     assert counted() == before + 2 * len(made)
     assert await last_run(world) == taken_at  # it is done for today
 
 
-async def test_a_stop_ends_it_between_two_batches_and_the_next_process_starts_anew(
+async def test_a_stop_ends_it_between_two_batches_and_the_next_process_starts_over(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 10**6)  # only a stop can end such a rest
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 10**6)  # only a stop can end such a rest
     made = await tampered_with(world, 5)
-    async with at_work(world.context):
-        await eventually(lambda: told(caplog, made))
-    assert told(caplog, made) == made[:2]
-    assert "audit: stopped after 2 interviews, the next process starts it anew" in caplog.text
+    async with running_workers(world.context):
+        await eventually(lambda: logged(caplog, made))
+    assert logged(caplog, made) == made[:2]
+    assert "audit: stopped after 2 interviews, the next process starts from the beginning" in caplog.text
 
     caplog.clear()
-    monkeypatch.setattr(scheduler, "AUDIT_RESTS", 0)
-    async with at_work(world.context):
-        await eventually(lambda: told(caplog, made) == made)
+    monkeypatch.setattr(scheduler, "AUDIT_REST_FACTOR", 0)
+    async with running_workers(world.context):
+        await eventually(lambda: logged(caplog, made) == made)

@@ -1,4 +1,4 @@
-"""Comparing what is believed with what LiveKit shows: what lost webhooks would have told is found."""
+"""Comparing the stored state with what LiveKit shows: reconciling finds what lost webhooks would have reported."""
 
 import asyncio
 import uuid
@@ -30,7 +30,7 @@ async def reconciled(world: World, interview_id: uuid.UUID) -> Interview:
 class TestLostWebhooks:
     async def test_joins(self, world: World) -> None:
         interview_id = await world.new()
-        await world.talks(interview_id, before=50, told=False)
+        await world.talks(interview_id, before=50, webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
@@ -39,12 +39,12 @@ class TestLostWebhooks:
     async def test_an_agents_join(self, world: World) -> None:
         interview_id = await world.new()
         await world.joins(interview_id, before=50)
-        await world.joins(interview_id, AGENT, before=40, told=False)
+        await world.joins(interview_id, AGENT, before=40, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.IN_PROGRESS
 
     async def test_a_candidates_leave(self, world: World) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, before=30, joined_before=100, told=False)
+        await world.leaves(interview_id, before=30, joined_before=100, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.RECONNECTING
         gone = await world.connection(interview_id, f"PA_{CANDIDATE}")
         assert gone.left_at is None
@@ -52,7 +52,7 @@ class TestLostWebhooks:
 
     async def test_an_agents_leave(self, world: World) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, AGENT, before=30, joined_before=100, told=False)
+        await world.leaves(interview_id, AGENT, before=30, joined_before=100, webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.WAITING_FOR_AGENT, "an inferred leave is a lost connection, not an end"
 
@@ -63,11 +63,11 @@ class TestLostWebhooks:
         assert world.stub.calls["ListParticipants"] == 0
 
     async def test_a_crashed_server(self, world: World) -> None:
-        """Both are back, in a room with a new sid, and nothing was told."""
+        """Both are back, in a room with a new sid, and no webhook arrived."""
         interview_id = await talking(world)
         world.stub.rooms.clear()
-        await world.joins(interview_id, before=20, sid="PA_c2", room_sid="RM_2", told=False)
-        await world.joins(interview_id, AGENT, before=19, sid="PA_a2", room_sid="RM_2", told=False)
+        await world.joins(interview_id, before=20, sid="PA_c2", room_sid="RM_2", webhook=False)
+        await world.joins(interview_id, AGENT, before=19, sid="PA_a2", room_sid="RM_2", webhook=False)
         row = await reconciled(world, interview_id)
         assert row.status is Status.IN_PROGRESS
         assert row.started_at
@@ -87,26 +87,26 @@ class TestLostWebhooks:
 
 
 class TestRoomsThatShouldBeGone:
-    async def test_the_room_of_an_ended_interview_about_which_nothing_was_told(self, world: World) -> None:
+    async def test_the_room_of_an_ended_interview_without_webhooks(self, world: World) -> None:
         interview_id = await talking(world)
         await world.cancels(interview_id)
-        await world.attends_all_due()
-        await world.joins(interview_id, before=-0.05, sid="PA_old_token", room_sid="RM_2", told=False)
+        await world.process_all_due()
+        await world.joins(interview_id, before=-0.05, sid="PA_old_token", room_sid="RM_2", webhook=False)
         await asyncio.sleep(0.1)
         row = await reconciled(world, interview_id)
         assert row.status is Status.CANCELLED
         assert await world.is_due(interview_id)
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
         assert (await world.row(interview_id)).revivals == 1
 
     async def test_a_no_show_that_turns_up_after_all(self, world: World) -> None:
         interview_id = await world.new(closes_at=ago(-50))
         await world.alter(interview_id, closes_at=ago(50), next_deadline_at=ago(50))
-        await world.attends_all_due()
-        await world.joins(interview_id, before=10, told=False)
+        await world.process_all_due()
+        await world.joins(interview_id, before=10, webhook=False)
         assert (await reconciled(world, interview_id)).status is Status.NO_SHOW
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
 
     async def test_the_rooms_of_frozen_attempts(self, world: World) -> None:
@@ -118,27 +118,27 @@ class TestRoomsThatShouldBeGone:
         assert list(world.stub.rooms) == [room_name(interview_id, 2)]
         assert await world.names(interview_id, "service") == ["room_deleted"]
 
-    async def test_rooms_of_others_are_let_be(self, world: World) -> None:
-        world.stub.open("somebody-elses", created_at=ago(10))
+    async def test_rooms_of_others_are_left_alone(self, world: World) -> None:
+        world.stub.open("foreign-room", created_at=ago(10))
         world.stub.open(f"interview-{uuid.uuid4()}", created_at=ago(10))
         await reconcile(world.context)
         assert world.stub.deleted == []
 
     async def test_a_room_that_outlives_its_deletion_is_deleted_again(self, world: World) -> None:
-        """LiveKit said yes, and did nothing; or its clock is behind, and who came after seems to have been before."""
+        """LiveKit confirmed and did nothing; or its clock is behind, so that a later join seems earlier."""
         interview_id = await talking(world)
         await world.cancels(interview_id)
         kept = dict(world.stub.rooms)
-        await world.attends_all_due()
+        await world.process_all_due()
         world.stub.rooms |= kept
         await reconcile(world.context)
-        await world.attends_all_due()
+        await world.process_all_due()
         assert world.stub.rooms == {}
 
 
 class TestSnapshots:
     async def test_only_what_was_known_before_is_closed(self, world: World) -> None:
-        """Somebody joins, and is told of, while LiveKit's answer is on its way."""
+        """A join and its webhook arrive while LiveKit's response is on its way."""
         interview_id = await talking(world)
         world.stub.rooms[room_name(interview_id, 1)].participants.clear()
 
@@ -182,7 +182,7 @@ class TestSnapshots:
     @pytest.mark.parametrize("webhook_first", [True, False])
     async def test_a_webhooks_leave_beats_an_inferred_one(self, world: World, webhook_first: bool) -> None:
         interview_id = await talking(world)
-        await world.leaves(interview_id, AGENT, before=20, joined_before=100, told=False)
+        await world.leaves(interview_id, AGENT, before=20, joined_before=100, webhook=False)
         tell = {"before": 20.0, "joined_before": 100.0, "reason": "CLIENT_INITIATED"}
         if webhook_first:
             await world.leaves(interview_id, AGENT, **tell)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ class TestSnapshots:
 
     async def test_a_webhooks_join_after_an_inferred_one_changes_nothing(self, world: World) -> None:
         interview_id = await world.new()
-        await world.talks(interview_id, before=50, told=False)
+        await world.talks(interview_id, before=50, webhook=False)
         before = await reconciled(world, interview_id)
         await world.talks(interview_id, before=50)
         after = await world.row(interview_id)
@@ -209,7 +209,9 @@ class TestSnapshots:
             world.stub.before.clear()
             world.stub.rooms.clear()
             for identity in (CANDIDATE, AGENT):
-                await world.joins(interview_id, identity, before=1, sid=f"PA_2{identity}", room_sid="RM_2", told=False)
+                await world.joins(
+                    interview_id, identity, before=1, sid=f"PA_2{identity}", room_sid="RM_2", webhook=False
+                )
 
         world.stub.before["ListRooms"] = remade
         await reconcile(world.context)
@@ -218,7 +220,7 @@ class TestSnapshots:
         assert (await world.row(interview_id)).status is Status.IN_PROGRESS
         assert (await reconciled(world, interview_id)).status is Status.IN_PROGRESS
 
-    async def test_an_attempt_that_changed_meanwhile_is_let_be(self, world: World) -> None:
+    async def test_a_snapshot_of_an_earlier_attempt_is_not_recorded(self, world: World) -> None:
         interview_id = await talking(world)
         world.stub.join(room_name(interview_id, 1), "agent-AJ_2", joined_at=ago(5))
 
@@ -233,7 +235,7 @@ class TestSnapshots:
 
 
 class TestCost:
-    async def test_nothing_is_asked_or_written_without_a_doubt(self, world: World) -> None:
+    async def test_rooms_that_match_the_listing_cost_no_request_and_no_write(self, world: World) -> None:
         """1,000 whose candidate is gone, in rooms that are still there."""
         await self._many(world, Status.RECONNECTING, connected=False)
         before = await self._written(world)
@@ -241,14 +243,14 @@ class TestCost:
         assert dict(world.stub.calls) == {"ListRooms": 1}
         assert await self._written(world) == before
 
-    async def test_a_conversation_that_is_as_believed_costs_a_question_and_no_write(self, world: World) -> None:
+    async def test_a_conversation_as_stored_costs_a_request_and_no_write(self, world: World) -> None:
         await self._many(world, Status.IN_PROGRESS, connected=True, count=200)
         before = await self._written(world)
         await reconcile(world.context)
         assert dict(world.stub.calls) == {"ListRooms": 1, "ListParticipants": 200}
         assert await self._written(world) == before
 
-    async def test_rooms_that_are_gone_cost_no_question(self, world: World) -> None:
+    async def test_rooms_that_are_gone_cost_no_request(self, world: World) -> None:
         await self._many(world, Status.IN_PROGRESS, connected=True, count=50)
         world.stub.rooms.clear()
         await reconcile(world.context)
@@ -336,7 +338,7 @@ class TestFaults:
         assert (await world.row(gone)).status is Status.RECONNECTING
 
 
-async def test_what_is_believed_is_found_by_indexes(own_engine: AsyncEngine) -> None:
+async def test_stored_states_are_found_by_indexes(own_engine: AsyncEngine) -> None:
     """However many interviews are over: this is asked every half minute."""
     await fill(own_engine, 20_000)
     async with own_engine.connect() as connection:

@@ -18,21 +18,20 @@ from app.interviews.erasure import find_overdue
 from app.interviews.schedule import ensure_default_organization
 from app.lifecycle import Status
 from app.models import Interview, Tick, TimelineEntry
-from app.worker import scheduler
-from app.worker.context import Context
+from app.worker import WorkerContext, scheduler
 from app.worker.scheduler import EraseOverdue
 from tests.conftest import make_settings
 from tests.e2e.conditions import eventually
 from tests.explained import NOW, fill, plan_of
 from tests.worker.test_audit import cancelled
 from tests.worker.test_audit import found as differences
-from tests.worker.test_scheduler import at_work
+from tests.worker.test_scheduler import running_workers
 from tests.worker.world import World, ago
 
 DAY = 24 * 3600
 
 
-def keeping(world: World, days: int | None) -> Context:
+def keeping(world: World, days: int | None) -> WorkerContext:
     return replace(world.context, retention=None if days is None else timedelta(days=days))
 
 
@@ -73,7 +72,7 @@ def test_the_setting(given: int | None, kept: timedelta | None) -> None:
     assert make_settings(personal_data_retention_days=given).retention == kept
 
 
-async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> None:
+async def test_one_that_was_reopened_meanwhile_is_kept(world: World) -> None:
     interview_id = await over(world, days=40)
     before = ago(30 * DAY)
     async with world.sessions.begin() as session:
@@ -86,7 +85,7 @@ async def test_one_that_was_opened_again_meanwhile_is_let_be(world: World) -> No
 
 
 async def test_a_run_takes_a_batch_longest_over_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "ERASED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "ERASURE_BATCH", 2)
     made = [await over(world, days=days) for days in (31, 33, 32)]
     run = EraseOverdue()
     await run(keeping(world, 30))
@@ -120,7 +119,7 @@ async def test_one_that_can_not_be_erased_does_not_keep_the_others(
     assert await erased(world) == {good}
 
 
-async def test_nor_does_one_of_which_nobody_can_be_told(world: World) -> None:
+async def test_one_whose_change_can_not_be_written_does_not_keep_the_others(world: World) -> None:
     """That statement is asyncpg's own, and so is its error."""
     bad, good = await over(world, days=32), await over(world, days=31)
     async with world.sessions.begin() as session:
@@ -140,7 +139,7 @@ async def test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They get their turn in the runs to come, and then it is tried again."""
-    monkeypatch.setattr(scheduler, "ERASED_AT_ONCE", 2)
+    monkeypatch.setattr(scheduler, "ERASURE_BATCH", 2)
     *bad, good, last = [await over(world, days=days) for days in (35, 34, 33, 32, 31)]
     tried = break_erasures(monkeypatch, *bad, by="SELECT 1 / 0")
     run = EraseOverdue()
@@ -165,15 +164,15 @@ async def test_a_database_that_is_away_ends_the_run(world: World, monkeypatch: p
 async def test_two_workers_erase_each_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "POLL", 0.02)
     made = {await over(world, days=31) for _ in range(5)}
-    async with at_work(keeping(world, 30), keeping(world, 30)):
+    async with running_workers(keeping(world, 30), keeping(world, 30)):
 
         async def all_are() -> bool:
             return await erased(world) == made
 
         await eventually(all_are)
     async with world.sessions() as session:
-        told = select(func.count()).where(TimelineEntry.name == "personal_data_erased")
-        assert await session.scalar(told) == len(made)
+        entries = select(func.count()).where(TimelineEntry.name == "personal_data_erased")
+        assert await session.scalar(entries) == len(made)
         assert await session.get(Tick, "erase")
 
 
@@ -228,7 +227,7 @@ async def test_kept_answers_are_found_by_their_index(world: World) -> None:
 
     async def rewriting(session: AsyncSession) -> None:
         owner = await ensure_default_organization(session)
-        await rewrite_answers(session, organization_id=owner, interview_id=interview_id, rewrite=lambda told: told)
+        await rewrite_answers(session, organization_id=owner, interview_id=interview_id, rewrite=lambda answer: answer)
 
     plan, _ = await plan_of(world.engine, rewriting, table="idempotency_keys")
     assert "ix_idempotency_keys_interview_ids" in plan, plan

@@ -14,14 +14,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import create_engine, create_sessionmaker
+from app.interviews.interview_rows import InterviewRow, lock_row
 from app.interviews.status_update import lock_interview
 from app.lifecycle import Status, Timeouts
-from app.models import Interview
-from app.worker import scheduler
-from app.worker.context import Context
+from app.worker import WorkerContext, scheduler
 from app.worker.runner import run_alone
 from app.worker.scheduler import Periodic, run_scheduler, schedule_missing_deadlines
 from tests.conftest import make_settings
@@ -31,7 +29,7 @@ from tests.worker.world import World, ago
 
 
 @asynccontextmanager
-async def at_work(*contexts: Context) -> AsyncIterator[None]:
+async def running_workers(*contexts: WorkerContext) -> AsyncIterator[None]:
     stop = asyncio.Event()
     running = [asyncio.create_task(run_scheduler(context, stop)) for context in contexts]
     try:
@@ -54,16 +52,16 @@ async def becomes(world: World, interview_id: uuid.UUID, status: Status) -> None
     await eventually(has_become)
 
 
-async def one_more_is_attended_to(world: World) -> None:
-    """Whatever the loops would do at once they have done by then."""
+async def one_more_is_processed(world: World) -> None:
+    """By then the loops have done what they would do at once."""
     interview_id = await world.new()
     await world.joins(interview_id, before=100)
     await becomes(world, interview_id, Status.FAILED)
 
 
-async def test_what_is_due_is_attended_to(world: World) -> None:
-    async with at_work(world.context):
-        await one_more_is_attended_to(world)
+async def test_due_interviews_are_processed(world: World) -> None:
+    async with running_workers(world.context):
+        await one_more_is_processed(world)
 
 
 async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
@@ -71,47 +69,47 @@ async def test_two_workers_decide_and_do_everything_once(world: World) -> None:
     made = [await world.new() for _ in range(20)]
     for number, interview_id in enumerate(made):
         await world.joins(interview_id, before=32 if number % 2 else 100)
-    async with at_work(world.context, world.context):
+    async with running_workers(world.context, world.context):
         for number, interview_id in enumerate(made):
             if number % 2 == 0:
                 await becomes(world, interview_id, Status.FAILED)
         await eventually(lambda: sum(map(len, world.stub.dispatches.values())) >= 10)
-        await one_more_is_attended_to(world)
+        await one_more_is_processed(world)
     for number, interview_id in enumerate(made):
-        told = await world.told(interview_id)
-        assert [entry.name for entry in told].count("agent_missing") == (number % 2 == 0)
-        assert [entry.name for entry in told].count("agent_dispatched") == (number % 2)
+        entries = await world.entries(interview_id)
+        assert [entry.name for entry in entries].count("agent_missing") == (number % 2 == 0)
+        assert [entry.name for entry in entries].count("agent_dispatched") == (number % 2)
     assert all(len(each) == 1 for each in world.stub.dispatches.values())
 
 
-def looking(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
-    """Return what tells how often workers have looked whether the task is theirs to run."""
-    looked: list[str] = []
+def count_polls(monkeypatch: pytest.MonkeyPatch, name: str) -> Callable[[], int]:
+    """Return a counter of how often workers polled the task's tick."""
+    polled: list[str] = []
     take = scheduler._take_tick  # noqa: SLF001 - to run it is what it leads to, and mostly it does not
 
-    async def noted(context: Context, task: Periodic) -> bool:
+    async def noted(context: WorkerContext, task: Periodic) -> bool:
         taken = await take(context, task)
-        looked.append(task.name)
+        polled.append(task.name)
         return taken
 
     monkeypatch.setattr(scheduler, "_take_tick", noted)
-    return lambda: looked.count(name)
+    return lambda: polled.count(name)
 
 
 async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
 
-    async def noted(_: Context) -> None:
+    async def noted(_: WorkerContext) -> None:
         runs.append("reconcile")
 
     monkeypatch.setattr(scheduler, "reconcile", noted)
-    looks = looking(monkeypatch, "reconcile")
+    polls = count_polls(monkeypatch, "reconcile")
     an_hour = replace(world.context, reconcile_every=timedelta(hours=1))
     for expected in (1, 2):
-        enough = looks() + 10
-        async with at_work(an_hour, an_hour):
+        enough = polls() + 10
+        async with running_workers(an_hour, an_hour):
             await eventually(lambda: len(runs) == expected)  # noqa: B023 - called at once
-            await eventually(lambda: looks() >= enough)  # noqa: B023
+            await eventually(lambda: polls() >= enough)  # noqa: B023
         assert len(runs) == expected
         async with world.sessions.begin() as session:
             await session.execute(text("UPDATE ticks SET last_run = last_run - interval '1 hour'"))
@@ -120,7 +118,7 @@ async def test_a_periodic_task_runs_once_over_two_workers(world: World, monkeypa
 async def test_a_periodic_task_that_fails_is_tried_again(world: World) -> None:
     runs: list[int] = []
 
-    async def failing(_: Context) -> None:
+    async def failing(_: WorkerContext) -> None:
         runs.append(1)
         raise ValueError("of the test")
 
@@ -154,17 +152,17 @@ async def test_a_livekit_that_hangs_does_not_hold_up_a_stop(world: World) -> Non
     for _ in range(10):
         await world.joins(await world.new(), before=100)
     world.livekit_is("slow")
-    async with at_work(world.context):
+    async with running_workers(world.context):
         await eventually(lambda: world.stub.calls.total())
 
 
-async def test_a_poisoned_row_stops_nobody(world: World) -> None:
-    for _ in range(scheduler.AT_ONCE + 1):
+async def test_a_poisoned_row_does_not_stop_the_others(world: World) -> None:
+    for _ in range(scheduler.CONCURRENCY + 1):
         poisoned = await world.new()
         await world.alter(poisoned, max_duration=10**15, next_deadline_at=ago(500))
     healthy = await world.new()
     await world.joins(healthy, before=100)
-    async with at_work(world.context):
+    async with running_workers(world.context):
         await becomes(world, healthy, Status.FAILED)
 
 
@@ -175,32 +173,32 @@ async def test_the_database_away_for_a_moment(
         name = str(await session.scalar(text("SELECT current_database()")))
     admin = await asyncpg.connect(postgres_url)
     try:
-        async with at_work(world.context):
-            await one_more_is_attended_to(world)
+        async with running_workers(world.context):
+            await one_more_is_processed(world)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-            await eventually(lambda: "nothing can be attended to" in caplog.text)
+            await eventually(lambda: "deadlines are postponed, the database is unavailable" in caplog.text)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            await one_more_is_attended_to(world)
+            await one_more_is_processed(world)
     finally:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await admin.close()
 
 
-class TestSweep:
+class TestMissingDeadlines:
     async def test_a_token_without_closes_at_gets_a_deadline(self, world: World) -> None:
         interview_id, other = await world.new(), await world.new()
         await world.gets_token(interview_id, before=100)
         await schedule_missing_deadlines(world.context)
         row = await world.row(interview_id)
         assert row.next_deadline_at
-        assert (row.next_deadline_at - ago(100)) - world.timeouts.idle < (ago(0) - ago(5))
+        assert (row.next_deadline_at - ago(100)) - world.timeouts.idle_timeout < (ago(0) - ago(5))
         assert (await world.row(other)).next_deadline_at is None
 
     async def test_those_that_get_none_do_not_keep_the_others_waiting(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(scheduler, "MISSING_DEADLINES_EVERY", 2)
+        monkeypatch.setattr(scheduler, "MISSING_DEADLINES_BATCH", 2)
         for _ in range(4):
             refused = await world.new()
             async with world.sessions.begin() as session:
@@ -216,14 +214,14 @@ class TestSweep:
         await schedule_missing_deadlines(world.context)
         assert (await world.row(interview_id)).next_deadline_at
 
-    async def test_one_that_somebody_holds_does_not_keep_the_others(
+    async def test_a_locked_one_does_not_keep_the_others(
         self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async def lock_soon(session: AsyncSession, interview_id: uuid.UUID) -> Interview | None:
-            await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-            return await lock_interview(session, interview_id)
+        async def lock_soon(connection: asyncpg.Connection, interview_id: uuid.UUID) -> InterviewRow | None:
+            await connection.execute("SET LOCAL lock_timeout = '50ms'")
+            return await lock_row(connection, interview_id)
 
-        monkeypatch.setattr(scheduler, "lock", lock_soon)
+        monkeypatch.setattr(scheduler, "lock_row", lock_soon)
         made = [await world.new() for _ in range(3)]
         for each in made:
             await world.gets_token(each, before=100)
@@ -232,7 +230,7 @@ class TestSweep:
             await lock_interview(other, held)
             await schedule_missing_deadlines(world.context)
         assert [(await world.row(each)).next_deadline_at is None for each in made] == [True, False, False]
-        assert f"interview {held} could not be settled" in caplog.text
+        assert f"the status of interview {held} could not be updated" in caplog.text
 
 
 def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None:
@@ -246,7 +244,7 @@ def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None
     process = Process(command, env=environment, cwd=tmp_path, log=tmp_path / "log")
     process.start()
     try:
-        process.wait_until(lambda: "at work" in process.output, within=HOPELESS)
+        process.wait_until(lambda: "worker started" in process.output, within=HOPELESS)
         process.send(signal.SIGTERM)
         assert process.wait(HOPELESS) == 0, process.output
     finally:

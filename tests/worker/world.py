@@ -1,6 +1,6 @@
 """Interviews, the LiveKit they happen in, and the worker's context: what every test of the worker starts from.
 
-All that happens is told in seconds before now, because the worker reads the real clock.
+Instants are given in seconds before now, because the worker reads the real clock.
 """
 
 import uuid
@@ -23,7 +23,7 @@ from app.livekit.access_tokens import Signer
 from app.livekit.client import LiveKitServer
 from app.livekit.rooms import room_name as name_of_room
 from app.models import Connection, Interview, JoinRequest, TimelineEntry
-from app.worker.context import Context
+from app.worker import WorkerContext
 from app.worker.deadlines import claim, process_due_interview
 from tests import livekit_webhooks
 from tests.conftest import PATIENT
@@ -32,8 +32,8 @@ from tests.worker.livekit_stub import LiveKitStub
 SIGNER = Signer("key", "secret-of-32-characters-or-more-0123", "", timedelta(seconds=120))
 AGENT = "agent-AJ_1"
 CANDIDATE = "candidate-c"
-WITHOUT_DISPATCH = Timeouts(dispatch=None)
-HOT = 8  # attendances in a row after which a row that is still due is a hot loop
+WITHOUT_DISPATCH = Timeouts(dispatch_after=None)
+HOT_LOOP = 8  # runs in a row after which a row that is still due is a hot loop
 
 
 def ago(seconds: float) -> datetime:
@@ -51,11 +51,11 @@ class World:
     signer: Signer = field(default=SIGNER)
 
     @property
-    def context(self) -> Context:
-        return Context(self.sessions, self.livekit, self.timeouts, self.agent_name, timedelta(seconds=30))
+    def context(self) -> WorkerContext:
+        return WorkerContext(self.sessions, self.livekit, self.timeouts, self.agent_name, timedelta(seconds=30))
 
     def livekit_is(self, fault: str, *, method: str = "*") -> None:
-        """LiveKit answers so from now on, if at all. Only where it is to be slow it is given up soon."""
+        """Make LiveKit fail this way from now on. Only a slow one gets a short timeout."""
         self.stub.faults[method] = fault
         client.TIMEOUT = 0.6 if fault == "slow" else PATIENT
 
@@ -98,16 +98,16 @@ class World:
         before: float,
         sid: str = "",
         room_sid: str = "RM_1",
-        told: bool = True,
+        webhook: bool = True,
         there: bool = True,
         attempt: int = 1,
     ) -> str:
-        """Somebody joins: LiveKit tells it if `told`, and shows it when asked if `there`."""
+        """Somebody joins: LiveKit tells it if `webhook`, and shows it when asked if `there`."""
         sid, at = sid or _sid(identity, attempt), ago(before)
         room = name_of_room(interview_id, attempt)
         if there:
             self.stub.join(room, identity, sid=sid, joined_at=at, room_sid=room_sid)
-        if told:
+        if webhook:
             who = self._who(sid, identity, at)
             await self.hears(
                 interview_id,
@@ -130,7 +130,7 @@ class World:
         sid: str = "",
         reason: str = "CLIENT_INITIATED",
         outcome: str = "",
-        told: bool = True,
+        webhook: bool = True,
         room_sid: str = "RM_1",
         attempt: int = 1,
     ) -> None:
@@ -138,7 +138,7 @@ class World:
         room = name_of_room(interview_id, attempt)
         if room in self.stub.rooms:
             self.stub.leave(room, sid)
-        if told:
+        if webhook:
             who = self._who(sid, identity, ago(joined_before), reason, outcome)
             await self.hears(
                 interview_id, "participant_left", ago(before), attempt=attempt, participant=who, room_sid=room_sid
@@ -198,22 +198,22 @@ class World:
         async with self.sessions() as session:
             return await session.get_one(Connection, (interview_id, sid))
 
-    async def told(self, interview_id: uuid.UUID, kind: str | None = None) -> Sequence[TimelineEntry]:
+    async def entries(self, interview_id: uuid.UUID, kind: str | None = None) -> Sequence[TimelineEntry]:
         query = select(TimelineEntry).where(TimelineEntry.interview_id == interview_id).order_by(TimelineEntry.id)
         async with self.sessions() as session:
             found = (await session.scalars(query)).all()
         return [entry for entry in found if kind in (None, entry.kind)]
 
     async def names(self, interview_id: uuid.UUID, kind: str) -> list[str]:
-        return [entry.name for entry in await self.told(interview_id, kind)]
+        return [entry.name for entry in await self.entries(interview_id, kind)]
 
-    async def attends(self, interview_id: uuid.UUID) -> Interview:
+    async def process(self, interview_id: uuid.UUID) -> Interview:
         await process_due_interview(self.context, interview_id)
         return await self.row(interview_id)
 
-    async def attends_all_due(self) -> int:
+    async def process_all_due(self) -> int:
         """Attend to all that is due, as a worker does, and return how often; many times in a row is a hot loop."""
-        for count in range(HOT):
+        for count in range(HOT_LOOP):
             interview_id = await claim(self.context, now=ago(0))
             if interview_id is None:
                 return count

@@ -16,7 +16,7 @@ KEYS = (
         (f"{CALLS}::test_a_key_is_taken_from_one_place_alone[getInterview]",),
     ),
     Defence(
-        "a revoked key is none",
+        "a revoked key is refused",
         "app/auth/api_keys.py",
         "    ApiKey.revoked_at.is_(None),\n",
         "",
@@ -26,7 +26,7 @@ KEYS = (
         ),
     ),
     Defence(
-        "an expired key is none",
+        "an expired key is refused",
         "app/auth/api_keys.py",
         "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
         "",
@@ -36,7 +36,7 @@ KEYS = (
         ),
     ),
     Defence(
-        "no key is kept in mind",
+        "no key is cached",
         "app/auth/api_keys.py",
         '    row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n',
         "    kept = authenticate.__dict__\n"
@@ -75,9 +75,9 @@ KEYS = (
     Defence(
         "an answer is told again to who may make the call",
         "app/api/idempotency.py",
-        "    caller.require(scope)  # to be told an answer again takes the same right\n",
+        "    caller.require(scope)  # a stored response requires the same scope\n",
         "",
-        ("tests/api/test_idempotency.py::test_an_answer_is_told_again_only_to_who_may_do_it",),
+        ("tests/api/test_idempotency.py::test_a_stored_response_requires_the_scope_of_the_call",),
     ),
 )
 
@@ -91,9 +91,9 @@ TENANTS = (
     ),
     Defence(
         "an interview is changed by its organization, and locked by nobody else",
-        "app/interviews/status_update.py",
-        "query = query.where(Interview.organization_id == organization_id)",
-        "pass",
+        "app/interviews/interview_rows.py",
+        "AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY UPDATE",
+        "AND ($2::uuid IS NULL OR true) FOR NO KEY UPDATE",
         (
             *(f"{FOREIGN}[{each}]" for each in ("cancelInterview", "editInterview", "inviteCandidate")),
             f"{FOREIGN}[erasePersonalData]",

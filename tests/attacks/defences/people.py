@@ -7,7 +7,7 @@ ERASED = "tests/interviews/test_erasure.py"
 LOGGED = "tests/core/test_logging.py"
 RACES = "tests/interviews/test_erasure_races.py"
 RETENTION = "tests/worker/test_retention.py"
-GONE = f"{ERASED}::test_no_table_holds_any_of_it_any_more"
+GONE = f"{ERASED}::test_no_table_holds_personal_data"
 
 LIMITS = (
     Defence(
@@ -16,7 +16,7 @@ LIMITS = (
         "if standing.is_over:",
         "if standing.remaining < 0:",
         (
-            f"{LIMITED}::test_an_address_is_told_and_then_limited",
+            f"{LIMITED}::test_an_address_sees_its_limit_and_is_then_refused",
             f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",
         ),
     ),
@@ -30,8 +30,8 @@ LIMITS = (
     Defence(
         "a key has one limit wherever it calls from",
         "app/api/rate_limits.py",
-        "request.app.state.rate_limits.key, key_id.hex)",
-        "request.app.state.rate_limits.key, key_id.hex + address_of(request.scope))",
+        "services_of(request).rate_limits.key, key_id.hex)",
+        "services_of(request).rate_limits.key, key_id.hex + address_of(request.scope))",
         (f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",),
     ),
     Defence(
@@ -68,9 +68,9 @@ PERSONAL_DATA = (
     Defence(
         "an erasure takes what the timeline says of people",
         "app/interviews/erasure.py",
-        "entry.detail = bare(entry.detail, roles)",
+        "entry.detail = redact(entry.detail, roles)",
         "pass",
-        (GONE, f"{ERASED}::test_a_new_kind_of_detail_does_not_outlive_the_erasure"),
+        (GONE, f"{ERASED}::test_unknown_timeline_details_are_erased"),
     ),
     Defence(
         "an erasure takes who was connected",
@@ -112,54 +112,54 @@ PERSONAL_DATA = (
         "app/interviews/erasure.py",
         "    await _erase_from_answers(session, interview, now)\n",
         "",
-        (GONE, f"{ERASED}::test_a_repeated_call_is_answered_without_it"),
+        (GONE, f"{ERASED}::test_a_replayed_response_has_no_personal_data"),
     ),
     Defence(
         "what comes late brings nothing back",
-        "app/interviews/redaction.py",
+        "app/interviews/erasure.py",
         "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
         "return who.identity",
-        (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
+        (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
         "nor do late webhooks on the timeline",
         "app/interviews/livekit_events.py",
-        "return bare(said, roles) if row.personal_data_erased_at else said",
-        "return said",
-        (f"{ERASED}::test_what_comes_late_brings_nothing_back",),
+        "return redact(detail, roles) if row.personal_data_erased_at else detail",
+        "return detail",
+        (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
         "no join gets in beside an erasure",
         "app/interviews/erasure.py",
-        "    await keep_joins_out(session, interview)  # each of them would store an address\n",
+        "    await keep_joins_out(session, interview)  # a join stores an address\n",
         "",
-        (f"{RACES}::test_a_join_during_it_waits_and_stores_no_address",),
+        (f"{RACES}::test_a_join_during_an_erasure_waits_and_stores_no_address",),
     ),
     Defence(
-        "a tombstone's door stays shut",
+        "an erased interview can't be joined",
         "app/interviews/join_queries.py",
-        "i.personal_data_erased_at IS NOT NULL AS is_erased",
-        "false AS is_erased",
-        (f"{ERASED}::test_no_policy_lets_anybody_into_a_failed_one",),
+        '"is_erased": "i.personal_data_erased_at IS NOT NULL"',
+        '"is_erased": "false"',
+        (f"{ERASED}::test_no_policy_lets_anyone_into_an_erased_failed_interview",),
     ),
     Defence(
         "an erasure takes the scope admin",
-        "app/api/personal_data.py",
-        "from app.api.dependencies import AdminCaller, InterviewId",
-        "from app.api.dependencies import InterviewId, Writer as AdminCaller",
-        (f"{ERASED}::test_a_key_that_writes_is_not_enough",),
+        "app/api/actions.py",
+        "interview_id: InterviewId, caller: AdminCaller,",
+        "interview_id: InterviewId, caller: Writer,",
+        (f"{ERASED}::test_a_write_key_is_not_enough",),
     ),
     Defence(
         "what is still needed is not erased",
         "app/interviews/erasure.py",
         "if not interview.status.is_terminal:",
         "if interview.attempt < 0:",
-        (f"{ERASED}::test_one_that_is_not_over_is_refused",),
+        (f"{ERASED}::test_an_interview_that_is_not_over_is_refused",),
     ),
     Defence(
         "what was over for long enough is erased",
         "app/worker/scheduler.py",
-        "            await _erase(context, each.id, before)\n",
+        "            await _erase(context, overdue.id, before)\n",
         "            pass\n",
         (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
     ),
@@ -168,7 +168,7 @@ PERSONAL_DATA = (
         "app/interviews/erasure.py",
         "if interview and interview.ended_at and interview.ended_at <= before:",
         "if interview:",
-        (f"{RETENTION}::test_one_that_was_opened_again_meanwhile_is_let_be",),
+        (f"{RETENTION}::test_one_that_was_reopened_meanwhile_is_kept",),
     ),
     Defence(
         "without a retention nothing is erased by itself",
@@ -181,7 +181,7 @@ PERSONAL_DATA = (
     Defence(
         "what can't be erased holds up nobody else's erasure",
         "app/worker/scheduler.py",
-        "self._after = found[-1] if len(found) == ERASED_AT_ONCE else None",
+        "self._after = batch[-1] if len(batch) == ERASURE_BATCH else None",
         "self._after = None",
         (f"{RETENTION}::test_a_batch_that_can_not_be_erased_does_not_keep_those_behind_it",),
     ),

@@ -1,4 +1,4 @@
-"""Who gets a seat, what it allows, and with which settings the service starts."""
+"""Who may join, what a token allows, and with which settings the service starts."""
 
 from tests.attacks.defences.defence import Defence
 
@@ -55,8 +55,8 @@ DOORS = (
     Defence(
         "five wrong tries of an address",
         "app/interviews/join_queries.py",
-        "TRIES = 5  #",
-        "TRIES = 5_000  #",
+        "MAX_TRIES = 5  #",
+        "MAX_TRIES = 5_000  #",
         (
             f"{TRIES}::test_five_in_ten_minutes",
             f"{JOINS}::test_brute_force_over_eight_connections_of_a_running_service",
@@ -65,47 +65,47 @@ DOORS = (
     Defence(
         "fifty wrong tries of all addresses",
         "app/interviews/join_queries.py",
-        "TRIES_IN_ALL = 50  #",
-        "TRIES_IN_ALL = 50_000  #",
+        "MAX_TRIES_IN_ALL = 50  #",
+        "MAX_TRIES_IN_ALL = 50_000  #",
         (f"{TRIES}::test_fifty_in_an_hour_from_everywhere", f"{TRIES}::test_brute_force_from_everywhere_gets_fifty"),
     ),
     Defence(
         "all addresses of one IPv6 network are one",
         "app/interviews/join_policy.py",
-        "return str(ipaddress.IPv6Network((int(found), NETWORK), strict=False))",
-        "return str(found)",
+        "return str(ipaddress.IPv6Network((int(parsed), NETWORK), strict=False))",
+        "return str(parsed)",
         (f"{TRIES}::test_what_counts_as_one_address",),
     ),
     Defence(
-        "tries at once are judged one after the other",
+        "concurrent guesses are counted one after the other",
         "app/interviews/join.py",
-        "has_turn = has_turn or seat.has_tries_lock or not admission.is_guess",
+        "has_turn = has_tries_lock or snapshot.has_tries_lock or not policy_decision.is_guess",
         "has_turn = True",
         (f"{TRIES}::test_a_right_guess_waits_for_the_wrong_ones_before_it",),
     ),
     Defence(
-        "a try that comes second waits for the first",
+        "a second guess waits for the first",
         "app/interviews/join.py",
-        "await session.execute(select(func.pg_advisory_xact_lock(tries_lock(ask.interview_id))))",
+        "await session.execute(select(func.pg_advisory_xact_lock(tries_lock(command.interview_id))))",
         "pass",
         (f"{TRIES}::test_a_right_guess_waits_for_the_wrong_ones_before_it",),
     ),
     Defence(
-        "a right invite is let in whatever strangers tried",
+        "a valid invite works whatever strangers tried",
         "app/interviews/join_policy.py",
-        "return Admission(policy, None)",
-        "return Admission(policy, None, is_limited=True)",
+        "return PolicyDecision(policy, None)",
+        "return PolicyDecision(policy, None, counts_as_try=True)",
         (f"{TRIES}::test_a_right_invite_is_let_in_at_once",),
     ),
     Defence(
-        "who was let in before is not kept out by strangers",
+        "an address that joined before is not locked out by strangers",
         "app/interviews/join_queries.py",
-        "r.at > held.at - $12::interval",
-        "r.at > held.at + $12::interval",
+        "r.at > locked.at - $12::interval",
+        "r.at > locked.at + $12::interval",
         (f"{TRIES}::test_who_was_let_in_before_is_not_kept_out_by_strangers",),
     ),
     Defence(
-        "a forwarded address is believed of trusted proxies alone",
+        "only trusted proxies may forward an address",
         "app/server/run.py",
         "forwarded_allow_ips=list(settings.trusted_proxies),",
         'forwarded_allow_ips="*",',
@@ -121,15 +121,15 @@ DOORS = (
     Defence(
         "a stranger learns nothing of the interview",
         "app/interviews/join.py",
-        "refusal = admission.refusal or (None if is_over else _refusal(seat, ask, terms))",
-        "refusal = (None if is_over else _refusal(seat, ask, terms)) or admission.refusal",
+        "refusal = policy_decision.refusal or (None if is_over else _refusal(snapshot, command, config))",
+        "refusal = (None if is_over else _refusal(snapshot, command, config)) or policy_decision.refusal",
         ("tests/interviews/test_join_policy.py::test_a_stranger_learns_nothing_of_the_interview",),
     ),
     Defence(
         "nobody joins after the end",
         "app/interviews/join.py",
-        "if seat.status.is_terminal:\n        return InterviewOver(",
-        "if seat.attempt < 0:\n        return InterviewOver(",
+        "if snapshot.status.is_terminal:\n        return InterviewOver(",
+        "if snapshot.attempt < 0:\n        return InterviewOver(",
         (
             f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
             "tests/interviews/test_join.py::test_over",
@@ -138,8 +138,8 @@ DOORS = (
     Defence(
         "nobody joins before the start",
         "app/interviews/join.py",
-        "if seat.opens_at and ask.now < seat.opens_at:",
-        "if seat.opens_at and seat.attempt < 0:",
+        "if snapshot.opens_at and command.now < snapshot.opens_at:",
+        "if snapshot.opens_at and snapshot.attempt < 0:",
         (
             f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
             "tests/interviews/test_join.py::test_too_early",
@@ -177,7 +177,7 @@ SEAT = (
         (f"{RIGHTS}::test_neither_metadata_nor_name_nor_attributes_are_its_own",),
     ),
     Defence(
-        "a candidate is seen",
+        "a candidate is not hidden",
         "app/livekit/access_tokens.py",
         '            "canSubscribe": True,\n',
         '            "canSubscribe": True,\n            "hidden": True,\n',
@@ -191,10 +191,10 @@ SEAT = (
         ("tests/livekit/test_access_tokens.py::test_a_token_lives_for_ten_minutes_from_its_second",),
     ),
     Defence(
-        "a client wishes for no other token",
-        "app/interviews/token_options.py",
-        "for name in refused]) if refused else None",
-        "for name in refused]) if refused is None else None",
+        "a client can't choose what its token allows",
+        "app/interviews/token.py",
+        "return TokenFieldNotAllowed(errors=errors) if errors else None",
+        "return None",
         ("tests/api/test_token.py::test_what_a_client_may_not_say",),
     ),
 )
@@ -203,10 +203,10 @@ START = (
     Defence(
         "outside a laptop it does not start with what everybody knows",
         "app/core/settings.py",
-        "*([] if self.is_local else self._unsafe_outside_a_laptop()),",
+        "*([] if self.is_local else self._unsafe_defaults()),",
         "",
         (
-            "tests/core/test_settings.py::test_outside_a_laptop_all_that_is_unsafe_is_told_at_once",
+            "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
             "tests/core/test_settings.py::test_each_rule_stands_alone",
         ),
     ),

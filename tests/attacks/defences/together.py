@@ -1,9 +1,9 @@
-"""What is done together with others: nobody waits for the lock of somebody else, nor with a connection in hand."""
+"""Batches: an item never waits for the lock of another, nor holds a connection while it waits."""
 
 from tests.attacks.defences.defence import Defence
 
 JOINS = "tests/interviews/test_join_batches.py"
-GATHERED = "tests/interviews/test_livekit_event_batches.py"
+LIVEKIT_EVENTS = "tests/interviews/test_livekit_event_batches.py"
 
 MAX_BATCH = (
     Defence(
@@ -23,41 +23,41 @@ MAX_BATCH = (
     Defence(
         "guesses at one interview take turns",
         "app/interviews/join.py",
-        "return ask.interview_id if ask.knock.phone_number and not ask.knock.invite else None",
+        "return command.interview_id if command.credentials.phone_number and not command.credentials.invite else None",
         "return None",
         (f"{JOINS}::test_guesses_at_one_interview_take_turns_and_none_is_joined_alone",),
     ),
     Defence(
         "who waits for a lock leaves connections to the others",
         "app/interviews/join.py",
-        "most=1, at_once=ALONE_AT_ONCE",
-        "most=1, at_once=64",
+        "concurrency=LOCK_CONCURRENCY",
+        "concurrency=64",
         (f"{JOINS}::test_however_many_interviews_are_held_two_connections_wait",),
     ),
     Defence(
         "of those who wait for one interview one has a connection",
         "app/interviews/join.py",
-        "apart=lambda held: held.ask.interview_id",
-        "apart=lambda held: None",
+        "key=lambda waiting: waiting.command.interview_id",
+        "key=lambda waiting: None",
         (
             "tests/interviews/test_join_under_strain.py::test_many_joins_that_wait_for_one_interview_leave_connections_to_the_others",
         ),
     ),
     Defence(
-        "what is given up gives its connection up",
+        "a cancelled run closes its connection",
         "app/core/database.py",
         "            except BaseException:\n                connection.terminate()\n",
         "            except BaseException:\n",
         (
-            "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[as_one]",
-            "tests/core/test_network_stalls.py::test_a_connection_that_is_swallowed_is_given_up_once[each_for_itself]",
+            "tests/core/test_network_stalls.py::test_what_is_answered_after_a_stall_is_committed[in_one_transaction]",
+            "tests/core/test_network_stalls.py::test_a_dead_connection_times_out_once[autocommit]",
         ),
     ),
     Defence(
         "those of one interview keep their order",
         "app/core/batching.py",
-        "if call.key in self._lines:",
-        "if call.key in self._lines and not self._most:",
+        "if call.key in self._queues:",
+        "if call.key in self._queues and not self._max_batch:",
         ("tests/core/test_batching.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
     ),
     Defence(
@@ -65,14 +65,14 @@ MAX_BATCH = (
         "app/interviews/interview_rows.py",
         "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         "ORDER BY id FOR NO KEY UPDATE",
-        (f"{GATHERED}::test_a_locked_row_holds_up_its_own_events_only",),
+        (f"{LIVEKIT_EVENTS}::test_a_locked_row_delays_only_its_own_events",),
     ),
     Defence(
         "an event that can't be stored harms no other",
         "app/interviews/livekit_events.py",
         "if len(events) == 1 or not is_per_item(error):",
         "if events:",
-        (f"{GATHERED}::test_one_bad_event_harms_no_other",),
+        (f"{LIVEKIT_EVENTS}::test_one_bad_event_does_not_fail_the_batch",),
     ),
     Defence(
         "when a key was used last is never waited for",

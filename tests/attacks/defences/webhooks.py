@@ -8,10 +8,10 @@ MALFORMED = "tests/server/test_protocol.py::test_a_malformed_request_is_answered
 WEBHOOKS = (
     Defence(
         "a webhook's signature is verified, by HS256 alone",
-        "app/livekit/access_tokens.py",
-        '    if secret is None or head.get("alg") != "HS256" or not _UNKNOWN_TO_US.isdisjoint(head):\n'
+        "app/livekit/webhooks.py",
+        '    if secret is None or head.get("alg") != "HS256" or not _UNSUPPORTED.isdisjoint(head):\n'
         "        raise WebhookNotSigned\n"
-        '    if not hmac.compare_digest(_base64url(hmac.digest(secret.encode(), signed, "sha256")), signature):\n',
+        '    if not hmac.compare_digest(base64url(hmac.digest(secret.encode(), signed, "sha256")), signature):\n',
         "    if secret is None:\n",
         tuple(
             f"{FORGED}[{each}]"
@@ -20,24 +20,24 @@ WEBHOOKS = (
     ),
     Defence(
         "it signs this very body",
-        "app/livekit/access_tokens.py",
+        "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):',
         "if not digest:",
         (f"{FORGED}[of_another_body]",),
     ),
     Defence(
         "a candidate's own token is no signature",
-        "app/livekit/access_tokens.py",
+        "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):\n'
         "        raise WebhookNotSigned\n"
-        "    if not _holds(claims, time.time()):",
+        "    if not _are_valid(claims, time.time()):",
         "if not digest:",
         (f"{FORGED}[a_participants_own_token]",),
     ),
     Defence(
         "it expires",
-        "app/livekit/access_tokens.py",
-        '        and now - _LEEWAY < _instant_of(claims.get("exp"))\n',
+        "app/livekit/webhooks.py",
+        '        and now - _LEEWAY < _timestamp(claims.get("exp"))\n',
         "",
         (f"{FORGED}[replayed_after_ten_minutes]",),
     ),
@@ -58,16 +58,16 @@ WEBHOOKS = (
     Defence(
         "of an event only ids, instants and reasons are stored",
         "app/interviews/livekit_events.py",
-        'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:LONGEST_OUTCOME]}',
+        'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:MAX_OUTCOME_LENGTH]}',
         "detail |= who.attributes",
         ("tests/api/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
     ),
     Defence(
         "who is hidden is no candidate",
-        "app/interviews/participants.py",
+        "app/interviews/participant_events.py",
         'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
         'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
-        ("tests/interviews/test_livekit_events.py::test_others_are_recorded_and_change_nothing",),
+        ("tests/interviews/test_livekit_events.py::test_other_participants_are_recorded_and_change_nothing",),
     ),
 )
 
@@ -75,7 +75,7 @@ SOCKETS = (
     Defence(
         "a body is cut off where it becomes too large",
         "app/api/dependencies.py",
-        "if size > largest:",
+        "if size > max_size:",
         "if size > 2**40:",
         (
             "tests/api/test_forged_webhooks.py::test_a_hundred_megabytes_are_cut_off_before_anything_is_verified",
@@ -85,7 +85,7 @@ SOCKETS = (
     Defence(
         "a body announced as too large is not awaited",
         "app/api/dependencies.py",
-        "if announced.isdigit() and (len(announced) > 18 or int(announced) > largest):",
+        "if announced.isdigit() and (len(announced) > 18 or int(announced) > max_size):",
         'if announced == b"never":',
         ("tests/server/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
     ),

@@ -31,8 +31,8 @@ WORDS = (
     Defence(
         "a request's id is plain",
         "app/api/middleware.py",
-        "return given.decode() if given and GIVEN_ID.fullmatch(given) else new_request_id()",
-        'return given.decode("latin-1") if given else new_request_id()',
+        "return header.decode() if header and REQUEST_ID.fullmatch(header) else new_request_id()",
+        'return header.decode("latin-1") if header else new_request_id()',
         ("tests/api/test_problems.py::test_an_odd_request_id_is_replaced",),
     ),
     Defence(
@@ -45,7 +45,7 @@ WORDS = (
     Defence(
         "an error echoes no value",
         "app/api/problems.py",
-        '"message": fault["msg"].removeprefix("Value error, ")}',
+        '"message": message_of(fault) + hint}',
         "\"message\": f\"{fault['msg']}: {fault.get('input')}\"}",
         (
             "tests/api/test_secure_headers.py::test_no_refusal_echoes_a_secret",

@@ -1,0 +1,84 @@
+"""The names of LiveKit's events: each one that is recorded is known, handled, stored as a fact and has its sentence."""
+
+import ast
+import inspect
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.interviews import livekit_events
+from app.interviews.livekit_events import RECORDED
+from app.interviews.timeline import EVENTS
+from app.lifecycle import Timeouts
+from app.models import Connection, Room, TimelineEntry
+from tests import livekit_webhooks
+from tests.conftest import AUTHORIZED
+from tests.interview_driver import CANDIDATE, NEW
+
+# https://docs.livekit.io/home/server/webhooks/
+LIVEKIT_EVENTS = {
+    *("room_started", "room_finished", "participant_joined", "participant_left", "participant_connection_aborted"),
+    *("track_published", "track_unpublished", "egress_started", "egress_updated", "egress_ended"),
+    *("ingress_started", "ingress_ended"),
+}
+
+# What each event leaves in the facts: room ended, candidate's connection (None: no row, else whether it is over).
+FACTS: dict[str, tuple[bool, bool | None]] = {
+    "room_started": (False, None),
+    "participant_joined": (False, False),
+    "participant_left": (False, True),
+    "participant_connection_aborted": (False, None),
+    "room_finished": (True, None),
+}
+
+
+def compared_names() -> set[str]:
+    """Return every literal that the module compares with the name of an event."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(inspect.getsource(livekit_events))):
+        is_name = isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "name"
+        if is_name:
+            found |= {str(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)}
+    return found
+
+
+def test_the_recorded_events_are_livekits_own() -> None:
+    assert RECORDED <= LIVEKIT_EVENTS
+
+
+def test_each_event_that_the_code_handles_is_recorded() -> None:
+    assert {"participant_joined", "participant_left", "room_finished"} <= compared_names() <= RECORDED
+
+
+def test_each_recorded_event_has_its_facts_and_its_sentence() -> None:
+    assert set(FACTS) == RECORDED
+    assert set(EVENTS) >= RECORDED
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+async def test_each_recorded_event_is_stored(
+    client: httpx.AsyncClient, sessions: async_sessionmaker[AsyncSession], name: str
+) -> None:
+    interview = (await client.post("/interviews", headers=AUTHORIZED, json=NEW)).json()
+    now = datetime.now(UTC)
+    who: dict[str, Any] = livekit_webhooks.participant("PA_c", CANDIDATE, joined_at=now - timedelta(seconds=5))
+    event = livekit_webhooks.event(
+        name, room=interview["roomName"], at=now, participant=who if name.startswith("participant_") else None
+    )
+    result = await livekit_webhooks.deliver(sessions, event, at=now, timeouts=Timeouts())
+    assert result is livekit_events.WebhookResult.RECORDED
+    interview_id = uuid.UUID(interview["interviewId"])
+    async with sessions() as session:
+        room = (await session.scalars(select(Room).where(Room.interview_id == interview_id))).one()
+        connection = await session.get(Connection, (interview_id, "PA_c"))
+        entries = select(TimelineEntry.name).where(
+            TimelineEntry.interview_id == interview_id, TimelineEntry.kind == "livekit"
+        )
+        assert (await session.scalars(entries)).all() == [name]
+    is_over = None if connection is None else connection.left_at is not None
+    assert (room.ended_at is not None, is_over) == FACTS[name]
