@@ -99,9 +99,8 @@ FORMER_NAMES = frozenset(
     ]
 )
 PHRASES = re.compile(
-    r"\b(?:(?:is|are|was|were|be|been) told|tells? whether|anew|(?:is|are) none|(?:is|was|are|were|be) put out|put off"
-    r"|is another than|of somebody else|nobody would|what is no|what became of|whoever knocks|let be)\b",
-    re.IGNORECASE,
+    r"\b(?:(?:is|are|was|were|be|been) told|[Tt]ells? whether|anew|(?:is|are) none|(?:is|was|are|were|be) put out|put off"
+    r"|is another than|of somebody else|nobody would|what is no|what became of|whoever knocks|let be)\b"
 )
 
 

@@ -45,7 +45,7 @@ def _is_column(side: ast.expr) -> bool:
 
 
 def _is_secret(side: ast.expr) -> bool:
-    """Tell whether the value itself is secret; its length, or a value of an enumeration, is not."""
+    """Return whether the value itself is secret; its length, or a value of an enumeration, is not."""
     if isinstance(side, ast.Attribute):
         return bool(SECRET.search(side.attr)) and not side.attr.isupper()
     if isinstance(side, ast.Name):

@@ -124,7 +124,7 @@ def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
 
 
 async def find_organization(session: AsyncSession, name: str) -> uuid.UUID:
-    """Return the organization's id; exit 1 with the existing names if there is none of that name."""
+    """Return the organization's id; exit 1 with the existing names if it does not exist."""
     found = await session.scalar(select(Organization.id).where(Organization.name == name))
     if found is None:
         names = (await session.scalars(select(Organization.name).order_by(Organization.name).limit(20))).all()

@@ -69,7 +69,7 @@ def database(settings: Settings, *, make: bool) -> Iterator[str]:
 
 
 def direct_url(settings: Settings, url: str) -> str | None:
-    """Return a URL that bypasses a transaction pooler, for LISTEN and migrations; None if there is none."""
+    """Return a URL that bypasses a transaction pooler, for LISTEN and migrations; None if none is configured."""
     if settings.database_listen_url:
         return settings.database_listen_url.get_secret_value()
     return None if is_pooled(url) else url

@@ -8,7 +8,7 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 
 def parse_international(text: str) -> PhoneNumber | None:
-    """Return the number of a text with a country code, with or without a + or 00 before it; None if there is none."""
+    """Return the number of a text with a country code, with or without a + or 00 before it; None if it has none."""
     return _parse(_international(text), None)
 
 

@@ -75,7 +75,7 @@ class JoinConfig:
 
     @cached_property
     def phone_policies(self) -> tuple[str, ...]:
-        """The policies of an organization ('' is none) under which its candidates join by phone number."""
+        """The policies of an organization ('' for no policy) under which its candidates join by phone number."""
         own: tuple[JoinPolicy | None, ...] = (None, *JoinPolicy)
         return tuple(policy or "" for policy in own if stricter(self.policy, policy) is JoinPolicy.PHONE)
 
