@@ -104,7 +104,6 @@ class JoinDecision(NamedTuple):
     snapshot: JoinSnapshot
     policy_decision: PolicyDecision
     refusal: AppError | None
-    record: JoinRecord
     has_turn: bool
     """Whether no other guess has to be counted first."""
     is_over: bool
@@ -209,9 +208,12 @@ async def _join(
         for command, snapshot in zip(commands, snapshots, strict=True)
     ]
     decisions = [each for each in decided if isinstance(each, JoinDecision)]
-    recorded = await record_joins(connection, [decision.record for decision in decisions], is_durable=is_durable)
+    records = [
+        _record(decision, config) for decision in decisions
+    ]  # inside the loop above, hashing costs twice as much
+    recorded = await record_joins(connection, records, is_durable=is_durable)
     wrong = [
-        decision.record
+        records[index]
         for index, decision in enumerate(decisions)
         if _is_wrong_try(decision) and index in recorded and recorded[index] is None
     ]
@@ -246,20 +248,7 @@ def _decide(
     is_over = not policy_decision.refusal and snapshot.status.is_terminal and not is_updated
     refusal = policy_decision.refusal or (None if is_over else _refusal(snapshot, command, config))
     has_turn = has_tries_lock or snapshot.has_tries_lock or not policy_decision.is_guess
-    address = None
-    if policy_decision.policy is not JoinPolicy.OPEN:
-        address = hash_address(command.credentials.address, interview_id=snapshot.id, key=config.address_key)
-    record = JoinRecord(
-        interview_id=snapshot.id,
-        candidate_id=snapshot.candidate_id,
-        attempt=snapshot.attempt,
-        at=command.now,
-        answer=refusal.code if refusal else TOKEN_ISSUED,
-        address=address,
-        counts_as_try=policy_decision.counts_as_try,
-        is_held_back=is_over or not has_turn or isinstance(refusal, TokenFieldNotAllowed),
-    )
-    return JoinDecision(command, snapshot, policy_decision, refusal, record, has_turn, is_over)
+    return JoinDecision(command, snapshot, policy_decision, refusal, has_turn, is_over)
 
 
 def _refusal(snapshot: JoinSnapshot, command: JoinCommand, config: JoinConfig) -> AppError | None:
@@ -275,6 +264,23 @@ def _refusal(snapshot: JoinSnapshot, command: JoinCommand, config: JoinConfig) -
 
 def _seconds_until(instant: datetime, now: datetime) -> str:
     return str(int((instant - now).total_seconds()) + 1)
+
+
+def _record(decision: JoinDecision, config: JoinConfig) -> JoinRecord:
+    command, snapshot, policy_decision = decision.command, decision.snapshot, decision.policy_decision
+    address = None
+    if policy_decision.policy is not JoinPolicy.OPEN:
+        address = hash_address(command.credentials.address, interview_id=snapshot.id, key=config.address_key)
+    return JoinRecord(
+        interview_id=snapshot.id,
+        candidate_id=snapshot.candidate_id,
+        attempt=snapshot.attempt,
+        at=command.now,
+        answer=decision.refusal.code if decision.refusal else TOKEN_ISSUED,
+        address=address,
+        counts_as_try=policy_decision.counts_as_try,
+        is_held_back=decision.is_over or not decision.has_turn or isinstance(decision.refusal, TokenFieldNotAllowed),
+    )
 
 
 def _is_wrong_try(decision: JoinDecision) -> bool:
