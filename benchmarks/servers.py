@@ -68,7 +68,7 @@ NAIVE = Contender(
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that answers."""
 
     pid: int
@@ -102,7 +102,7 @@ class Running:
 
 
 @contextmanager
-def running(contender: Contender, database_url: str, folder: Path) -> Iterator[Running]:
+def run_server(contender: Contender, database_url: str, folder: Path) -> Iterator[RunningServer]:
     """Start the server, wait until it answers, and stop it at the end. Its log, the access log too, is in `folder`."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def running(contender: Contender, database_url: str, folder: Path) -> Iterator[R
     process.start()
     try:
         process.wait_until(lambda: http_status(port, contender.ready_at) == contender.ready_status, within=READY_WITHIN)
-        yield Running(process.pid, port, log)
+        yield RunningServer(process.pid, port, log)
     finally:
         process.send(signal.SIGTERM)
         if process.wait(20) is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.servers import Running
+from benchmarks.servers import RunningServer
 from benchmarks.tools import LUA, BenchmarkFailed
 
 LONGEST = 30  # seconds until a request counts as lost
@@ -46,7 +46,7 @@ def prepare(requests: Iterable[bytes], file: Path) -> Path:
     return file
 
 
-def load(server: Running, requests: Path, *, connections: int, seconds: float, once: bool = False) -> Load:
+def load(server: RunningServer, requests: Path, *, connections: int, seconds: float, once: bool = False) -> Load:
     """Send the prepared requests over that many connections for so long. `once`: none may be sent a second time.
 
     Raises BenchmarkFailed if any is not answered by a 2xx or 3xx, or if there are too few.
@@ -73,7 +73,7 @@ def load(server: Running, requests: Path, *, connections: int, seconds: float, o
     )
 
 
-def _wrk(server: Running, requests: Path, connections: int, seconds: float, *, once: bool) -> dict[str, int]:
+def _wrk(server: RunningServer, requests: Path, connections: int, seconds: float, *, once: bool) -> dict[str, int]:
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     command += ["--timeout", f"{LONGEST}s", "--script", str(LUA), server.url]
     env = os.environ | {"REQUESTS": str(requests)} | ({"ONCE": "1"} if once else {})

@@ -32,7 +32,7 @@ class Command:
         code = error.code if isinstance(error, SystemExit) else 0
         return CompletedProcess(arguments, int(code or 0), *self.capsys.readouterr())
 
-    def told(self, *arguments: str) -> str:
+    def text(self, *arguments: str) -> str:
         """Return what it prints for people."""
         ended = self.run(*arguments)
         assert ended.returncode == 0, ended.stderr
@@ -40,7 +40,7 @@ class Command:
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
         """Return what it prints for scripts."""
-        return [json.loads(line) for line in self.told(*arguments, "--json").splitlines()]
+        return [json.loads(line) for line in self.text(*arguments, "--json").splitlines()]
 
 
 def command_in(

@@ -13,13 +13,13 @@ from tests.e2e.conditions import eventually
 
 
 @dataclass(frozen=True)
-class Line:
+class SocketClient:
     """One connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send; what a server that has closed no longer takes is dropped."""
         self.writer.write(data)
         with suppress(ConnectionError):
@@ -28,7 +28,7 @@ class Line:
     async def trickle(self, byte: bytes = b"a") -> None:
         """Send a byte now and then until the server closes."""
         while not self.reader.at_eof() and not self.writer.is_closing():
-            await self.say(byte)
+            await self.send(byte)
             await asyncio.sleep(0.05)
 
     async def rest(self) -> bytes:
@@ -56,10 +56,10 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def line(port: int) -> AsyncIterator[Line]:
+async def connect_to(port: int) -> AsyncIterator[SocketClient]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Line(reader, writer)
+        yield SocketClient(reader, writer)
     finally:
         writer.close()
         with suppress(ConnectionError):

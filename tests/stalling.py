@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
-class Line:
+class Connection:
     """A connection through the network. While it is not open nothing that is sent arrives."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Network:
     def __init__(self, postgres_url: str) -> None:
         self._postgres = urlsplit(postgres_url)
         self._running: set[asyncio.Task[None]] = set()
-        self.lines: list[Line] = []
+        self.connections: list[Connection] = []
         self.port = 0
 
     @property
@@ -30,18 +30,18 @@ class Network:
 
     def stop(self) -> None:
         """Hold up what is sent on all connections that there are; new ones work."""
-        for line in self.lines:
+        for line in self.connections:
             line.is_open.clear()
 
     def go_on(self) -> None:
-        for line in self.lines:
+        for line in self.connections:
             line.is_open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line()
-        self.lines.append(line)
+        line = Connection()
+        self.connections.append(line)
         back, forth = await self._connect()
-        for work in (self._pass_on(reader, forth, line), self._pass_on(back, writer, Line())):
+        for work in (self._pass_on(reader, forth, line), self._pass_on(back, writer, Connection())):
             task = asyncio.create_task(work)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -54,7 +54,7 @@ class Network:
             return await asyncio.open_unix_connection(Path(host, f".s.PGSQL.{port}"))
         return await asyncio.open_connection(host, port)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Line) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Connection) -> None:
         with suppress(ConnectionError):  # as at its end
             try:
                 while data := await reader.read(65_536):

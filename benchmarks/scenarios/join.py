@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.interviews import Candidate, add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
-from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, running
+from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, run_server
 from benchmarks.tools import build_peers
 from benchmarks.wrk import Load, http_request, load, prepare
 
@@ -60,7 +60,7 @@ def join_request(candidate: Candidate, body: dict[str, str]) -> bytes:
 
 
 def _measure(contender: Contender, url: str, requests: Path, bench: Bench, loads: dict[str, list[Load]]) -> None:
-    with running(contender, url, bench.folder) as server:
+    with run_server(contender, url, bench.folder) as server:
         load(server, requests, connections=32, seconds=WARM_UP)
         loads["32"].append(load(server, requests, connections=32, seconds=bench.options.seconds))
         if contender in (OPEN, FASTIFY):

@@ -16,7 +16,7 @@ from benchmarks.dataset import BYTES_PER_ROW, DiskTooFull, check_disk, fill
 from benchmarks.interviews import drop_database, fetch, make_database
 from benchmarks.options import Bench, Options
 from benchmarks.results import Chart, Goal, Section, median_ratio, milliseconds
-from benchmarks.servers import AUTHORIZED, Running, ours, running
+from benchmarks.servers import AUTHORIZED, RunningServer, ours, run_server
 from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import Load, http_request, load, prepare
 
@@ -58,13 +58,13 @@ def measure(bench: Bench) -> Section:
             for name, url in urls.items():
                 # the dataset's conversations have no LiveKit, which a worker would ask for all the time
                 contender = ours(name=f"ours {name}", RUN_WORKER="false")
-                servers[name] = stack.enter_context(running(contender, url, bench.folder))
+                servers[name] = stack.enter_context(run_server(contender, url, bench.folder))
             return _section(_measure(servers, urls, bench), sizes)
     except DiskTooFull as error:
         raise BenchmarkFailed(f"{error} (--interviews)") from error
 
 
-def _measure(servers: dict[str, Running], urls: dict[str, str], bench: Bench) -> dict[str, list[Load]]:
+def _measure(servers: dict[str, RunningServer], urls: dict[str, str], bench: Bench) -> dict[str, list[Load]]:
     few = [f"/interviews/{row['id']}" for row in fetch(urls["small"], SAMPLED, SAMPLE)]
     queries = queries_of(servers["large"], urls["large"], bench.options)
     asked = {name: _prepare(bench.folder / f"list-{n}", paths) for n, (name, paths) in enumerate(queries.items())}
@@ -85,13 +85,13 @@ def _prepare(file: Path, paths: Iterable[str]) -> Path:
     return prepare((http_request("GET", path, AUTHORIZED) for path in paths), file)
 
 
-def _warm_up(server: Running, asked: Iterable[Path]) -> None:
+def _warm_up(server: RunningServer, asked: Iterable[Path]) -> None:
     """Ask everything for a second: what the caches do not have yet is not measured."""
     for requests in asked:
         load(server, requests, connections=1, seconds=1)
 
 
-def queries_of(server: Running, url: str, options: Options) -> Queries:
+def queries_of(server: RunningServer, url: str, options: Options) -> Queries:
     """Return what is asked for, by what it is called: paths with the values of many interviews."""
     sample = fetch(url, SAMPLED, SAMPLE)
     deep = min(DEEP, options.interviews // PAGE // 2)
@@ -133,7 +133,7 @@ def _list(**query: str | list[str]) -> str:
     return f"/interviews?{urlencode(query, doseq=True)}"
 
 
-def deep_cursor(server: Running, row: asyncpg.Record) -> str:
+def deep_cursor(server: RunningServer, row: asyncpg.Record) -> str:
     """Return the cursor after a row, as a walk to it would have given; what it carries of the list is any page's."""
     request = urllib.request.Request(server.url + _list(), headers=AUTHORIZED)
     with urllib.request.urlopen(request) as answer:

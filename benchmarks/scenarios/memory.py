@@ -4,7 +4,7 @@ from benchmarks.interviews import add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes
 from benchmarks.scenarios.join import OPEN, requests_of
-from benchmarks.servers import running
+from benchmarks.servers import run_server
 from benchmarks.wrk import load
 
 LOOKS = 10  # on the way, or fewer
@@ -16,7 +16,7 @@ def measure(bench: Bench) -> Section:
     url = make_database(bench.postgres, "memory")
     try:
         requests = requests_of(OPEN, add_interviews(url, bench.options.joinable), bench.folder)
-        with running(OPEN, url, bench.folder) as server:
+        with run_server(OPEN, url, bench.folder) as server:
             samples = [(0, server.resident())]
             while samples[-1][0] < bench.options.joins:
                 joins = samples[-1][0]

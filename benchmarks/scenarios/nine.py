@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes, microseconds, milliseconds
-from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, Running, ours, running
+from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, RunningServer, ours, run_server
 from benchmarks.stories import place_of, story, webhook_headers
 from simulator.events import Event, Placement, events_of
 from simulator.history import SECOND, History, Role
@@ -82,7 +82,7 @@ async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
     state, morning = LiveKitState(now_millis), Morning()
     async with serve_api(LiveKitApi(state, key=LIVEKIT_KEY, secret=LIVEKIT_SECRET), "127.0.0.1", 0) as livekit:
         contender = ours(LIVEKIT_URL=livekit.replace("http", "ws"))
-        starting = running(contender, url, bench.folder)
+        starting = run_server(contender, url, bench.folder)
         server = await asyncio.to_thread(starting.__enter__)  # it asks our LiveKit already while it starts
         try:
             await _run(server, state, candidates, morning)
@@ -91,7 +91,7 @@ async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
     return morning
 
 
-async def _run(server: Running, state: LiveKitState, candidates: list[Candidate], morning: Morning) -> None:
+async def _run(server: RunningServer, state: LiveKitState, candidates: list[Candidate], morning: Morning) -> None:
     parts = parts_of(candidates, begin=now_millis() + round((BEFORE + TO_SIGN * len(candidates)) * SECOND))
     for part in parts:
         state.add(part.history, part.place)
@@ -119,9 +119,9 @@ def parts_of(candidates: list[Candidate], *, begin: int) -> list[Part]:
     for number, candidate in enumerate(candidates):
         place = place_of(candidate, begin + round(number / A_SECOND * SECOND + drawn.uniform(0, SECOND)))
         history = story(uuid.uuid4().hex[:12], drawn.uniform(*TALKS))
-        told = [event for event in events_of(history, place) if not event.name.startswith("track_")]
+        sent = [event for event in events_of(history, place) if not event.name.startswith("track_")]
         # each is signed for the second in which it will be sent
-        signed = [(event, webhook_headers(event.raw, event.at / SECOND)) for event in told]
+        signed = [(event, webhook_headers(event.raw, event.at / SECOND)) for event in sent]
         parts.append(Part(candidate, history, place, signed))
     return parts
 

@@ -8,7 +8,7 @@ import time
 from benchmarks.interviews import drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, median_ratio
-from benchmarks.servers import ours, running
+from benchmarks.servers import ours, run_server
 
 IMPORTS = [sys.executable, "-c", "import fastapi, sqlalchemy, livekit.api"]
 PAIRS = 3  # of starts a round: they are short, and vary
@@ -31,7 +31,7 @@ def measure(bench: Bench) -> Section:
 def seconds_to_ready(url: str, bench: Bench) -> float:
     """Return the seconds from the start of the process until GET /health/ready says 200."""
     began = time.perf_counter()
-    with running(ours(), url, bench.folder):
+    with run_server(ours(), url, bench.folder):
         return time.perf_counter() - began
 
 

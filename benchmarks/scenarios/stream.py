@@ -9,7 +9,7 @@ import aiohttp
 from benchmarks.interviews import Candidate, add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Section, megabytes, microseconds, milliseconds
-from benchmarks.servers import AUTHORIZED, Running, ours, running
+from benchmarks.servers import AUTHORIZED, RunningServer, ours, run_server
 from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import http_request
 
@@ -23,7 +23,7 @@ class Subscriber(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.wanted = b"event: ready"
-        self.told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.received: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._heard = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,13 +32,13 @@ class Subscriber(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
-        if self.wanted in self._heard and not self.told.done():
-            self.told.set_result(asyncio.get_running_loop().time())
+        if self.wanted in self._heard and not self.received.done():
+            self.received.set_result(asyncio.get_running_loop().time())
 
     def expect(self, wanted: bytes) -> None:
-        """Forget what was heard, and let `told` be the loop's time at which that text comes."""
+        """Forget what was heard, and let `received` be the loop's time at which that text comes."""
         self._heard.clear()
-        self.wanted, self.told = wanted, asyncio.get_running_loop().create_future()
+        self.wanted, self.received = wanted, asyncio.get_running_loop().create_future()
 
 
 def measure(bench: Bench) -> Section:
@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Section:
     url = make_database(bench.postgres, "stream")
     try:
         cancelled = add_interviews(url, CHANGES * bench.options.rounds)
-        with running(ours(), url, bench.folder) as server:
+        with run_server(ours(), url, bench.folder) as server:
             before = server.cpu_seconds()
             took = asyncio.run(_listen(server, cancelled, bench.options.listeners))
             used = server.cpu_seconds() - before
@@ -55,7 +55,7 @@ def measure(bench: Bench) -> Section:
         drop_database(bench.postgres, "stream")
 
 
-async def _listen(server: Running, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
+async def _listen(server: RunningServer, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
     """Return for each change the seconds from the call until the first and the last of the listeners had it."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as open_streams:
@@ -64,7 +64,7 @@ async def _listen(server: Running, cancelled: list[Candidate], count: int) -> li
             transport, listener = await loop.create_connection(Subscriber, "127.0.0.1", server.port)
             open_streams.callback(transport.close)
             listeners.append(listener)
-        await _all_told(listeners)
+        await _all_received(listeners)
         async with aiohttp.ClientSession(server.url, headers=AUTHORIZED) as session:
             return [await _change(session, candidate, listeners) for candidate in cancelled]
 
@@ -79,14 +79,14 @@ async def _change(
     async with session.post(f"/interviews/{candidate.interview_id}/cancel", json={}) as answer:
         if answer.status != 200:
             raise BenchmarkFailed(f"a cancel was answered {answer.status}: {await answer.text()}")
-    told = await _all_told(listeners)
-    return min(told) - began, max(told) - began
+    received = await _all_received(listeners)
+    return min(received) - began, max(received) - began
 
 
-async def _all_told(listeners: list[Subscriber]) -> list[float]:
+async def _all_received(listeners: list[Subscriber]) -> list[float]:
     try:
         async with asyncio.timeout(PATIENCE):
-            return await asyncio.gather(*(listener.told for listener in listeners))
+            return await asyncio.gather(*(listener.received for listener in listeners))
     except TimeoutError:
         raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {PATIENCE:g} s.") from None
 

@@ -8,7 +8,7 @@ from app.interviews.livekit_events import RECORDED
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
-from benchmarks.servers import EXPRESS_WEBHOOKS, Contender, ours, running
+from benchmarks.servers import EXPRESS_WEBHOOKS, Contender, ours, run_server
 from benchmarks.stories import interleaved, place_of, story, webhook_request
 from benchmarks.tools import BenchmarkFailed, build_peers
 from benchmarks.wrk import Load, load, prepare
@@ -42,8 +42,8 @@ def measure(bench: Bench) -> Section:
 def events_about(candidates: list[Candidate]) -> list[Event]:
     """Return what LiveKit says of these interviews, all of which have just ended."""
     origin = round((time.time() - 2 * TALK - 10) * 1000)
-    told = [(story(uuid.uuid4().hex[:12], TALK), place_of(candidate, origin)) for candidate in candidates]
-    return list(interleaved(told, AT_ONCE))
+    stories = [(story(uuid.uuid4().hex[:12], TALK), place_of(candidate, origin)) for candidate in candidates]
+    return list(interleaved(stories, AT_ONCE))
 
 
 def _measure(contender: Contender, url: str, bench: Bench) -> Load:
@@ -54,7 +54,7 @@ def _measure(contender: Contender, url: str, bench: Bench) -> Load:
     warm = prepare((webhook_request(event, now) for event in events[:first]), bench.folder / "warm-up")
     measured = prepare((webhook_request(event, now) for event in events[first:]), bench.folder / "webhooks")
     before = _kept(url)
-    with running(contender, url, bench.folder) as server:
+    with run_server(contender, url, bench.folder) as server:
         warmed = load(server, warm, connections=32, seconds=WARM_UP, once=True)
         found = load(server, measured, connections=32, seconds=bench.options.seconds, once=True)
     if contender is OURS:

@@ -38,7 +38,7 @@ WITH_IDS = [each for each in GUARDED if each.ids]
 READING = [each for each in GUARDED if each.method == "GET" and str(each) not in ENDLESS]
 
 
-def told(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
+def response_of(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Return all of a refusal but the request's id."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, headers, {**answer.json(), "requestId": None}
@@ -69,7 +69,7 @@ async def test_another_organizations_id_is_as_one_that_never_was(
         rest = operation.ids[place:]
         refused = await owner.ask(operation, kept | {name: foreign[name] for name in rest})
         never = await owner.ask(operation, kept | {name: str(uuid.uuid4()) for name in rest})
-        assert told(refused) == told(never)
+        assert response_of(refused) == response_of(never)
         assert refused.status_code == 404
     assert await everything(sessions) == before
     succeeded(operation, await owner.ask(operation, own))
@@ -88,7 +88,7 @@ async def test_a_call_takes_one_scope_and_no_other(operation: Operation, owner: 
     assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
     (needed,) = [scope for scope in Scope if f"'{scope}'" in refused.json()["detail"]]
     for wrong in set(Scope) - {needed}:
-        assert told(await Owner(owner.client, f"ik_{wrong}", "").ask(operation, ids)) == told(refused)
+        assert response_of(await Owner(owner.client, f"ik_{wrong}", "").ask(operation, ids)) == response_of(refused)
     assert await everything(sessions) == before
     if str(operation) not in ENDLESS:
         succeeded(operation, await Owner(owner.client, f"ik_{needed}", "").ask(operation, ids))
@@ -112,13 +112,13 @@ async def test_a_key_is_taken_from_one_place_alone(operation: Operation, owner: 
     tokens = (joined.json()["participantToken"], invite["invite"], hash_key(owner.key).hex(), "*", "%", "' OR '1'='1")
     given += [{"headers": {"Authorization": f"Bearer {each}"}} for each in tokens]
     for each in given:
-        answer = await asked_bare(owner, operation, ids, **each)
+        answer = await call_without_key(owner, operation, ids, **each)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), each
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert await everything(sessions) == before
 
 
-async def asked_bare(owner: Owner, operation: Operation, ids: Ids, **given: Any) -> httpx.Response:
+async def call_without_key(owner: Owner, operation: Operation, ids: Ids, **given: Any) -> httpx.Response:
     """Make the call without the owner's key."""
     path = operation.path.format_map(ids)
     return await owner.client.request(operation.method, path, json=body_of(operation, ids), **given)
@@ -131,7 +131,7 @@ async def test_a_revoked_key_is_no_key(operation: Operation, owner: Owner, sessi
     async with sessions.begin() as session:
         await session.execute(update(ApiKey).values(revoked_at=datetime.now(UTC)))
     before = await everything(sessions)
-    assert told(await owner.ask(operation, ids)) == told(never)
+    assert response_of(await owner.ask(operation, ids)) == response_of(never)
     assert never.status_code == 401
     assert await everything(sessions) == before
 

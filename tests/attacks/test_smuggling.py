@@ -3,7 +3,7 @@
 import pytest
 from fastapi import FastAPI
 
-from tests.sockets import line, serving
+from tests.sockets import connect_to, serving
 
 POST = b"POST /interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/join HTTP/1.1\r\nHost: x\r\n"
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -25,8 +25,8 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
     ],
 )
 async def test_what_is_ambiguous_is_refused_and_its_connection_closed(app: FastAPI, rest: bytes) -> None:
-    async with serving(app) as port, line(port) as attacker:
-        await attacker.say(POST + rest + HIDDEN)
+    async with serving(app) as port, connect_to(port) as attacker:
+        await attacker.send(POST + rest + HIDDEN)
         answer = await attacker.rest()
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.count(b"HTTP/1.1 ") == 1

@@ -29,9 +29,9 @@ class Interview:
 
     async def candidate(self, *, microphone: bool = True) -> Candidate:
         """Join as the candidate's frontend does: ask for a joinResponse, connect with it."""
-        return await self.enter(await self.ticket(microphone=microphone))
+        return await self.enter(await self.unconnected_candidate(microphone=microphone))
 
-    async def ticket(self, *, microphone: bool = True) -> Candidate:
+    async def unconnected_candidate(self, *, microphone: bool = True) -> Candidate:
         """Ask for a joinResponse only: a candidate who has not connected with it yet."""
         answer = await self.platform.join(self.id)
         return Candidate(answer["serverUrl"], answer["participantToken"], microphone=microphone)

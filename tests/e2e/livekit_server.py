@@ -131,8 +131,8 @@ class LiveKitServer:
         return self._process.log_tail(lines)
 
     @property
-    def running(self) -> bool:
-        return self._process.running
+    def is_running(self) -> bool:
+        return self._process.is_running
 
     @property
     def _port(self) -> int:
@@ -163,7 +163,7 @@ class LiveKitServer:
             # A SIGTERM in its first 300 ms is lost, and nothing tells when it would no longer be. By then a clash of
             # ports has ended it too, even if another server answered on the port.
             time.sleep(0.3)
-            self._process.wait_until(lambda: self._process.running, within=1)
+            self._process.wait_until(lambda: self._process.is_running, within=1)
         except ProcessFailed:
             self._process.kill()
             raise

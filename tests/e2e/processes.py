@@ -34,7 +34,7 @@ class Process:
         self._started_at = 0  # bytes of the log that earlier runs wrote
 
     def start(self) -> None:
-        if self.running:
+        if self.is_running:
             raise RuntimeError(f"{self.args[0]} is running")
         with self.log.open("ab") as log:
             self._started_at = log.tell()
@@ -50,14 +50,14 @@ class Process:
         return self._child.pid
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return self._child is not None and self.wait(0) is None
 
     def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
         """Returns once `ready()`; ProcessFailed if the process ends first or `within` seconds pass."""
         deadline = time.monotonic() + within
         while not ready():
-            if not self.running:
+            if not self.is_running:
                 code = None if self._child is None else self._child.returncode
                 raise ProcessFailed(f"{self.args[0]} ended with {code}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
@@ -143,7 +143,7 @@ async def says(process: Process, line: str) -> None:
     """Returns when the process has printed that line; ProcessFailed with its log if it ends first."""
 
     def said() -> bool:
-        if not process.running:
+        if not process.is_running:
             raise ProcessFailed(f"the process ended:\n{process.log_tail()}")
         return line in process.output.splitlines()
 

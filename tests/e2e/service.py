@@ -60,8 +60,8 @@ class Service:
         return self._process.env
 
     @property
-    def running(self) -> bool:
-        return self._process.running
+    def is_running(self) -> bool:
+        return self._process.is_running
 
     def start(self) -> None:
         """Returns once GET /health/ready answers 200; ProcessFailed with its log if it ends, or after 60 s."""
@@ -74,7 +74,7 @@ class Service:
 
     def stop(self) -> int | None:
         """SIGTERM; its exit code, or None if it did not end within 60 s and was killed."""
-        if not self.running:
+        if not self.is_running:
             return None
         self._process.send(signal.SIGTERM)
         code = self._process.wait(60)

@@ -109,13 +109,13 @@ async def test_livekits_keys_are_replaced_without_a_lost_webhook_or_a_failed_joi
 
             # 2. The service signs with the new pair, and takes webhooks of both.
             interview = await rotation.interview()
-            ticket = await interview.ticket()  # of the old pair, used after the change
+            unconnected_candidate = await interview.unconnected_candidate()  # of the old pair, used after the change
             await rotation.restart_services(
                 LIVEKIT_API_KEY=NEW_KEY,
                 LIVEKIT_API_SECRET=rotation.new_secret,
                 LIVEKIT_PREVIOUS_KEYS=f"{rotation.old_key}:{rotation.old_secret}",
             )
-            await join(ticket)
+            await join(unconnected_candidate)
             await rotation.talk(interview)
             interview = await rotation.interview()
             await interview.candidate()  # of the new pair
@@ -123,10 +123,10 @@ async def test_livekits_keys_are_replaced_without_a_lost_webhook_or_a_failed_joi
 
             # 3. LiveKit signs with the new pair.
             interview = await rotation.interview()
-            ticket = await interview.ticket()
+            unconnected_candidate = await interview.unconnected_candidate()
             livekit.webhook_key = NEW_KEY
             await rotation.restart_livekit()
-            await join(ticket)
+            await join(unconnected_candidate)
             await rotation.talk(interview)
 
             # 4. No token of the old pair is alive: LiveKit forgets it, then the service.

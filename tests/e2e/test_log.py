@@ -52,7 +52,7 @@ PATTERNS = re.compile(r"eyJ[\w-]{6}|ik_[0-9a-f]{6}|inv_[0-9a-z]{4}|whsec_")
 
 
 @dataclass
-class Heard:
+class Traffic:
     """All that went to the service and came from it, as far as it may be in no log."""
 
     needles: set[str] = field(default_factory=set)
@@ -101,8 +101,8 @@ class Run:
 
     stack: Stack
     client: httpx.AsyncClient
-    heard: Heard
-    commands: str = ""
+    traffic: Traffic
+    command_output: str = ""
     """What commands have written to standard error; what lists keys or faults, to standard output too."""
 
     @property
@@ -121,26 +121,26 @@ class Run:
             [sys.executable, "-m", "app.cli", *arguments],
             env=service.env, cwd=service.log.parent, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
-        self.commands += done.stderr + (done.stdout if is_log else "")
+        self.command_output += done.stderr + (done.stdout if is_log else "")
         return done.stdout
 
 
 @asynccontextmanager
-async def running(stack: Stack) -> AsyncIterator[Run]:
-    heard = Heard()
-    webhook_driver: dict[str, list[Callable[..., Any]]] = {"request": [heard.request], "response": [heard.answer]}
+async def call_service(stack: Stack) -> AsyncIterator[Run]:
+    traffic = Traffic()
+    webhook_driver: dict[str, list[Callable[..., Any]]] = {"request": [traffic.request], "response": [traffic.answer]}
     async with httpx.AsyncClient(base_url=stack.service.url, timeout=30, event_hooks=webhook_driver) as client:
-        yield Run(stack, client, heard)
+        yield Run(stack, client, traffic)
 
 
-def talkative(service: Service, **settings: str) -> None:
+def verbose_settings(service: Service, **settings: str) -> None:
     """Start it again with other settings, and with all that Python itself can tell."""
     service.stop()
     service.env.update(settings, PYTHONASYNCIODEBUG="1", PYTHONDEVMODE="1")
     service.start()
 
 
-async def schedules_and_edits(run: Run) -> dict[str, Any]:
+async def schedule_and_edit(run: Run) -> dict[str, Any]:
     keyed = {"headers": {**run.key, "Idempotency-Key": "key-of-the-log"}}
     made: dict[str, Any] = await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
     await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
@@ -156,7 +156,7 @@ async def schedules_and_edits(run: Run) -> dict[str, Any]:
     return made
 
 
-async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
+async def try_all_joins(run: Run, made: dict[str, Any]) -> dict[str, Any]:
     """Every way to join, wrong and right; return the answer to the right one."""
     path = f"/interviews/{made['interviewId']}"
     await run.call("POST", f"{path}/join", 401, headers={})
@@ -172,14 +172,14 @@ async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
     for secret in (invite, "+966512345678", run.stack.service.api_key, "layla-al-qahtani"):
         await run.call("POST", f"/interviews/{secret}/join", 404, json={})
         await run.call("GET", f"/{secret}", 404, params={"invite": secret})
-        run.heard.add(secret)
+        run.traffic.add(secret)
     await run.call("PATCH", "/organization", 200, json={"joinPolicy": "invite"})
     await run.call("POST", f"{path}/join", 401, headers={}, json={"phoneNumber": SPELLINGS[0]})
     answer: dict[str, Any] = await run.call("POST", f"{path}/join", 200, headers=bearer)
     return answer
 
 
-async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
+async def send_webhooks(run: Run, made: dict[str, Any]) -> None:
     """Forged ones, and signed ones that are no events or of no interview; LiveKit itself sends the true ones."""
     livekit, at = run.stack.livekit, datetime.now(UTC)
     who = livekit_webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
@@ -192,29 +192,34 @@ async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
     for body in (b'"a text of Huda"', b"{Huda"):
         headers = {"Authorization": livekit_webhooks.sign(body, livekit.api_key, livekit.api_secret)}
         await run.call("POST", "/webhooks/livekit", 400, headers=headers, content=body)
-    run.heard.add("Huda")
+    run.traffic.add("Huda")
 
 
-async def talks(run: Run, made: dict[str, Any], ticket: dict[str, Any], join: Join) -> None:
+async def hold_conversation(run: Run, made: dict[str, Any], join_response: dict[str, Any], join: Join) -> None:
     agent = await join(Agent(run.stack.livekit, made["roomName"]))
-    await join(Candidate(ticket["serverUrl"], ticket["participantToken"]))
+    await join(Candidate(join_response["serverUrl"], join_response["participantToken"]))
     path = f"/interviews/{made['interviewId']}"
 
-    async def reads(expected: str) -> bool:
+    async def has_status(expected: str) -> bool:
         return bool((await run.call("GET", path, 200))["status"] == expected)
 
-    await eventually(lambda: reads("IN_PROGRESS"))
-    told = "Layla told it all"
-    run.heard.add(told, "outcome of Layla")
+    await eventually(lambda: has_status("IN_PROGRESS"))
+    summary = "Layla told it all"
+    run.traffic.add(summary, "outcome of Layla")
     await agent.room.local_participant.set_attributes({"interview.outcome": "outcome of Layla"})
-    report = {"roomName": made["roomName"], "outcome": "failed", "summary": told, "result": {"moved": ["to Dhahran"]}}
+    report = {
+        "roomName": made["roomName"],
+        "outcome": "failed",
+        "summary": summary,
+        "result": {"moved": ["to Dhahran"]},
+    }
     await run.call("POST", f"{path}/complete", 422, json=report | {"remark": "She is from Abha"})
     await run.call("POST", f"{path}/complete", 200, json=report)
     await agent.leave()
-    await eventually(lambda: reads("FAILED"))
+    await eventually(lambda: has_status("FAILED"))
 
 
-async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:
+async def break_database(run: Run, made: dict[str, Any], database_url: str) -> None:
     """The database refuses a row, quoting it; then it does not answer."""
     path = f"/interviews/{made['interviewId']}"
     database = await asyncpg.connect(database_url)
@@ -232,10 +237,10 @@ async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:
         await database.close()
 
 
-async def commands(run: Run, made: dict[str, Any]) -> None:
+async def run_commands(run: Run, made: dict[str, Any]) -> None:
     key = re.search(r"ik_[0-9a-f]+_[0-9a-f]+", run.command("keys", "create", "of-layla", "--scope", "interviews:read"))
     assert key
-    run.heard.add(key[0])
+    run.traffic.add(key[0])
     await run.call("GET", "/interviews", 200, headers={"Authorization": f"Bearer {key[0]}"})
     run.command("keys", "revoke", "of-layla")
     await run.call("GET", "/interviews", 401, headers={"Authorization": f"Bearer {key[0]}"})
@@ -243,15 +248,15 @@ async def commands(run: Run, made: dict[str, Any]) -> None:
     run.command("list", "Layla")
     run.command("keys", "list", is_log=True)
     run.command("doctor", is_log=True)
-    run.commands += audit(run.stack.service).output
+    run.command_output += audit(run.stack.service).output
 
 
-async def is_told(run: Run, receiver: Receiver) -> None:
+async def fail_webhooks(run: Run, receiver: Receiver) -> None:
     """Of its endpoint's failures, which answer with what is no concern of ours."""
     endpoint = await run.call("POST", "/webhook-endpoints", 201, json={"url": f"{receiver.url}/of-the-log"})
     path = f"/webhook-endpoints/{endpoint['endpointId']}"
     receiver.answer = status(500, Remark="Layla was here")
-    run.heard.add("Layla was here", endpoint["secret"].removeprefix("whsec_"))
+    run.traffic.add("Layla was here", endpoint["secret"].removeprefix("whsec_"))
     await run.call("POST", f"{path}/test", 202)
     await run.call("POST", f"{path}/rotate-secret", 200)
     await eventually(lambda: len(receiver.received) > 0)
@@ -260,25 +265,25 @@ async def is_told(run: Run, receiver: Receiver) -> None:
 
 async def test_the_whole_log_names_nobody(own_stack: OwnStack, join: Join) -> None:
     with own_stack() as stack:
-        talkative(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
-        async with running(stack) as run, receiving() as receiver:
-            await is_told(run, receiver)
-            made = await schedules_and_edits(run)
-            ticket = await wants_in(run, made)
-            await is_sent_webhooks(run, made)
-            await talks(run, made, ticket, join)
-            await breaks(run, made, stack.service.env["DATABASE_URL"])
-            await commands(run, made)
+        verbose_settings(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
+        async with call_service(stack) as run, receiving() as receiver:
+            await fail_webhooks(run, receiver)
+            made = await schedule_and_edit(run)
+            join_response = await try_all_joins(run, made)
+            await send_webhooks(run, made)
+            await hold_conversation(run, made, join_response, join)
+            await break_database(run, made, stack.service.env["DATABASE_URL"])
+            await run_commands(run, made)
             path = f"/interviews/{made['interviewId']}"
             await run.call("DELETE", f"{path}/personal-data", 204)
             await run.call("POST", f"{path}/join", 410, json={"phoneNumber": SPELLINGS[0]})
-            run.heard.add(stack.livekit.api_secret, "observer-Huda")
+            run.traffic.add(stack.livekit.api_secret, "observer-Huda")
         log = stack.service.log.read_text()
-        seen = log + run.commands
+        seen = log + run.command_output
         # it did say something of each: of errors, too, and the run has sent what is sought
         for word in (made["interviewId"], "unexpected error", "CheckViolation", "database_unavailable", " 410 "):
             assert word in log, word
-        assert {*SPELLINGS, WRONG, PERSON["participantName"], ticket["participantToken"]} <= run.heard.needles
-        assert run.heard.found_in(seen) == set()
+        assert {*SPELLINGS, WRONG, PERSON["participantName"], join_response["participantToken"]} <= run.traffic.needles
+        assert run.traffic.found_in(seen) == set()
         assert [numbers_in(seen, number) for number in (PERSON["phoneNumber"], WRONG)] == [[], []]
         assert PATTERNS.findall(seen) == []

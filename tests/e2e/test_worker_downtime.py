@@ -34,10 +34,10 @@ async def test_the_service_is_down_while_people_join_and_leave(
     agents = [await each.agent("pending") for each in (talking, dropping, parting, finished)]
     candidates = [await each.candidate() for each in (talking, dropping, parting, finished)]
     began, *_ = [await each.becomes("IN_PROGRESS") for each in (talking, dropping, parting, finished)]
-    ticket = await meeting.ticket()
+    unconnected_candidate = await meeting.unconnected_candidate()
 
     stack.service.kill()
-    await join(ticket)
+    await join(unconnected_candidate)
     await meeting.agent("pending")
     await candidates[1].leave()
     await candidates[2].leave()

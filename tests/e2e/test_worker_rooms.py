@@ -147,7 +147,7 @@ async def test_cancel_puts_everybody_out_and_an_old_token_does_not_bring_it_back
     schedule: Schedule, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
-    old = await interview.ticket(microphone=False)
+    old = await interview.unconnected_candidate(microphone=False)
     agent = await interview.agent()
     candidate = await interview.candidate()
     await interview.becomes("IN_PROGRESS")
@@ -184,7 +184,7 @@ async def test_a_reopened_interview_goes_on_in_another_room_and_the_old_one_stay
     schedule: Schedule, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
-    old = await interview.ticket(microphone=False)
+    old = await interview.unconnected_candidate(microphone=False)
     await platform.cancel(interview.id)
     reopened = await platform.reopen(interview.id)
     assert (reopened["status"], reopened["attempt"], reopened["roomName"]) == ("READY_TO_JOIN", 2, interview.room(2))

@@ -77,12 +77,12 @@ def test_joins_go_on_while_a_process_is_killed_and_replaced(serve: Serve, own_da
     run_now(eventually(lambda: execute(own_database, names + "'interviews%'") == 0))
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_all_stop_when_told_to_and_take_postgres_along(serve: Serve, told: signal.Signals) -> None:
+@pytest.mark.parametrize("sent_signal", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_processes_and_postgres(serve: Serve, sent_signal: signal.Signals) -> None:
     ours = serve(WORKERS="2")
     with streaming(ours) as stream:
         stream.event()
-        ours.send(told)
+        ours.send(sent_signal)
         assert ours.wait(WITHIN) == 0, ours.log_tail()
         stream.rest()  # ended, not cut
     assert ours.output.count("Finished server process") == 2
