@@ -154,7 +154,7 @@ class TestCompose:
         port = services["interviews"]["environment"]["PORT"]
         assert config["webhook"]["urls"] == [f"http://interviews:{port}/webhooks/livekit"]
 
-    def test_browsers_reach_livekit_where_they_are_told(self, services: dict[str, Any]) -> None:
+    def test_browsers_reach_livekit_at_the_configured_url(self, services: dict[str, Any]) -> None:
         config = read_yaml(services["livekit"]["environment"]["LIVEKIT_CONFIG"])
         rtc = config["rtc"]
         assert services["interviews"]["environment"]["LIVEKIT_URL"] == f"ws://{rtc['node_ip']}:{config['port']}"
@@ -169,7 +169,7 @@ class TestCompose:
         assert len(published) == 4
         assert all(port.startswith("127.0.0.1:") for port in published)
 
-    def test_each_service_tells_its_health_and_waits_for_it(self, services: dict[str, Any]) -> None:
+    def test_each_service_has_a_health_check_and_waits_for_the_others(self, services: dict[str, Any]) -> None:
         assert all("healthcheck" in service for service in services.values())
         waits_for = {name: service.get("depends_on", {}) for name, service in services.items()}
         healthy = {"condition": "service_healthy"}
@@ -210,7 +210,7 @@ class TestDockerfile:
         assert command == ["interviews", "serve"]
         assert command[0] in scripts
 
-    def test_it_is_not_root_who_runs_it(self) -> None:
+    def test_it_does_not_run_as_root(self) -> None:
         assert self._instructions("USER") == ["10001"]
 
     def test_each_download_is_verified(self) -> None:

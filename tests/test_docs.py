@@ -36,7 +36,7 @@ CHECKED = {"bash", "sh", "python", "ts", "json", "env"}
 ROW = re.compile(r"^\| (.*?) \|$", re.MULTILINE)
 
 
-def test_each_block_is_run_or_says_why_not() -> None:
+def test_each_block_is_run_or_has_a_reason() -> None:
     by_language = {block.language for block in BLOCKS}
     assert by_language == CHECKED | NOT_CODE.keys()
     not_run = [block for block in BLOCKS if block.language == "sh" and block.first_line not in UNTIL_STOPPED]
@@ -53,7 +53,7 @@ def test_the_shell_can_be_parsed(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)  # noqa: S607 - any bash will do
 
 
-def test_the_server_that_is_built_is_the_one_of_our_tests() -> None:
+def test_the_readme_builds_the_livekit_server_of_the_tests() -> None:
     (block,) = [block for block in of_language("sh", "README.md") if block.text.startswith("go build")]
     assert livekit_server.PACKAGE in block.text
     assert f" {livekit_server.MODULE.relative_to(ROOT)} " in block.text

@@ -109,5 +109,5 @@ def test_the_rule_finds(code: str) -> None:
         "match name:\n    case 'token':\n        pass",
     ],
 )
-def test_the_rule_lets_pass(code: str) -> None:
+def test_the_rule_ignores(code: str) -> None:
     assert not list(comparisons(code, "test.py"))

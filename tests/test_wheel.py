@@ -72,7 +72,7 @@ def test_python_imports_what_was_installed(environment: Path, tmp_path: Path, pa
     assert Path(printed.strip()).is_relative_to(environment)
 
 
-def test_it_says_its_version(environment: Path, tmp_path: Path) -> None:
+def test_its_version(environment: Path, tmp_path: Path) -> None:
     assert _run(_interviews(environment), "--version", cwd=tmp_path) == f"interviews {__version__}\n"
 
 

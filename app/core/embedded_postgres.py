@@ -28,8 +28,7 @@ if sys.platform != "win32":
     import fcntl
     import pwd
 
-# For tests only: a crash of the machine loses the data.
-FAST_AND_UNSAFE: Mapping[str, str] = {
+FAST_AND_UNSAFE: Mapping[str, str] = {  # for tests only: a crash of the machine loses the data
     **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes", "autovacuum"), "off"),
     "max_wal_size": "4GB",
     "max_connections": "200",

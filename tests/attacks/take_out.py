@@ -1,7 +1,7 @@
-"""Takes each defence out in turn, in a copy of the project, and shows that its tests then fail.
+"""Removes each defence in turn, in a copy of the project, and shows that its tests then fail.
 
-`python -m tests.attacks.take_out [WORDS OF A NAME]`, by hand, some minutes; exits 1 if a test did not notice. The tests
-of a candidate's rights need a LiveKit server, as the end-to-end tests do.
+`python -m tests.attacks.take_out [WORDS OF A NAME]`, run by hand, takes minutes; exits 1 if a test does not fail. The
+tests of a candidate's rights need a LiveKit server, as the end-to-end tests do.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from tests.attacks.defences import DEFENCES
 from tests.attacks.defences.defence import Defence
 from tests.e2e.toolchain import ROOT
 
-LONGEST = 600  # seconds for the tests of one defence
-FOREVER = 60  # seconds after which a test that is expected to wait for ever does so
+LONGEST = 600  # seconds, for the tests of one defence
+FOREVER = 60  # seconds, after which a test counts as hanging
 
 
 class Stopped(Exception):
-    """Something is not as the table says; the message tells what to do."""
+    """The table of defences is wrong; the message states what to do."""
 
 
 def copied(folder: Path) -> Path:
-    """Copy all that git knows or would take; return the Python of an environment in which the copy is the project."""
+    """Copy all files that git tracks or would add; return the Python of an environment with the copy installed."""
     listed = subprocess.run(  # noqa: S603 - git
         [shutil.which("git") or "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -45,7 +45,7 @@ def copied(folder: Path) -> Path:
             shutil.copy2(ROOT / name, folder / name)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)  # noqa: S603 - Python
     packages = next((folder / ".venv" / "lib").glob("python*/site-packages"))
-    # processes that tests start in folders of their own, with nothing in their environment, must find the copy too
+    # processes that tests start elsewhere, with an empty environment, must import the copy too
     (packages / "copy.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n")
     return folder / ".venv" / "bin" / "python"
 
@@ -53,7 +53,7 @@ def copied(folder: Path) -> Path:
 def outcomes(
     python: Path, folder: Path, tests: Sequence[str], database: str, *, forever: bool = False
 ) -> dict[str, str]:
-    """Run the tests in the copy; return PASSED, FAILED, ERROR or SKIPPED by the name of each case."""
+    """Run the tests in the copy; return PASSED, FAILED, ERROR or SKIPPED for each case."""
     env = {**os.environ, "TEST_DATABASE_URL": database, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(python), "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-n", "0", "--tb", "no", *tests]
     process = subprocess.Popen(  # noqa: S603 - pytest
@@ -95,7 +95,7 @@ def taken_out(defence: Defence, folder: Path) -> Iterator[None]:
 
 
 def retry_decision(test: str, found: dict[str, str]) -> str:
-    """Return what became of a test: of one that is named without its case, of the case that noticed."""
+    """Return the outcome of a test; without a case in its name, FAILED if any case failed."""
     cases = [outcome for name, outcome in found.items() if name == test or name.startswith(f"{test}[")]
     return next(
         (each for each in ("FAILED", "ERROR", "SKIPPED", "TIMEOUT") if each in cases), "PASSED" if cases else "MISSING"
@@ -103,7 +103,7 @@ def retry_decision(test: str, found: dict[str, str]) -> str:
 
 
 def check_all_pass(python: Path, folder: Path, defences: Sequence[Defence], database: str) -> None:
-    """With every defence in its place the tests pass, or their failing would show nothing."""
+    """Check that all tests pass with every defence in place."""
     tests = sorted({test for defence in defences for test in defence.tests})
     found = outcomes(python, folder, tests, database)
     failed = [test for test in tests if retry_decision(test, found) not in ("PASSED", "SKIPPED", "MISSING")]
@@ -112,7 +112,7 @@ def check_all_pass(python: Path, folder: Path, defences: Sequence[Defence], data
 
 
 def try_each(python: Path, folder: Path, defences: Sequence[Defence], database: str) -> int:
-    """Print a line for each test; return how many defences were noticed by all of their tests."""
+    """Print a line for each test; return the number of defences whose tests all failed."""
     noticed = 0
     for defence in defences:
         with taken_out(defence, folder):

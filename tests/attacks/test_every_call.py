@@ -1,6 +1,6 @@
-"""Every call of the OpenAPI document, tried by who may not make it: another organization, no key, a lesser key.
+"""Every operation of the OpenAPI document, called by another organization, without a key, and with a lesser key.
 
-The document is walked, so a call that is added later is covered by itself.
+The tests read the document, so new operations are covered automatically.
 """
 
 import uuid
@@ -39,7 +39,7 @@ READING = [each for each in GUARDED if each.method == "GET" and str(each) not in
 
 
 def response_of(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Return all of a refusal but the request's id."""
+    """Return status, headers and body of a refusal without the request id."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, headers, {**answer.json(), "requestId": None}
 
@@ -47,21 +47,21 @@ def response_of(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, 
 def succeeded(operation: Operation, answer: httpx.Response) -> None:
     assert answer.is_success, (
         f"{operation.method} {operation.path} answered its owner {answer.status_code}: {answer.text}\n"
-        "Say in tests/attacks/document.py what has to happen before (BEFORE) or what its body says (SAID)."
+        "Add to tests/attacks/document.py what has to happen before (BEFORE) or values of the body (SAID)."
     )
 
 
-def test_each_call_with_an_id_asks_who_calls() -> None:
+def test_each_call_with_an_id_authenticates() -> None:
     open_ones = {str(each) for each in ALL if each.ids and not each.is_guarded}
     assert open_ones == BY_WHAT_IT_SHOWS
     assert len(WITH_IDS) > 10
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
-async def test_another_organizations_id_is_as_one_that_never_was(
+async def test_another_organizations_id_is_answered_like_an_unknown_one(
     operation: Operation, owner: Owner, other: Owner, sessions: Sessions
 ) -> None:
-    """The same answer to the last header, and nothing is changed; with the own id the very same call succeeds."""
+    """The response has identical headers, and nothing changes; the same call with an own id succeeds."""
     own, foreign = await owner.new(operation), await other.new(operation)
     before = await everything(sessions)
     for place in range(len(operation.ids)):
@@ -77,7 +77,7 @@ async def test_another_organizations_id_is_as_one_that_never_was(
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_call_takes_one_scope_and_no_other(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_a_call_requires_one_scope(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     async with sessions.begin() as session:
         organization_id = (await session.scalars(select(ApiKey.organization_id))).one()
@@ -95,8 +95,10 @@ async def test_a_call_takes_one_scope_and_no_other(operation: Operation, owner: 
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_key_is_taken_from_one_place_alone(operation: Operation, owner: Owner, sessions: Sessions) -> None:
-    """The Authorization header: what stands in an address is in every log on the way."""
+async def test_a_key_is_accepted_in_the_authorization_header_only(
+    operation: Operation, owner: Owner, sessions: Sessions
+) -> None:
+    """Only in the Authorization header: proxies log URLs."""
     ids = await owner.new(operation)
     joined = await owner.client.post(f"/interviews/{await new_interview(owner, ids)}/join")
     invite = await owner.made(f"/interviews/{await new_interview(owner, ids)}/invite")
@@ -119,13 +121,13 @@ async def test_a_key_is_taken_from_one_place_alone(operation: Operation, owner: 
 
 
 async def call_without_key(owner: Owner, operation: Operation, ids: Ids, **given: Any) -> httpx.Response:
-    """Make the call without the owner's key."""
+    """Make the call without the API key."""
     path = operation.path.format_map(ids)
     return await owner.client.request(operation.method, path, json=body_of(operation, ids), **given)
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_revoked_key_is_no_key(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_each_call_refuses_a_revoked_key(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     never = await Owner(owner.client, "ik_never", "").ask(operation, ids)
     async with sessions.begin() as session:
@@ -137,8 +139,8 @@ async def test_a_revoked_key_is_no_key(operation: Operation, owner: Owner, sessi
 
 
 @pytest.mark.parametrize("operation", READING, ids=str)
-async def test_what_is_read_is_the_own_organizations_alone(operation: Operation, owner: Owner, other: Owner) -> None:
-    """In every list, in every order that its document names, and in every count."""
+async def test_reads_return_only_the_own_organizations_data(operation: Operation, owner: Owner, other: Owner) -> None:
+    """In every list, with every documented parameter value, and in every count."""
     mine, theirs = await fill(owner), await fill(other)
     for reader, own, foreign in ((owner, mine, theirs), (other, theirs, mine)):
         ids = {name: own[name] for name in operation.ids}
@@ -153,7 +155,7 @@ async def test_what_is_read_is_the_own_organizations_alone(operation: Operation,
 
 
 async def fill(owner: Owner) -> Ids:
-    """Make one of each thing that there is; return the ids, and a text that each has."""
+    """Create one of each resource; return the ids, and a text that occurs in each."""
     ids: Ids = {}
     for name, make in MADE.items():
         ids[name] = await make(owner, ids)
@@ -161,7 +163,7 @@ async def fill(owner: Owner) -> Ids:
 
 
 def asked_for(operation: Operation) -> list[dict[str, str]]:
-    """Return nothing, each value of each parameter of which the document names all, and since long ago."""
+    """Return sets of parameters: none, each value of each enumeration, and `since` long ago."""
     found: list[dict[str, str]] = [{}]
     for each in operation.parameters("query"):
         schema = operation.schema(each["schema"])
@@ -173,8 +175,10 @@ def asked_for(operation: Operation) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("operation", [each for each in WITH_IDS if each.method != "GET"], ids=str)
-async def test_another_organizations_row_is_not_waited_for(operation: Operation, own_engine: AsyncEngine) -> None:
-    """How long an answer takes tells nothing of it, and nobody can hold a row that is not theirs."""
+async def test_a_call_does_not_wait_for_another_organizations_row(
+    operation: Operation, own_engine: AsyncEngine
+) -> None:
+    """The response time reveals nothing, and a caller cannot lock another organization's row."""
     sessions = create_sessionmaker(own_engine)
     async with client_of(create_app(make_settings(), sessions)) as client:
         owner, other = Owner(client, API_KEY, "ours"), await another(client, sessions)
@@ -183,4 +187,6 @@ async def test_another_organizations_row_is_not_waited_for(operation: Operation,
             for table in ("interviews", "webhook_endpoints", "deliveries"):
                 await busy.execute(text(f"SELECT FROM {table} FOR UPDATE"))
             refused = await owner.ask(operation, ids)
-        assert refused.status_code == 404, refused.text  # who waits gets a 503, as the lock is never free
+        assert refused.status_code == 404, (
+            refused.text
+        )  # a call that waits gets a 503, because the lock is never released

@@ -1,4 +1,4 @@
-"""Requests whose end two servers may see at two places: what is hidden in one, past a proxy, gets no answer."""
+"""Request smuggling: a request hidden in an ambiguous one, behind a proxy, gets no response."""
 
 import pytest
 from fastapi import FastAPI
@@ -24,7 +24,7 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
         b"X\0A: b\r\n\r\n",
     ],
 )
-async def test_what_is_ambiguous_is_refused_and_its_connection_closed(app: FastAPI, rest: bytes) -> None:
+async def test_an_ambiguous_request_is_refused_and_its_connection_closed(app: FastAPI, rest: bytes) -> None:
     async with serving(app) as port, connect_to(port) as attacker:
         await attacker.send(POST + rest + HIDDEN)
         answer = await attacker.rest()

@@ -530,7 +530,7 @@ def test_cluster_of_another_major_version(folder: Path) -> None:
         pass
 
 
-def test_server_that_refuses_to_start_says_why(folder: Path) -> None:
+def test_the_error_of_a_server_that_does_not_start(folder: Path) -> None:
     data = folder / "pg"
     with pytest.raises(EmbeddedPostgresError, match="nonsense"), embedded_postgres(data, {"nonsense": "1"}):
         pass

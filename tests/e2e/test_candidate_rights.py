@@ -110,7 +110,7 @@ async def test_every_call_to_the_server_is_refused(
     assert [(room.name, room.metadata) for room in rooms.rooms] == [(interview.room(), "")]
 
 
-async def test_an_admins_token_is_refused_none_of_them(stack: Stack) -> None:
+async def test_an_admins_token_may_make_every_call(stack: Stack) -> None:
     """Or the test before would show nothing: it is the grants that are missing, not the calls that are wrong."""
     calls = admin_calls("nobodys-room", "nobody")
     token = admin_token(stack, "nobodys-room")
@@ -127,7 +127,7 @@ def changed(token: str, **claims: object) -> str:
     return f"{header}.{body}.{signature}"
 
 
-async def test_no_other_room_is_entered(
+async def test_no_other_room_can_be_joined(
     stack: Stack, interview: Interview, schedule: Schedule, livekit_api: api.LiveKitAPI, join: Join
 ) -> None:
     """Not by asking for it, nor by a token that was written over."""
@@ -155,7 +155,7 @@ async def test_no_other_room_is_entered(
     assert len(await listed(livekit_api, other.room())) == 1
 
 
-async def test_neither_metadata_nor_name_nor_attributes_are_its_own(
+async def test_a_candidate_cannot_change_metadata_name_or_attributes(
     interview: Interview, livekit_api: api.LiveKitAPI
 ) -> None:
     """The agent believes what it reads of the candidate: an outcome, too."""
@@ -175,7 +175,7 @@ async def test_neither_metadata_nor_name_nor_attributes_are_its_own(
     assert dict(after.attributes) == {}
 
 
-async def test_what_it_says_in_the_room_has_its_name_on_it(interview: Interview) -> None:
+async def test_data_of_a_candidate_carries_its_identity(interview: Interview) -> None:
     """A candidate may send data, also of the service's topic: the sender tells them apart."""
     agent = await interview.agent()
     candidate = await interview.candidate()
@@ -189,7 +189,7 @@ async def test_what_it_says_in_the_room_has_its_name_on_it(interview: Interview)
 
 
 @pytest.mark.parametrize("kind", ["screen", "screen_audio", "unknown"])
-async def test_no_screen_is_shared(interview: Interview, livekit_api: api.LiveKitAPI, kind: str) -> None:
+async def test_screen_sharing_is_refused(interview: Interview, livekit_api: api.LiveKitAPI, kind: str) -> None:
     candidate = await interview.candidate()  # publishes its microphone, which is taken
     me = candidate.room.local_participant
     sources = {
@@ -213,7 +213,7 @@ async def sources_of(livekit: api.LiveKitAPI, interview: Interview, candidate: C
     return {track.source for track in who.tracks}
 
 
-async def test_nobody_hides(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
+async def test_a_candidate_cannot_hide(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
     agent = await interview.agent()
     candidate = await interview.candidate()
     await eventually(lambda: agent.arrival(candidate.identity))

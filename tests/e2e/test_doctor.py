@@ -52,7 +52,7 @@ def doctor(service: Service, **changed: str) -> DoctorResult:
     return DoctorResult(done.returncode, result["ok"], states, result["findings"])
 
 
-async def test_all_is_well(stack: Stack, platform: Platform) -> None:
+async def test_a_healthy_deployment(stack: Stack, platform: Platform) -> None:
     await platform.schedule(instructions="x" * 5000)
     result = doctor(stack.service)
     assert (result.code, result.ok) == (0, True), result
@@ -69,7 +69,7 @@ async def test_all_is_well(stack: Stack, platform: Platform) -> None:
     assert "ok     webhook                it arrived and was verified" in shown.stdout
 
 
-def test_each_fault_is_told(stack: Stack) -> None:
+def test_each_fault_is_reported(stack: Stack) -> None:
     service = stack.service
     elsewhere = f"127.0.0.1:{free_port()}"
 

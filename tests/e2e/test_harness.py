@@ -182,7 +182,7 @@ async def test_agent_hears_the_candidate_and_the_candidate_the_agent(
     await eventually(lambda: [one for one in tracks.values() if one.track is not None])
 
 
-async def test_webhooks_tell_of_a_visit_in_order(equipment: Equipment, room: str, join: Join) -> None:
+async def test_webhooks_of_a_session_arrive_in_order(equipment: Equipment, room: str, join: Join) -> None:
     candidate = await join(Candidate(equipment.livekit.ws_url, equipment.token(room)))
     await eventually(lambda: ("participant_joined", "candidate") in equipment.seen(room))
     await candidate.leave()
@@ -263,7 +263,7 @@ async def test_page_runs_the_seeds_function_and_the_agent_hears_its_microphone(
     assert (await page.state())["disconnectReason"] == "CLIENT_INITIATED"
 
 
-async def test_page_shows_what_went_wrong(equipment: Equipment, room: str, page: InterviewPage) -> None:
+async def test_page_shows_an_error(equipment: Equipment, room: str, page: InterviewPage) -> None:
     await page.start({**equipment.join_response("no token"), "status": "READY_TO_JOIN"})
 
     state = await page.state()

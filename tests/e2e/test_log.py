@@ -263,7 +263,7 @@ async def fail_webhooks(run: Run, receiver: Receiver) -> None:
     receiver.answer = status(410)
 
 
-async def test_the_whole_log_names_nobody(own_stack: OwnStack, join: Join) -> None:
+async def test_the_log_contains_no_personal_data(own_stack: OwnStack, join: Join) -> None:
     with own_stack() as stack:
         verbose_settings(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
         async with call_service(stack) as run, receiving() as receiver:

@@ -128,7 +128,7 @@ async def test_a_second_device_takes_over(interview: Interview) -> None:
     assert sorted(each["role"] for each in found["connected"]) == ["AGENT", "CANDIDATE"]
 
 
-async def test_somebody_deletes_the_room(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_room_is_deleted_from_outside(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
     await interview.agent()
     await interview.candidate()
     await interview.becomes("IN_PROGRESS")
@@ -149,7 +149,7 @@ async def test_a_python_clients_set_metadata_changes_nothing(interview: Intervie
     assert arrival.metadata == metadata
 
 
-async def test_arabic_reaches_the_agent_to_the_letter(
+async def test_arabic_reaches_the_agent_unchanged(
     stack: Stack, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     texts = {"participantName": "محمد العُتيبي", "jobTitle": "مطوّر برمجيات أول", "companyName": "بنك مينا"}

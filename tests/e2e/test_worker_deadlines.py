@@ -56,7 +56,7 @@ async def test_a_candidate_who_leaves_on_purpose_and_stays_away(schedule: Schedu
     await eventually(is_out(agent))
 
 
-async def test_nobody_came(schedule: Schedule) -> None:
+async def test_nobody_joins(schedule: Schedule) -> None:
     interview = await schedule(closesAt=soon())
     over = await interview.becomes("NO_SHOW")
     assert over["endedAt"] == over["closesAt"]
@@ -78,9 +78,7 @@ async def test_the_candidate_looked_in_and_left_before_it_started(schedule: Sche
     assert await interview.path() == ["WAITING_FOR_AGENT", "READY_TO_JOIN", "ABANDONED"]
 
 
-async def test_audit_names_the_row_that_somebody_tampered_with(
-    schedule: Schedule, platform: Platform, stack: Stack
-) -> None:
+async def test_audit_reports_a_row_that_was_tampered_with(schedule: Schedule, platform: Platform, stack: Stack) -> None:
     interview, reopened = await schedule(), await schedule()
     for each in (interview, reopened):
         await platform.cancel(each.id)

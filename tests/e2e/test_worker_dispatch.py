@@ -57,7 +57,7 @@ async def _second(livekit: api.LiveKitAPI, room: str) -> bool:
     return "interview.dispatch=2" in await dispatches(livekit, room)
 
 
-async def test_an_agent_that_is_there_in_time_is_not_doubled(
+async def test_no_agent_is_dispatched_when_one_joins_in_time(
     schedule: Schedule, livekit_api: api.LiveKitAPI, stack: Stack
 ) -> None:
     interview = await schedule()

@@ -71,7 +71,7 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
         candidate.vanish()
     (line,) = await timed.shows("service", "postponed", within=TALK + HOPELESS)
     assert "LiveKit did not answer" in line["text"]
-    await eventually(lambda: _put_off_again(platform))
+    await eventually(lambda: _postponed_again(platform))
     assert await platform.status(timed.id) == ("IN_PROGRESS", None)
     assert await platform.status(quiet.id) == ("IN_PROGRESS", None)
 
@@ -85,5 +85,5 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
     assert await quiet.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 
 
-async def _put_off_again(platform: Platform) -> bool:
+async def _postponed_again(platform: Platform) -> bool:
     return await platform.metric("interviews_put_off_total") >= 3

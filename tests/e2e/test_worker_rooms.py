@@ -54,7 +54,7 @@ async def test_a_second_device_takes_over_and_nothing_ends(schedule: Schedule, p
     assert sorted(each["role"] for each in found["connected"]) == ["AGENT", "CANDIDATE"]
 
 
-async def test_somebody_removes_the_candidate(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_candidate_is_removed_from_outside(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
     interview = await schedule()
     await interview.agent()
     candidate = await interview.candidate()
@@ -66,7 +66,9 @@ async def test_somebody_removes_the_candidate(schedule: Schedule, livekit_api: a
     assert await interview.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 
 
-async def test_somebody_deletes_the_room_of_a_silent_agent(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_room_of_a_silent_agent_is_deleted_from_outside(
+    schedule: Schedule, livekit_api: api.LiveKitAPI
+) -> None:
     interview = await schedule()
     await interview.agent()
     await interview.candidate()
@@ -75,7 +77,7 @@ async def test_somebody_deletes_the_room_of_a_silent_agent(schedule: Schedule, l
     await interview.becomes("COMPLETED", "ROOM_DELETED")
 
 
-async def test_somebody_deletes_the_room_of_an_agent_that_had_not_finished(
+async def test_the_room_of_an_unfinished_agent_is_deleted_from_outside(
     schedule: Schedule, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
@@ -97,7 +99,7 @@ async def test_a_silent_agent_is_shut_down(schedule: Schedule) -> None:
     await eventually(is_out(candidate))
 
 
-async def test_an_agent_that_was_done_is_shut_down(schedule: Schedule) -> None:
+async def test_an_agent_that_announced_completed_is_shut_down(schedule: Schedule) -> None:
     interview = await schedule()
     agent = await interview.agent_process("completed")
     candidate = await interview.candidate()
@@ -131,7 +133,7 @@ async def test_max_duration_ends_the_conversation(schedule: Schedule) -> None:
     assert await interview.path() == ["IN_PROGRESS", "COMPLETED"]
 
 
-async def test_both_are_told_how_much_time_is_left(schedule: Schedule) -> None:
+async def test_both_are_notified_of_the_time_left(schedule: Schedule) -> None:
     interview = await schedule(maxDuration=70)  # so that both can take data when a minute is left
     agent = await interview.agent("pending")
     candidate = await interview.candidate()
@@ -143,7 +145,7 @@ async def test_both_are_told_how_much_time_is_left(schedule: Schedule) -> None:
     await interview.becomes("IN_PROGRESS")
 
 
-async def test_cancel_puts_everybody_out_and_an_old_token_does_not_bring_it_back(
+async def test_cancel_empties_the_room_and_an_old_token_does_not_recreate_it(
     schedule: Schedule, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
@@ -217,7 +219,7 @@ async def test_an_agent_reports_and_the_room_is_deleted_after_a_goodbye(schedule
     assert found["endedAt"] == done["endedAt"]
 
 
-async def test_a_late_report_amends_what_the_network_made_of_it(schedule: Schedule, platform: Platform) -> None:
+async def test_a_late_report_amends_the_result(schedule: Schedule, platform: Platform) -> None:
     interview = await schedule()
     await interview.agent("pending")
     candidate = await interview.candidate()

@@ -105,7 +105,7 @@ def test_a_killed_parent_leaves_neither_processes_nor_postgres(serve: Serve) -> 
     assert ours.output.count("the parent process is gone") == 2
 
 
-def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> None:
+def test_metrics_cover_all_processes(serve: Serve, own_database: str) -> None:
     ours = serve(WORKERS="3", DATABASE_URL=own_database)
     with streaming(ours) as stream:
         stream.event()
@@ -124,7 +124,7 @@ def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> 
         assert metric(ours, "interviews_stream_listeners") == 0
 
 
-def test_one_that_can_not_start_is_tried_at_growing_pauses(tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_is_restarted_with_backoff(tmp_path: Path) -> None:
     parent = Process([sys.executable, "-c", CANT_START], env=clean_environment(), cwd=tmp_path, log=tmp_path / "log")
     parent.start()
     try:
@@ -135,7 +135,7 @@ def test_one_that_can_not_start_is_tried_at_growing_pauses(tmp_path: Path) -> No
     assert parent.wait(WITHIN) == 0
 
 
-def test_a_port_that_is_taken(serve: Serve, own_database: str, tmp_path: Path) -> None:
+def test_a_port_in_use(serve: Serve, own_database: str, tmp_path: Path) -> None:
     ours = serve(DATABASE_URL=own_database)
     ended = run(tmp_path, "serve", "--workers", "2", DATABASE_URL=own_database, PORT=str(ours.port))
     assert ended.returncode == 1

@@ -1,6 +1,6 @@
-"""Every defence of the threat model: the piece of code that it is, the code without it, and the tests that then fail.
+"""The defences of the threat model: for each its code, the code without it, and the tests that then fail.
 
-`take_out.py` proves it. A test by its name alone stands for one of its cases at least, with [..] for that case.
+`take_out.py` proves it. A test name without [case] means that at least one of its cases fails.
 """
 
 from tests.attacks.defences.api import KEYS, TENANTS
