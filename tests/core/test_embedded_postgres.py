@@ -1,4 +1,4 @@
-"""Real servers in short folders, and real processes that share, kill and interrupt them."""
+"""Real servers, and real processes that share, kill and interrupt them."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ from app.core.embedded_postgres import FAST_AND_UNSAFE, EmbeddedPostgresError, S
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
-PATIENCE = 60  # seconds; a bound for what hangs, nothing is measured by it
+PATIENCE = 60  # seconds, a timeout for a hanging test
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
 
-# Says where the server is, stays until it gets a line, says so when it has left.
+# Prints the server's location, waits for a line on stdin, and prints when it has left.
 SHARE = """
 import sys
 from pathlib import Path
@@ -39,7 +39,7 @@ with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
 print("left", flush=True)
 """
 
-# The same, in the foreground of the terminal that is its standard input.
+# The same, in the foreground of a terminal on stdin.
 SHARE_IN_TERMINAL = """
 import fcntl, signal, sys, termios
 from pathlib import Path
@@ -84,7 +84,7 @@ except EmbeddedPostgresError as error:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name (a socket's path is limited) that every user can enter, unlike pytest's own."""
+    """A folder with a short path (socket paths are limited) that every user can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="ep", dir="/tmp", ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()
         path.chmod(0o755)
@@ -105,7 +105,7 @@ def postmaster_pid(data: Path) -> int:
 
 
 def is_stopped(data: Path) -> bool:
-    """Removing this file is the last thing a server does."""
+    """Return whether the server has removed this file, the last step of its shutdown."""
     return not (data / "postmaster.pid").exists()
 
 
@@ -129,7 +129,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def python(script: str, data: Path, program: str = sys.executable, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run `script` on folder `data` in a process of its own; it is killed at the end if it still runs."""
+    """Run `script` on folder `data` in a process, which is killed at the end if it still runs."""
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY, **options}
     with subprocess.Popen([program, "-c", script, str(data)], **options) as process:  # noqa: S603 - our own scripts
         try:
@@ -285,7 +285,7 @@ def test_empty_pid_file(folder: Path) -> None:
 
 
 def test_stop_does_not_signal_a_process_that_got_the_servers_id(folder: Path) -> None:
-    folder.chmod(0o700)  # as root the server then has our user id, and may signal our processes
+    folder.chmod(0o700)  # with root the server has our user id, and may signal our processes
     data = folder / "pg"
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with embedded_postgres(data, FAST_AND_UNSAFE):
@@ -468,7 +468,7 @@ def test_initdb_that_outlives_its_killed_parent_keeps_the_lock_until_it_ends(fol
         for pid in initdb_of(new):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        orphans = initdb_of(new)  # none if it ended first, on a machine too busy for us to see it
+        orphans = initdb_of(new)  # None if initdb ended first, on a busy machine
         process.kill()
         process.wait(PATIENCE)
     with Path(f"{data}.start.lock").open("a") as lock_interview:

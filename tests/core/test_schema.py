@@ -43,7 +43,7 @@ async def alembic(engine: AsyncEngine, what: Callable[[Config, str], None], revi
 
 
 async def inspected(engine: AsyncEngine) -> dict[str, Any]:
-    """Return all that the database says of its tables."""
+    """Return the tables as the database describes them."""
 
     def look(connection: Connection) -> dict[str, Any]:
         found = inspect(connection)

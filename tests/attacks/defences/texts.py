@@ -6,7 +6,7 @@ TEXTS = "tests/attacks/test_injection.py::test_a_text_in_a_body_is_stored_unchan
 TARGETS = "tests/webhooks/test_url_guard.py"
 LOOKS = f"{TARGETS}::test_refused_urls"
 
-WORDS = (
+MESSAGES = (
     Defence(
         "NUL never reaches the database",
         "app/api/types.py",
@@ -71,7 +71,7 @@ WORDS = (
     ),
 )
 
-TARGETED = (
+WEBHOOK_URLS = (
     Defence(
         "nothing is sent to a private address",
         "app/webhooks/url_guard.py",

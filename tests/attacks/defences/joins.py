@@ -6,7 +6,7 @@ JOINS = "tests/attacks/test_joins.py"
 TRIES = "tests/interviews/test_wrong_tries.py"
 RIGHTS = "tests/e2e/test_candidate_rights.py"
 
-DOORS = (
+JOINING = (
     Defence(
         "an invite must be the current one",
         "app/interviews/invites.py",
@@ -147,7 +147,7 @@ DOORS = (
     ),
 )
 
-SEAT = (
+TOKENS = (
     Defence(
         "a token is valid for one room",
         "app/livekit/access_tokens.py",
@@ -202,7 +202,7 @@ SEAT = (
     ),
 )
 
-START = (
+SETTINGS = (
     Defence(
         "in production the service does not start with public secrets",
         "app/core/settings.py",

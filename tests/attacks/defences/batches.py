@@ -5,7 +5,7 @@ from tests.attacks.defences.defence import Defence
 JOINS = "tests/interviews/test_join_batches.py"
 LIVEKIT_EVENTS = "tests/interviews/test_livekit_event_batches.py"
 
-MAX_BATCH = (
+BATCHES = (
     Defence(
         "a locked interview delays no other candidate",
         "app/interviews/join_queries.py",
