@@ -95,7 +95,7 @@ class Interview:
 
     @property
     def _departure_timeout(self) -> int:
-        """Return the room's departure timeout for an agent's token, as the README describes; LiveKit's default is 20 s."""
+        """The departure timeout of an agent's token, as the README describes; LiveKit's default is 20 s."""
         return int(self.stack.service.env.get("CANDIDATE_GRACE", 120)) + 5
 
     def _log(self) -> Path:

@@ -1,4 +1,4 @@
-"""What a candidate can do with its token at a real LiveKit server, and what that refuses."""
+"""The rights of a candidate's token on a real LiveKit server."""
 
 import asyncio
 import base64
@@ -37,13 +37,13 @@ async def token_of(interview: Interview) -> str:
 
 
 async def listed(livekit: api.LiveKitAPI, room: str) -> dict[str, api.ParticipantInfo]:
-    """Return who is in the room, as the server has it."""
+    """Return the server's participants of the room."""
     found = await livekit.room.list_participants(api.ListParticipantsRequest(room=room))
     return {each.identity: each for each in found.participants}
 
 
 def admin_calls(room: str, identity: str) -> dict[str, dict[str, Any]]:
-    """Return the server's calls by their service and method, each as an admin could make it."""
+    """Return the server's API calls by service and method, with requests that an admin could make."""
     who, new_room = {"room": room, "identity": identity}, f"{room}-new"
     return {
         "RoomService/ListRooms": {},
@@ -92,7 +92,7 @@ def admin_token(stack: Stack, room: str) -> str:
 async def test_every_call_to_the_server_is_refused(
     stack: Stack, interview: Interview, livekit_api: api.LiveKitAPI
 ) -> None:
-    """Nobody is listed, put out, muted, hidden, moved, recorded or called, no room made, no agent sent for."""
+    """A candidate cannot list, remove, mute, hide, move, record or call anyone, create a room or dispatch an agent."""
     agent = await interview.agent()
     candidate = await interview.candidate()
     before = await listed(livekit_api, interview.room())
@@ -111,7 +111,7 @@ async def test_every_call_to_the_server_is_refused(
 
 
 async def test_an_admins_token_may_make_every_call(stack: Stack) -> None:
-    """Or the test before would show nothing: it is the grants that are missing, not the calls that are wrong."""
+    """The previous test fails for missing grants, not for malformed calls."""
     calls = admin_calls("nobodys-room", "nobody")
     token = admin_token(stack, "nobodys-room")
     answers = await asyncio.gather(*(call(stack, name, token, body) for name, body in calls.items()))
@@ -119,7 +119,7 @@ async def test_an_admins_token_may_make_every_call(stack: Stack) -> None:
 
 
 def changed(token: str, **claims: object) -> str:
-    """Return the token with other claims under the same signature."""
+    """Return the token with changed claims and the old signature."""
     header, _, signature = token.split(".")
     said = jwt.decode(token, options={"verify_signature": False})
     grants = said["video"] | claims.pop("video", {})
@@ -130,7 +130,7 @@ def changed(token: str, **claims: object) -> str:
 async def test_no_other_room_can_be_joined(
     stack: Stack, interview: Interview, schedule: Schedule, livekit_api: api.LiveKitAPI, join: Join
 ) -> None:
-    """Not by asking for it, nor by a token that was written over."""
+    """Neither by requesting it, nor with a tampered token."""
     other = await schedule()
     await other.candidate()
     token = await token_of(interview)
@@ -158,7 +158,7 @@ async def test_no_other_room_can_be_joined(
 async def test_a_candidate_cannot_change_metadata_name_or_attributes(
     interview: Interview, livekit_api: api.LiveKitAPI
 ) -> None:
-    """The agent believes what it reads of the candidate: an outcome, too."""
+    """The agent trusts the candidate's metadata and attributes."""
     agent = await interview.agent()
     candidate = await interview.candidate()
     me = candidate.room.local_participant
@@ -166,7 +166,7 @@ async def test_a_candidate_cannot_change_metadata_name_or_attributes(
     await me.set_metadata("mine")
     await me.set_name("Somebody else")
     await me.set_attributes({"interview.outcome": "completed"})
-    await eventually(lambda: agent.hears(candidate.identity))  # by then the server has long had the requests
+    await eventually(lambda: agent.hears(candidate.identity))  # by then the server has received the requests
     await me.publish_data(b"last", topic="last")
     await eventually(lambda: agent.data)
     after = (await listed(livekit_api, interview.room()))[candidate.identity]
@@ -176,7 +176,7 @@ async def test_a_candidate_cannot_change_metadata_name_or_attributes(
 
 
 async def test_data_of_a_candidate_carries_its_identity(interview: Interview) -> None:
-    """A candidate may send data, also of the service's topic: the sender tells them apart."""
+    """A candidate may send data, even on the service's topic; the sender distinguishes them."""
     agent = await interview.agent()
     candidate = await interview.candidate()
     await eventually(lambda: agent.arrival(candidate.identity))
@@ -190,7 +190,7 @@ async def test_data_of_a_candidate_carries_its_identity(interview: Interview) ->
 
 @pytest.mark.parametrize("kind", ["screen", "screen_audio", "unknown"])
 async def test_screen_sharing_is_refused(interview: Interview, livekit_api: api.LiveKitAPI, kind: str) -> None:
-    candidate = await interview.candidate()  # publishes its microphone, which is taken
+    candidate = await interview.candidate()  # publishes its microphone, which is allowed
     me = candidate.room.local_participant
     sources = {
         "screen": rtc.TrackSource.SOURCE_SCREENSHARE,

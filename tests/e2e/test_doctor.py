@@ -1,4 +1,4 @@
-"""`interviews doctor` beside a real service and a real LiveKit server, both well and ill."""
+"""`interviews doctor` with a real service and a real LiveKit server, healthy and broken."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ WRONG = "wrong-secret-that-is-long-enough-for-livekit"
 
 @dataclass(frozen=True)
 class DoctorResult:
-    """What `interviews doctor --json` printed, and its exit code."""
+    """The output and the exit code of `interviews doctor --json`."""
 
     code: int
     ok: bool

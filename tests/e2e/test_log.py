@@ -1,6 +1,6 @@
-"""The whole log of a service through which everything has gone, also what is refused and what breaks: it names nobody.
+"""The log of a service contains no personal data and no secrets, after all features, refusals and failures.
 
-What is sought is what the run has sent and got: a new field is sought by itself.
+The test searches for all values that the run sent and received, so new fields are covered automatically.
 """
 
 import json
@@ -45,15 +45,22 @@ PERSON: dict[str, Any] = {
 REFUSED = "Refused By-The-Database"
 SPELLINGS = ("+966 51 234 5678", "00966512345678", "٠٥١٢٣٤٥٦٧٨", "0512345678", "+966-(0)51-234-5678")
 WRONG = "+966 51 999 8877"
-OURS = {"roomName", "outcome", "eventTypes", "joinPolicy", "event", "sid"}  # what is sent in words of ours or LiveKit's
-TOLD = {"participantToken", "participant_token", "invite", "secret", "url"}  # what is answered and is to be kept secret
-SHORTEST = 4  # letters; anything shorter is found anywhere
+OURS = {
+    "roomName",
+    "outcome",
+    "eventTypes",
+    "joinPolicy",
+    "event",
+    "sid",
+}  # sent values that are names of ours or of LiveKit
+TOLD = {"participantToken", "participant_token", "invite", "secret", "url"}  # secrets in responses
+SHORTEST = 4  # characters; shorter texts occur anywhere
 PATTERNS = re.compile(r"eyJ[\w-]{6}|ik_[0-9a-f]{6}|inv_[0-9a-z]{4}|whsec_")
 
 
 @dataclass
 class Traffic:
-    """All that went to the service and came from it, as far as it may be in no log."""
+    """All that was sent to the service and received from it, as far as the log must not contain it."""
 
     needles: set[str] = field(default_factory=set)
 
@@ -76,7 +83,7 @@ class Traffic:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the texts in JSON, and those before them their fields' names."""
+    """Yield the texts in JSON, each with the names of its fields."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, key)
@@ -88,7 +95,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def numbers_in(log: str, number: str) -> list[str]:
-    """Return the lines with the number in any spelling: digits of any script, with whatever is written between them."""
+    """Return the lines with the number in any form: digits of any script, with any separators."""
     digits = [str(unicodedata.decimal(letter)) for letter in number if letter.isdecimal()]
     within = re.compile(r"[\s().+-]*".join(digits[-9:]))
     ascii_log = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in log)
@@ -97,13 +104,13 @@ def numbers_in(log: str, number: str) -> list[str]:
 
 @dataclass
 class Run:
-    """A running stack, and a caller that remembers what it sent."""
+    """A running stack, and a client that records its traffic."""
 
     stack: Stack
     client: httpx.AsyncClient
     traffic: Traffic
     command_output: str = ""
-    """What commands have written to standard error; what lists keys or faults, to standard output too."""
+    """The standard error of commands, and the standard output of those that list keys or faults."""
 
     @property
     def key(self) -> dict[str, str]:
@@ -115,7 +122,7 @@ class Run:
         return answer.json() if answer.content else None
 
     def command(self, *arguments: str, is_log: bool = False) -> str:
-        """Run `interviews` beside the service; return what it printed."""
+        """Run `interviews` beside the service; return its output."""
         service = self.stack.service
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "app.cli", *arguments],
@@ -134,7 +141,7 @@ async def call_service(stack: Stack) -> AsyncIterator[Run]:
 
 
 def verbose_settings(service: Service, **settings: str) -> None:
-    """Start it again with other settings, and with all that Python itself can tell."""
+    """Restart the service with other settings, and with Python's debug output."""
     service.stop()
     service.env.update(settings, PYTHONASYNCIODEBUG="1", PYTHONDEVMODE="1")
     service.start()
@@ -157,7 +164,7 @@ async def schedule_and_edit(run: Run) -> dict[str, Any]:
 
 
 async def try_all_joins(run: Run, made: dict[str, Any]) -> dict[str, Any]:
-    """Every way to join, wrong and right; return the answer to the right one."""
+    """Join in every way, wrong and right; return the successful response."""
     path = f"/interviews/{made['interviewId']}"
     await run.call("POST", f"{path}/join", 401, headers={})
     await run.call("POST", f"{path}/join", 403, headers={}, json={"phoneNumber": WRONG})
@@ -180,7 +187,7 @@ async def try_all_joins(run: Run, made: dict[str, Any]) -> dict[str, Any]:
 
 
 async def send_webhooks(run: Run, made: dict[str, Any]) -> None:
-    """Forged ones, and signed ones that are no events or of no interview; LiveKit itself sends the true ones."""
+    """Send forged webhooks, and signed ones without a valid event or interview; LiveKit sends the real ones."""
     livekit, at = run.stack.livekit, datetime.now(UTC)
     who = livekit_webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
     for room in (made["roomName"], "a room for Huda", "interview-6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b"):
@@ -220,7 +227,7 @@ async def hold_conversation(run: Run, made: dict[str, Any], join_response: dict[
 
 
 async def break_database(run: Run, made: dict[str, Any], database_url: str) -> None:
-    """The database refuses a row, quoting it; then it does not answer."""
+    """Make the database refuse a row and quote it, then stop responding."""
     path = f"/interviews/{made['interviewId']}"
     database = await asyncpg.connect(database_url)
     try:
@@ -252,7 +259,7 @@ async def run_commands(run: Run, made: dict[str, Any]) -> None:
 
 
 async def fail_webhooks(run: Run, receiver: Receiver) -> None:
-    """Of its endpoint's failures, which answer with what is no concern of ours."""
+    """Make the webhook endpoint fail with personal data in its response."""
     endpoint = await run.call("POST", "/webhook-endpoints", 201, json={"url": f"{receiver.url}/of-the-log"})
     path = f"/webhook-endpoints/{endpoint['endpointId']}"
     receiver.answer = status(500, Remark="Layla was here")
@@ -280,7 +287,7 @@ async def test_the_log_contains_no_personal_data(own_stack: OwnStack, join: Join
             run.traffic.add(stack.livekit.api_secret, "observer-Huda")
         log = stack.service.log.read_text()
         seen = log + run.command_output
-        # it did say something of each: of errors, too, and the run has sent what is sought
+        # the log covers all parts, also errors, and the run has sent the values
         for word in (made["interviewId"], "unexpected error", "CheckViolation", "database_unavailable", " 410 "):
             assert word in log, word
         assert {*SPELLINGS, WRONG, PERSON["participantName"], join_response["participantToken"]} <= run.traffic.needles

@@ -1,4 +1,4 @@
-"""Deadlines on a real LiveKit server: what ends because nothing happened, and who is then put out."""
+"""Deadlines on a real LiveKit server: which interviews end, and which participants are removed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 
 
 def soon(seconds: float = 6) -> str:
-    """Return an instant before which a busy machine has scheduled and joined."""
+    """Return an instant far enough ahead to schedule and join on a busy machine."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 

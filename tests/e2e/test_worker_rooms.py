@@ -1,4 +1,4 @@
-"""What people and callers do to a living interview on a real LiveKit server, and what becomes of its room."""
+"""Changes to a live interview by participants and API calls on a real LiveKit server, and the result for its room."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ async def room_names(livekit: api.LiveKitAPI) -> list[str]:
 
 
 async def try_to_join(join: Join, client: Candidate) -> None:
-    """Join with a token for a room that is deleted again as soon as it is there: it may not even get in."""
+    """Join with a token for a room that is deleted as soon as it exists; the join may fail."""
     try:
         await join(client)
     except rtc.ConnectError:
@@ -46,7 +46,7 @@ async def test_a_second_device_takes_over_and_nothing_ends(schedule: Schedule, p
 
     async def talks_on() -> dict[str, Any]:
         found = await platform.read(interview.id)
-        assert found["talkTime"] > 4  # beyond the grace, in which the device that was thrown out does not come back
+        assert found["talkTime"] > 4  # longer than the grace, in which the removed device does not return
         return found
 
     found = await eventually(talks_on)
@@ -86,7 +86,7 @@ async def test_the_room_of_an_unfinished_agent_is_deleted_from_outside(
     await interview.becomes("IN_PROGRESS")
     await livekit_api.room.delete_room(api.DeleteRoomRequest(room=interview.room()))
     await interview.becomes("FAILED", "AGENT_UNAVAILABLE")
-    assert (await interview.path())[-2:] == ["RECONNECTING", "FAILED"]  # LiveKit puts out either of them first
+    assert (await interview.path())[-2:] == ["RECONNECTING", "FAILED"]  # LiveKit removes either of them first
 
 
 async def test_a_silent_agent_is_shut_down(schedule: Schedule) -> None:
@@ -110,7 +110,7 @@ async def test_an_agent_that_announced_completed_is_shut_down(schedule: Schedule
 
 
 async def test_an_agent_that_had_announced_pending_raises(schedule: Schedule) -> None:
-    """Its webhook is the same as that of an agent that leaves on purpose; only what it announced tells them apart."""
+    """Its webhook equals that of a regular leave; only the announcement distinguishes them."""
     interview = await schedule()
     agent = await interview.agent_process("pending")
     candidate = await interview.candidate()
@@ -134,7 +134,7 @@ async def test_max_duration_ends_the_conversation(schedule: Schedule) -> None:
 
 
 async def test_both_are_notified_of_the_time_left(schedule: Schedule) -> None:
-    interview = await schedule(maxDuration=70)  # so that both can take data when a minute is left
+    interview = await schedule(maxDuration=70)  # so that both can receive data when a minute is left
     agent = await interview.agent("pending")
     candidate = await interview.candidate()
     (left,) = await eventually(lambda: seconds_left(agent.data))
@@ -213,7 +213,7 @@ async def test_an_agent_reports_and_the_room_is_deleted_after_a_goodbye(schedule
     await eventually(is_out(agent))
     (line,) = await interview.shows("service", "room_deleted")
     goodbye = datetime.fromisoformat(line["at"]) - datetime.fromisoformat(done["endedAt"])
-    assert goodbye > timedelta(seconds=0.9)  # of 1; both are told in whole milliseconds
+    assert goodbye > timedelta(seconds=0.9)  # of 1; both instants are in whole milliseconds
     found = await platform.read(interview.id)
     assert {key: found[key] for key in report} == report
     assert found["endedAt"] == done["endedAt"]
