@@ -1,4 +1,4 @@
-"""The app behind the real server, in this process: what only bytes on a socket show."""
+"""The app behind the real server in this process, for tests of bytes on a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,13 +14,13 @@ from tests.e2e.conditions import eventually
 
 @dataclass(frozen=True)
 class SocketClient:
-    """One connection to the server."""
+    """A connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
-        """Send; what a server that has closed no longer takes is dropped."""
+        """Send, and ignore a closed connection."""
         self.writer.write(data)
         with suppress(ConnectionError):
             await self.writer.drain()
@@ -32,7 +32,7 @@ class SocketClient:
             await asyncio.sleep(0.05)
 
     async def rest(self) -> bytes:
-        """Return all that comes until the server closes."""
+        """Return all bytes until the server closes."""
         heard = bytearray()
         with suppress(ConnectionError):
             while chunk := await self.reader.read(65536):

@@ -1,4 +1,4 @@
-"""A network between the service and its Postgres that stops: what is sent is held up, for a while or for ever."""
+"""A network between the service and its Postgres that can stall."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Connection:
-    """A connection through the network. While it is not open nothing that is sent arrives."""
+    """A connection through the network. Data arrives only while it is open."""
 
     def __init__(self) -> None:
         self.is_open = asyncio.Event()
@@ -16,7 +16,7 @@ class Connection:
 
 
 class Network:
-    """Leads to the Postgres of a URL."""
+    """A proxy of the Postgres of a URL."""
 
     def __init__(self, postgres_url: str) -> None:
         self._postgres = urlsplit(postgres_url)
@@ -29,7 +29,7 @@ class Network:
         return f"postgresql://{self._postgres.username}@127.0.0.1:{self.port}{self._postgres.path}?sslmode=disable"
 
     def stop(self) -> None:
-        """Hold up what is sent on all connections that there are; new ones work."""
+        """Stall all present connections; new ones work."""
         for line in self.connections:
             line.is_open.clear()
 
@@ -55,7 +55,7 @@ class Network:
         return await asyncio.open_connection(host, port)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Connection) -> None:
-        with suppress(ConnectionError):  # as at its end
+        with suppress(ConnectionError):  # at the end of a connection
             try:
                 while data := await reader.read(65_536):
                     await line.is_open.wait()

@@ -102,7 +102,7 @@ class LiveKitServer:
         return f"ws://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Return when it accepts connections. Raises Missing if it cannot run, ProcessFailed with its log if it fails."""
+        """Return when it accepts connections. Raises Missing, or ProcessFailed with its log."""
         if {name for _, name in socket.if_nameindex()} <= {"lo", "lo0"}:
             raise Missing("LiveKit needs a network interface besides the loopback one")
         if self._ports is not None:

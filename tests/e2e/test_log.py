@@ -45,16 +45,16 @@ PERSON: dict[str, Any] = {
 REFUSED = "Refused By-The-Database"
 SPELLINGS = ("+966 51 234 5678", "00966512345678", "٠٥١٢٣٤٥٦٧٨", "0512345678", "+966-(0)51-234-5678")
 WRONG = "+966 51 999 8877"
-OURS = {
+NAME_FIELDS = {
     "roomName",
     "outcome",
     "eventTypes",
     "joinPolicy",
     "event",
     "sid",
-}  # sent values that are names of ours or of LiveKit
-TOLD = {"participantToken", "participant_token", "invite", "secret", "url"}  # secrets in responses
-SHORTEST = 4  # characters; shorter texts occur anywhere
+}  # sent names, ours or LiveKit's
+SECRET_FIELDS = {"participantToken", "participant_token", "invite", "secret", "url"}  # secrets in responses
+MIN_LENGTH = 4  # characters; shorter texts occur anywhere
 PATTERNS = re.compile(r"eyJ[\w-]{6}|ik_[0-9a-f]{6}|inv_[0-9a-z]{4}|whsec_")
 
 
@@ -65,18 +65,18 @@ class Traffic:
     needles: set[str] = field(default_factory=set)
 
     def add(self, *texts: str) -> None:
-        self.needles |= {text for text in texts if len(text) >= SHORTEST}
+        self.needles |= {text for text in texts if len(text) >= MIN_LENGTH}
 
     async def request(self, request: httpx.Request) -> None:
         self.add(request.headers.get("Authorization", "").removeprefix("Bearer "), request.url.query.decode())
         self.add(*request.url.params.values())
         with suppress(ValueError):
             sent = leaves(json.loads(await request.aread()))
-            self.add(*(text for name, text in sent if name not in OURS and not ROOM_NAME.fullmatch(text)))
+            self.add(*(text for name, text in sent if name not in NAME_FIELDS and not ROOM_NAME.fullmatch(text)))
 
     async def answer(self, answer: httpx.Response) -> None:
         with suppress(ValueError):
-            self.add(*(text for name, text in leaves(json.loads(await answer.aread())) if name in TOLD))
+            self.add(*(text for name, text in leaves(json.loads(await answer.aread())) if name in SECRET_FIELDS))
 
     def found_in(self, log: str) -> set[str]:
         return {needle for needle in self.needles if needle.lower() in log.lower()}

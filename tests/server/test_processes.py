@@ -1,4 +1,4 @@
-"""`serve --workers`: several processes behind one port, as operators run, kill and stop them."""
+"""`serve --workers`: several processes on one port, which operators start, kill and stop."""
 
 import os
 import re
@@ -36,17 +36,17 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def started(service: Service) -> list[int]:
-    """Return the process ids of all that were ever started to serve."""
+    """Return the ids of all server processes that were ever started."""
     return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", service.output)]
 
 
 def answering(service: Service) -> set[int]:
-    """Return the process ids of those that have answered a request."""
+    """Return the ids of the processes that have handled a request."""
     return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.middleware", service.output)}
 
 
 def join(service: Service) -> None:
-    """Join the demo interview on a new connection; what is lost with a killed process is asked again."""
+    """Join the demo interview on a new connection, with retries if a process is killed."""
     for again in (True, False):
         try:
             answer = httpx.post(f"{service.url}/interviews/{DEMO_ID}/join", timeout=30)
@@ -84,7 +84,7 @@ def test_a_signal_stops_all_processes_and_postgres(serve: Serve, sent_signal: si
         stream.event()
         ours.send(sent_signal)
         assert ours.wait(WITHIN) == 0, ours.log_tail()
-        stream.rest()  # ended, not cut
+        stream.rest()  # ended regularly
     assert ours.output.count("Finished server process") == 2
     assert "killed" not in ours.output
     assert not (ours.cwd / ".data" / "postgres" / "postmaster.pid").exists()

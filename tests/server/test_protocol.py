@@ -1,4 +1,4 @@
-"""Timeouts and size limits of a connection, on real sockets, with limits short enough for a test."""
+"""Timeouts and size limits of a connection, on real sockets, with short limits."""
 
 import asyncio
 import importlib
@@ -47,7 +47,7 @@ def problem(answer: bytes) -> tuple[int, str]:
 
 
 def assert_too_slow(answer: bytes) -> None:
-    """A client that sends after the server has closed gets a reset, and may lose the response."""
+    """The client gets a timeout response, or a reset if it sends after the server closed."""
     assert not answer or problem(answer) == (408, "request_too_slow")
 
 
@@ -142,9 +142,9 @@ async def test_a_trickling_client_is_cut_off(app: FastAPI, begun: bytes) -> None
 
 @short_limits
 async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
-    """The handler has answered before the body arrived. uvicorn alone would read the rest forever."""
+    """The handler responds before the body arrives; uvicorn alone would read the rest forever."""
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(GET + b"\r\n")  # an app's first request is slow, and the next one has little time
+        await client.send(GET + b"\r\n")  # an app's first request is slow, and the limits are short
         assert b"200 OK" in await client.reader.readuntil(b"}")
         await client.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         _, answer = await asyncio.gather(client.trickle(), client.rest())
@@ -188,7 +188,7 @@ async def test_a_hundred_megabytes_in_chunks_are_cut_off(app: FastAPI) -> None:
             sent += 1
             if client.writer.is_closing() or client.reader.exception():
                 break
-        assert sent < 20  # two are read, one is discarded, the rest fits into buffers on the way
+        assert sent < 20  # two are read, one is discarded, the rest fits into buffers
 
 
 @short_limits

@@ -1,4 +1,4 @@
-"""A slow-loris, hundreds of clients that never finish what they began: joins go on, and they are put out."""
+"""A slow-loris attack: hundreds of clients that never finish a request. Joins go on, and those clients time out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ async def service(tmp_path: Path, own_database: str) -> AsyncIterator[Service]:
 
 
 async def _drip(client: SocketClient, ended: Callable[[], None]) -> None:
-    """Send a byte a second until put out."""
+    """Send a byte a second until disconnected."""
     heard = asyncio.create_task(client.rest())
     while not heard.done():
         await client.send(b"a")
