@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md: the goals, what was measured, and on which machine."""
+"""Writes docs/benchmarks.md: the goals, the results and the machine."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
 """A second implementation of the status rules, written only from the table in docs/status.md.
 
-Its input is the complete true history of an attempt, with exact instants. It uses no webhooks, no database and no code of
-the application, so where it and the service differ, one of them misreads the table. Each function is one row of the
+Its input is the complete true history of an attempt, with exact instants. It uses no webhooks, no database and no code
+of the application, so where it and the service differ, one of them misreads the table. Each function is one row of the
 table, in the table's order.
 """
 

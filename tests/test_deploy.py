@@ -117,9 +117,7 @@ class TestCompose:
     def test_docker_compose_reads_it(self, env_file: Path, env: dict[str, str]) -> None:
         if not shutil.which("docker") or run("docker", "compose", "version").returncode:
             pytest.skip("docker compose is not installed")
-        unset = {
-            name: value for name, value in os.environ.items() if name not in env
-        }  # the shell's variables override the file
+        unset = {name: value for name, value in os.environ.items() if name not in env}  # they would override the file
         shown = run("docker", "compose", "--env-file", env_file, "config", "--format", "json", env=unset)
         assert shown.returncode == 0, shown.stderr
         read = json.loads(shown.stdout)["services"]["interviews"]["environment"]

@@ -1,4 +1,4 @@
-"""Join: ours under each policy against what a user could write, at 32 connections, at 256 and alone."""
+"""Join: the service under each policy against its peers, at 32 connections, at 256 and at one."""
 
 import json
 import random
@@ -13,9 +13,9 @@ from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, run
 from benchmarks.tools import build_peers
 from benchmarks.wrk import Load, http_request, load, prepare
 
-JOINED = 20_000  # different interviews in one load
+JOINED = 20_000  # different interviews per load
 WARM_UP = 1.0  # seconds
-MANY = 256  # connections of a rush
+MANY = 256  # connections in a rush
 
 OPEN, PHONE, INVITE = ours("open"), ours("phone"), ours("invite")
 CONTENDERS = (OPEN, PHONE, INVITE, FASTIFY, EXPRESS, GO, NAIVE)
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Section:
 
 
 def requests_of(contender: Contender, candidates: Sequence[Candidate], folder: Path) -> Path:
-    """Write a join of many interviews, each by what the contender's policy asks for."""
+    """Write a join for each of many interviews, with the credentials that the contender's policy requires."""
     body_of = BODIES.get(contender.name, _no_body)
     chosen = random.Random(1).sample(candidates, min(JOINED, len(candidates)))
     return prepare((join_request(each, body_of(each)) for each in chosen), folder / "joins")

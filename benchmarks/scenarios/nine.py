@@ -1,4 +1,4 @@
-"""Nine o'clock: candidates join, meet an agent, drop once and finish, all within two minutes; nothing may be lost."""
+"""Nine o'clock: candidates join, meet an agent, drop once and finish within two minutes; no event may be lost."""
 
 import asyncio
 import bisect
@@ -22,23 +22,23 @@ from simulator.livekit_api import LiveKitApi, serve_api
 from simulator.livekit_state import LiveKitState
 from simulator.player import ATTEMPTS, now_millis, sleep_until
 
-A_SECOND = 25  # candidates: 3,000 in two minutes, and 200 webhooks a second
-BEFORE = 2.0  # seconds until the first one comes, and
-TO_SIGN = 0.003  # seconds more for each one, as all that LiveKit says of it is signed before
+A_SECOND = 25  # candidates a second: 3,000 in two minutes, and 200 webhooks a second
+BEFORE = 2.0  # seconds until the first candidate, and
+TO_SIGN = 0.003  # seconds more per candidate, to sign its webhooks beforehand
 TALKS = (1.0, 3.0)  # seconds, of which each interview has two
 KEEP_ALIVE = 3.0  # seconds
-EARLY = 300  # milliseconds from the candidate's join until LiveKit has it
-LOOK = 0.05  # seconds between two looks at the queue
-SETTLED = 15.0  # seconds until the worker, too, has nothing left to do
+EARLY = 300  # milliseconds from the candidate's join until it is connected
+LOOK = 0.05  # seconds between two checks of the queue
+SETTLED = 15.0  # seconds until the worker is idle, too
 TRUE = ("COMPLETED", "AGENT_REPORTED")
-EVIDENCE = 8  # webhooks an interview
+EVIDENCE = 8  # webhooks per interview
 KEPT = "SELECT count(*) FROM timeline WHERE livekit_event_id IS NOT NULL"
 OVERDUE = "SELECT count(*) FROM interviews WHERE next_deadline_at < now() - interval '5 seconds'"
 
 
 @dataclass(slots=True)
 class Morning:
-    """What came of it: latencies in seconds; `due` are the instants at which webhooks were to be sent, in order."""
+    """The result: latencies in seconds; `due` are the instants at which webhooks are to be sent, in order."""
 
     due: list[int] = field(default_factory=list)
     webhooks: list[float] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Morning:
     waiting: list[int] = field(default_factory=list)
     """How many were due and not yet answered, looked at all the time."""
     done: int = 0
-    """How many webhooks need not be sent any more."""
+    """The number of webhooks that are done."""
     refused_webhooks: int = 0
     refused_joins: int = 0
     untrue: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Morning:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One interview: what happens, where, and what LiveKit says of it, signed before."""
+    """One interview: its history, its placement and its signed webhooks."""
 
     candidate: Candidate
     history: History
@@ -67,7 +67,7 @@ class Part:
 
 
 def measure(bench: Bench) -> Section:
-    """Play all the interviews once, beside a LiveKit that answers what the worker asks."""
+    """Play all interviews once, with a simulated LiveKit API for the worker."""
     url = make_database(bench.postgres, "nine")
     try:
         candidates = add_interviews(url, bench.options.candidates)
@@ -83,7 +83,7 @@ async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
     async with serve_api(LiveKitApi(state, key=LIVEKIT_KEY, secret=LIVEKIT_SECRET), "127.0.0.1", 0) as livekit:
         contender = ours(LIVEKIT_URL=livekit.replace("http", "ws"))
         starting = run_server(contender, url, bench.folder)
-        server = await asyncio.to_thread(starting.__enter__)  # it asks our LiveKit already while it starts
+        server = await asyncio.to_thread(starting.__enter__)  # it calls our LiveKit while it starts
         try:
             await _run(server, state, candidates, morning)
         finally:
@@ -97,7 +97,7 @@ async def _run(server: RunningServer, state: LiveKitState, candidates: list[Cand
         state.add(part.history, part.place)
     morning.due = sorted(event.at for part in parts for event, _ in part.events)
     before = server.cpu_seconds()
-    # shorter than the server keeps an idle connection: one that is closed while it is used again is nobody's fault
+    # shorter than the server's keep-alive timeout, so that no request uses a connection that is being closed
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
     async with aiohttp.ClientSession(server.url, connector=connector, timeout=aiohttp.ClientTimeout(30)) as session:
         watching = asyncio.create_task(_watch(morning))
@@ -113,7 +113,7 @@ async def _run(server: RunningServer, state: LiveKitState, candidates: list[Cand
 
 
 def parts_of(candidates: list[Candidate], *, begin: int) -> list[Part]:
-    """Return the interviews, the first of which begins at `begin`, in milliseconds since 1970."""
+    """Return the interviews; the first one starts at `begin`, in milliseconds since 1970."""
     drawn = random.Random(9)
     parts = []
     for number, candidate in enumerate(candidates):
@@ -127,7 +127,7 @@ def parts_of(candidates: list[Candidate], *, begin: int) -> list[Part]:
 
 
 async def _join(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
-    """Join whenever the candidate is about to come."""
+    """Join each time before the candidate connects."""
     for visit in part.history.connections:
         if visit.role is Role.CANDIDATE:
             await sleep_until(part.place.origin + visit.joined - EARLY)
@@ -137,7 +137,7 @@ async def _join(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
 
 
 async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
-    """Tell what LiveKit tells of the room, one webhook after the other."""
+    """Send the room's webhooks one after the other."""
     for event, headers in part.events:
         await sleep_until(event.at)
         await _deliver(session, event, headers, morning)
@@ -145,7 +145,7 @@ async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
 
 
 async def _deliver(session: aiohttp.ClientSession, event: Event, headers: dict[str, str], morning: Morning) -> None:
-    """Send a webhook until it is answered 200, as often as LiveKit would."""
+    """Send a webhook until the response is 200, with as many retries as LiveKit."""
     first = now_millis()
     for offset in ATTEMPTS:
         await sleep_until(first + offset * SECOND)
@@ -157,7 +157,7 @@ async def _deliver(session: aiohttp.ClientSession, event: Event, headers: dict[s
 
 
 async def _post(session: aiohttp.ClientSession, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, float]:
-    """Return the answer's status, 0 if there was none, and how many seconds it took."""
+    """Return the status, 0 without a response, and the seconds that it took."""
     began = time.perf_counter()
     try:
         async with session.post(path, data=body, headers=headers) as answer:
@@ -169,7 +169,7 @@ async def _post(session: aiohttp.ClientSession, path: str, body: bytes, headers:
 
 
 async def _watch(morning: Morning) -> None:
-    """Look at the queue from the first webhook to the last."""
+    """Check the queue from the first webhook to the last."""
     while True:
         if morning.due[0] <= now_millis() <= morning.due[-1]:
             morning.waiting.append(bisect.bisect_right(morning.due, now_millis()) - morning.done)

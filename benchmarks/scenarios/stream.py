@@ -1,4 +1,4 @@
-"""Stream: how long from a change until the last of many listeners has it, and what that costs."""
+"""Stream: the time and CPU from a change until the last of many subscribers has received it."""
 
 import asyncio
 import statistics
@@ -13,13 +13,13 @@ from benchmarks.servers import AUTHORIZED, RunningServer, ours, run_server
 from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import http_request
 
-CHANGES = 20  # a round
+CHANGES = 20  # per round
 APART = 0.2  # seconds between two changes
-PATIENCE = 10.0  # seconds until all must have heard
+TIMEOUT = 10.0  # seconds until all must have received the change
 
 
 class Subscriber(asyncio.Protocol):
-    """An open stream, read with as little work as can be: it says when it has heard a text."""
+    """An open stream, read with minimal work, that records when it receives a text."""
 
     def __init__(self) -> None:
         self.wanted = b"event: ready"
@@ -36,13 +36,13 @@ class Subscriber(asyncio.Protocol):
             self.received.set_result(asyncio.get_running_loop().time())
 
     def expect(self, wanted: bytes) -> None:
-        """Forget what was heard, and let `received` be the loop's time at which that text comes."""
+        """Reset the buffer; `received` becomes the loop's time at which that text arrives."""
         self._heard.clear()
         self.wanted, self.received = wanted, asyncio.get_running_loop().create_future()
 
 
 def measure(bench: Bench) -> Section:
-    """Cancel one interview after the other while many listen."""
+    """Cancel one interview after the other, with many subscribers."""
     url = make_database(bench.postgres, "stream")
     try:
         cancelled = add_interviews(url, CHANGES * bench.options.rounds)
@@ -56,7 +56,7 @@ def measure(bench: Bench) -> Section:
 
 
 async def _listen(server: RunningServer, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
-    """Return for each change the seconds from the call until the first and the last of the listeners had it."""
+    """Return for each change the seconds from the call until the first and the last subscriber received it."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as open_streams:
         listeners = []
@@ -85,10 +85,10 @@ async def _change(
 
 async def _all_received(listeners: list[Subscriber]) -> list[float]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await asyncio.gather(*(listener.received for listener in listeners))
     except TimeoutError:
-        raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {PATIENCE:g} s.") from None
+        raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {TIMEOUT:g} s.") from None
 
 
 def _section(took: list[tuple[float, float]], used: float, peak: int, listeners: int) -> Section:

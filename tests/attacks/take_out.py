@@ -22,7 +22,7 @@ from tests.attacks.defences import DEFENCES
 from tests.attacks.defences.defence import Defence
 from tests.e2e.toolchain import ROOT
 
-LONGEST = 600  # seconds, for the tests of one defence
+TEST_TIMEOUT = 600  # seconds, for the tests of one defence
 FOREVER = 60  # seconds, after which a test counts as hanging
 
 
@@ -66,7 +66,7 @@ def outcomes(
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=FOREVER if forever else LONGEST)
+        output, _ = process.communicate(timeout=FOREVER if forever else TEST_TIMEOUT)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -23,7 +23,7 @@ from app.core.embedded_postgres import FAST_AND_UNSAFE, EmbeddedPostgresError, S
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
-PATIENCE = 60  # seconds, a timeout for a hanging test
+TIMEOUT = 60  # seconds, a timeout for a hanging test
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
@@ -121,7 +121,7 @@ def query(url: str, sql: str, *arguments: object) -> Any:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -148,7 +148,7 @@ def leave(process: subprocess.Popen[str]) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
     assert read_line(process) == "left"
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 def make_cluster(data: Path) -> None:
@@ -181,7 +181,7 @@ def test_run_after_a_killed_one_joins_its_server_and_stops_it(folder: Path) -> N
     with python(SHARE, data) as process:
         assert read_line(process)
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     orphan = postmaster_pid(data)
     with embedded_postgres(data, FAST_AND_UNSAFE) as server:
         assert postmaster_pid(data) == orphan
@@ -266,7 +266,7 @@ def test_process_id_of_a_zombie_in_the_pid_file(folder: Path) -> None:
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     (folder / "pg" / "postmaster.pid").write_text(f"{zombie.pid}\n")
     assert_kept(folder / "pg")
-    zombie.wait(PATIENCE)
+    zombie.wait(TIMEOUT)
 
 
 @needs_proc
@@ -291,7 +291,7 @@ def test_stop_does_not_signal_a_process_that_got_the_servers_id(folder: Path) ->
     with embedded_postgres(data, FAST_AND_UNSAFE):
         os.kill(postmaster_pid(data), signal.SIGKILL)
         (data / "postmaster.pid").write_text(f"{bystander.pid}\n{data}\n")
-    bystander.communicate(b"\n", timeout=PATIENCE)
+    bystander.communicate(b"\n", timeout=TIMEOUT)
     assert bystander.returncode == 0
 
 
@@ -352,7 +352,7 @@ def test_hostile_environment(folder: Path) -> None:
     server = {"PGDATA": "/nonexistent", "PGOPTIONS": "-c nonsense=1", "PGSERVICE": "nonsense"}
     environment = {**os.environ, **locale, **libpq, **server, "PYTHONUTF8": "1"}
     with python(QUERY_WITH_ARABIC, folder / "pg", env=environment) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0
     assert float(output) > 0
 
@@ -425,7 +425,7 @@ def test_application_role_owns_its_database_and_is_no_superuser(folder: Path) ->
 def test_application_database_is_made_once_by_many(folder: Path) -> None:
     with embedded_postgres(folder / "pg", FAST_AND_UNSAFE) as server, ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(server.ensure_application_database, "مقابلات", 'odd "role"') for _ in range(6)]
-        urls = {call.result(PATIENCE) for call in calls}
+        urls = {call.result(TIMEOUT) for call in calls}
         assert len(urls) == 1
         assert query(urls.pop(), "SELECT current_user || ' of ' || current_database()") == 'odd "role" of مقابلات'
 
@@ -453,7 +453,7 @@ def test_first_start_that_was_killed(folder: Path, kill: signal.Signals) -> None
     with python(SHARE, data, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: (new / "base").exists() or data.exists())
         process.send_signal(kill)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     make_cluster(data)
     assert_kept(data)
     assert not new.exists()
@@ -470,7 +470,7 @@ def test_initdb_that_outlives_its_killed_parent_keeps_the_lock_until_it_ends(fol
                 os.kill(pid, signal.SIGSTOP)
         orphans = initdb_of(new)  # None if initdb ended first, on a busy machine
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     with Path(f"{data}.start.lock").open("a") as lock_interview:
         for pid in orphans:
             with pytest.raises(BlockingIOError):
@@ -578,7 +578,7 @@ def test_without_the_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_on_windows(folder: Path) -> None:
     with python(WITHOUT_FCNTL, folder / "pg") as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert output == "The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.\n"
 
 
@@ -586,7 +586,7 @@ def test_import_loads_nothing_but_the_standard_library(folder: Path) -> None:
     script = "import sys, app.core.embedded_postgres; print({name.split('.')[0] for name in sys.modules} & "
     script += "{'asyncpg', 'embedded_postgres', 'sqlalchemy', 'pydantic', 'asyncio'})"
     with python(script, folder) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert output == "set()\n"
 
 

@@ -126,7 +126,7 @@ JOINING = (
         ("tests/interviews/test_join_policy.py::test_a_stranger_learns_nothing_of_the_interview",),
     ),
     Defence(
-        "nobody joins after the end",
+        "an interview cannot be joined after the end",
         "app/interviews/join.py",
         "if snapshot.status.is_terminal:\n        return InterviewOver(",
         "if snapshot.attempt < 0:\n        return InterviewOver(",
@@ -136,7 +136,7 @@ JOINING = (
         ),
     ),
     Defence(
-        "nobody joins before the start",
+        "an interview cannot be joined before the start",
         "app/interviews/join.py",
         "if snapshot.opens_at and command.now < snapshot.opens_at:",
         "if snapshot.opens_at and snapshot.attempt < 0:",
