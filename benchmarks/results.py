@@ -18,7 +18,7 @@ class Goal:
     unit: str = " times"
 
     @property
-    def retry_decision(self) -> str:
+    def result(self) -> str:
         if self._fits(self.aim):
             return "met, the aim too"
         return "met" if self._fits(self.limit) else "missed"

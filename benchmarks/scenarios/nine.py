@@ -104,12 +104,12 @@ async def _run(server: RunningServer, state: LiveKitState, candidates: list[Cand
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(_join(session, part, morning))
-                group.create_task(_tell(session, part, morning))
+                group.create_task(_send_webhooks(session, part, morning))
         watching.cancel()
         morning.cpu, morning.peak = server.cpu_seconds() - before, server.peak()
         await asyncio.sleep(SETTLED)
         for part in parts:
-            await _ask(session, part.candidate, morning)
+            await _get(session, part.candidate, morning)
 
 
 def parts_of(candidates: list[Candidate], *, begin: int) -> list[Part]:
@@ -136,7 +136,7 @@ async def _join(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
             morning.refused_joins += status != 200
 
 
-async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
+async def _send_webhooks(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
     """Send the room's webhooks one after the other."""
     for event, headers in part.events:
         await sleep_until(event.at)
@@ -176,7 +176,7 @@ async def _watch(morning: Morning) -> None:
         await asyncio.sleep(LOOK)
 
 
-async def _ask(session: aiohttp.ClientSession, candidate: Candidate, morning: Morning) -> None:
+async def _get(session: aiohttp.ClientSession, candidate: Candidate, morning: Morning) -> None:
     async with session.get(f"/interviews/{candidate.interview_id}", headers=AUTHORIZED) as answer:
         said = await answer.json()
     if (said["status"], said.get("endReason")) != TRUE:

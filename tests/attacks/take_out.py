@@ -30,7 +30,7 @@ class Stopped(Exception):
     """The table of defences is wrong; the message states what to do."""
 
 
-def copied(folder: Path) -> Path:
+def copy_project(folder: Path) -> Path:
     """Copy all files that git tracks or would add; return the Python of an environment with the copy installed."""
     listed = subprocess.run(  # noqa: S603 - git
         [shutil.which("git") or "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -50,7 +50,7 @@ def copied(folder: Path) -> Path:
     return folder / ".venv" / "bin" / "python"
 
 
-def outcomes(
+def run_tests(
     python: Path, folder: Path, tests: Sequence[str], database: str, *, forever: bool = False
 ) -> dict[str, str]:
     """Run the tests in the copy; return PASSED, FAILED, ERROR or SKIPPED for each case."""
@@ -80,13 +80,11 @@ def outcomes(
 
 
 @contextmanager
-def taken_out(defence: Defence, folder: Path) -> Iterator[None]:
+def without_defence(defence: Defence, folder: Path) -> Iterator[None]:
     file = folder / defence.file
     source = file.read_text()
     if source.count(defence.code) != 1:
-        raise Stopped(
-            f"{defence.file} has changed: say in tests/attacks/defences what the defence '{defence.name}' is now."
-        )
+        raise Stopped(f"{defence.file} has changed: update the defence '{defence.name}' in tests/attacks/defences.")
     file.write_text(source.replace(defence.code, defence.without))
     try:
         yield
@@ -94,7 +92,7 @@ def taken_out(defence: Defence, folder: Path) -> Iterator[None]:
         file.write_text(source)
 
 
-def retry_decision(test: str, found: dict[str, str]) -> str:
+def test_outcome(test: str, found: dict[str, str]) -> str:
     """Return the outcome of a test; without a case in its name, FAILED if any case failed."""
     cases = [outcome for name, outcome in found.items() if name == test or name.startswith(f"{test}[")]
     return next(
@@ -105,24 +103,24 @@ def retry_decision(test: str, found: dict[str, str]) -> str:
 def check_all_pass(python: Path, folder: Path, defences: Sequence[Defence], database: str) -> None:
     """Check that all tests pass with every defence in place."""
     tests = sorted({test for defence in defences for test in defence.tests})
-    found = outcomes(python, folder, tests, database)
-    failed = [test for test in tests if retry_decision(test, found) not in ("PASSED", "SKIPPED", "MISSING")]
+    found = run_tests(python, folder, tests, database)
+    failed = [test for test in tests if test_outcome(test, found) not in ("PASSED", "SKIPPED", "MISSING")]
     if failed:
-        raise Stopped(f"Fails with every defence in its place: {', '.join(failed)}.")
+        raise Stopped(f"Fails with every defence in place: {', '.join(failed)}.")
 
 
 def try_each(python: Path, folder: Path, defences: Sequence[Defence], database: str) -> int:
     """Print a line for each test; return the number of defences whose tests all failed."""
-    noticed = 0
+    detected = 0
     for defence in defences:
-        with taken_out(defence, folder):
-            found = outcomes(python, folder, defence.tests, database, forever=defence.forever)
-        results = {test: retry_decision(test, found) for test in defence.tests}
+        with without_defence(defence, folder):
+            found = run_tests(python, folder, defence.tests, database, forever=defence.forever)
+        results = {test: test_outcome(test, found) for test in defence.tests}
         for test, result in results.items():
             fails = {"FAILED": "yes", "SKIPPED": "skipped"}.get(result, f"NO ({result.lower()})")
             print(f"| {defence.name} | {defence.file} | {test} | fails: {fails} |", flush=True)
-        noticed += set(results.values()) == {"FAILED"}
-    return noticed
+        detected += set(results.values()) == {"FAILED"}
+    return detected
 
 
 def main() -> None:
@@ -130,19 +128,19 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="try only defences with these words in their names")
     parser.add_argument("--trusting", action="store_true", help="don't run the tests with the defences in place first")
     given = parser.parse_args()
-    chosen = [each for each in DEFENCES if all(word in each.name for word in given.words)]
-    if not chosen:
+    selected = [each for each in DEFENCES if all(word in each.name for word in given.words)]
+    if not selected:
         parser.error("no defence has these words in its name")
     with tempfile.TemporaryDirectory() as name, embedded_postgres(Path(name, "postgres"), FAST_AND_UNSAFE) as server:
         folder = Path(name, "copy")
         folder.mkdir()
-        python = copied(folder)
+        python = copy_project(folder)
         if not given.trusting:
-            check_all_pass(python, folder, chosen, server.url())
-        print("| defence | taken out at | test | |\n|---|---|---|---|", flush=True)
-        noticed = try_each(python, folder, chosen, server.url())
-    print(f"{len(chosen)} defences taken out, {noticed} noticed")
-    sys.exit(noticed != len(chosen))
+            check_all_pass(python, folder, selected, server.url())
+        print("| defence | removed from | test | |\n|---|---|---|---|", flush=True)
+        detected = try_each(python, folder, selected, server.url())
+    print(f"{len(selected)} defences removed, {detected} detected")
+    sys.exit(detected != len(selected))
 
 
 if __name__ == "__main__":

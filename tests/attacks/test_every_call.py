@@ -44,7 +44,7 @@ def response_of(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, 
     return answer.status_code, headers, {**answer.json(), "requestId": None}
 
 
-def succeeded(operation: Operation, answer: httpx.Response) -> None:
+def assert_success(operation: Operation, answer: httpx.Response) -> None:
     assert answer.is_success, (
         f"{operation.method} {operation.path} answered its owner {answer.status_code}: {answer.text}\n"
         "Add to tests/attacks/document.py what has to happen before (BEFORE) or values of the body (SAID)."
@@ -72,8 +72,8 @@ async def test_another_organizations_id_is_answered_like_an_unknown_one(
         assert response_of(refused) == response_of(never)
         assert refused.status_code == 404
     assert await everything(sessions) == before
-    succeeded(operation, await owner.ask(operation, own))
-    succeeded(operation, await other.ask(operation, foreign))
+    assert_success(operation, await owner.ask(operation, own))
+    assert_success(operation, await other.ask(operation, foreign))
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
@@ -91,7 +91,7 @@ async def test_a_call_requires_one_scope(operation: Operation, owner: Owner, ses
         assert response_of(await Owner(owner.client, f"ik_{wrong}", "").ask(operation, ids)) == response_of(refused)
     assert await everything(sessions) == before
     if str(operation) not in ENDLESS:
-        succeeded(operation, await Owner(owner.client, f"ik_{needed}", "").ask(operation, ids))
+        assert_success(operation, await Owner(owner.client, f"ik_{needed}", "").ask(operation, ids))
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
@@ -144,9 +144,9 @@ async def test_reads_return_only_the_own_organizations_data(operation: Operation
     mine, theirs = await fill(owner), await fill(other)
     for reader, own, foreign in ((owner, mine, theirs), (other, theirs, mine)):
         ids = {name: own[name] for name in operation.ids}
-        for params in asked_for(operation):
+        for params in parameter_sets(operation):
             answer = await reader.ask(operation, ids, params=params)
-            succeeded(operation, answer)
+            assert_success(operation, answer)
             for theirs_alone in foreign.values():
                 assert theirs_alone not in answer.text
             assert answer.json().get("total", 1) == 1
@@ -162,7 +162,7 @@ async def fill(owner: Owner) -> Ids:
     return ids | {"text": f"of {owner.name}", "id": f"of-{owner.name}"}
 
 
-def asked_for(operation: Operation) -> list[dict[str, str]]:
+def parameter_sets(operation: Operation) -> list[dict[str, str]]:
     """Return sets of parameters: none, each value of each enumeration, and `since` long ago."""
     found: list[dict[str, str]] = [{}]
     for each in operation.parameters("query"):

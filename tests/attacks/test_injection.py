@@ -63,7 +63,7 @@ WITH_QUERY = [each for each in ALL if each.parameters("query")]
 WITH_HEADERS = [each for each in ALL if each.parameters("header")]
 
 
-def did_no_harm(answer: httpx.Response, given: object) -> None:
+def assert_harmless(answer: httpx.Response, given: object) -> None:
     """Check that the text was accepted or refused with a problem, and added no header."""
     assert answer.status_code < 500, (given, answer.text)
     assert "X-Injected" not in answer.headers
@@ -90,7 +90,7 @@ def with_text(body: dict[str, Any], place: tuple[str | int, ...], text: str) -> 
     return found
 
 
-def found_at(answer: Any, place: tuple[str | int, ...]) -> object:
+def value_at(answer: Any, place: tuple[str | int, ...]) -> object:
     """Return the value at the path of the response, or None; the response of a batch has `data`."""
     for key in place:
         if isinstance(answer, dict):
@@ -122,8 +122,8 @@ async def test_a_text_in_a_body_is_stored_unchanged_or_refused(
     for place in places:
         for text in ATTACKS.values():
             answer = await send(owner, operation, ids, as_json(with_text(body, place, text)))
-            did_no_harm(answer, (place, text[:40]))
-            shown = found_at(answer.json(), place) if answer.is_success else None
+            assert_harmless(answer, (place, text[:40]))
+            shown = value_at(answer.json(), place) if answer.is_success else None
             assert shown in (None, text) or place[-1] in DIFFER, (place, text[:40])
     assert theirs <= rows_of(await everything(sessions))
 
@@ -143,7 +143,7 @@ async def test_a_text_in_a_query_is_used_or_refused(operation: Operation, owner:
     for parameter in operation.parameters("query"):
         for text in IN_ADDRESSES:
             path = f"{operation.path.format_map(ids)}?{parameter['name']}={text}"
-            did_no_harm(await owner.call(operation.method, path), path[:120])
+            assert_harmless(await owner.call(operation.method, path), path[:120])
     assert await everything(sessions) == before
 
 
@@ -156,7 +156,7 @@ async def test_a_text_in_a_path_is_not_found(operation: Operation, owner: Owner,
         for text in IN_ADDRESSES:
             path = operation.path.format_map(ids | {name: text})
             answer = await owner.call(operation.method, path, json=body)
-            did_no_harm(answer, path[:120])
+            assert_harmless(answer, path[:120])
             assert answer.status_code in (404, 405), path
     assert await everything(sessions) == before
 
@@ -172,7 +172,7 @@ async def test_a_text_in_a_header_adds_no_other_header(operation: Operation, own
                 answer = await owner.call(operation.method, operation.path, headers=headers)
             else:
                 answer = await owner.call(operation.method, operation.path.format_map(ids), json=body, headers=headers)
-            did_no_harm(answer, (parameter["name"], text))
+            assert_harmless(answer, (parameter["name"], text))
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ("NUL", "half a character", "megabyte")])

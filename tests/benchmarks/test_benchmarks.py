@@ -121,7 +121,7 @@ def test_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("goal", "verdict"),
+    ("goal", "result"),
     [
         (Goal("rate", 1.4, "at least", 0.8, 1.3), "met, the aim too"),
         (Goal("rate", 0.8, "at least", 0.8, 1.3), "met"),
@@ -133,9 +133,9 @@ def test_options() -> None:
         (Goal("lost", 1, "at most", 0, 0, ""), "missed"),
     ],
 )
-def test_verdicts(goal: Goal, retry_decision: str) -> None:
-    assert goal.retry_decision == retry_decision
-    assert goals_table([goal]).splitlines()[2].endswith(f"| {retry_decision} |")
+def test_result_of_a_goal(goal: Goal, result: str) -> None:
+    assert goal.result == result
+    assert goals_table([goal]).splitlines()[2].endswith(f"| {result} |")
 
 
 def test_a_ratio_is_that_of_one_round() -> None:

@@ -202,7 +202,7 @@ def test_beside_a_running_service(
     ours.stop()
     assert postmaster.exists()
     for watcher, end, code in ((for_people, signal.SIGINT, 130), (for_scripts, signal.SIGTERM, 0)):
-        assert watcher.running
+        assert watcher.is_running
         watcher.send(end)
         assert watcher.wait(WITHIN) == code
         assert "Traceback" not in watcher.output

@@ -282,7 +282,7 @@ def test_server_comes_back_on_the_same_ports(livekit_binary: Path, tmp_path: Pat
         livekit.start()
         assert http_status(port, "/") == 200
         livekit.stop()
-        assert not livekit.running
+        assert not livekit.is_running
         assert http_status(port, "/") is None
     except Missing as reason:
         missing(reason)
@@ -313,7 +313,7 @@ def test_service_that_ends_at_once_shows_its_log(equipment: Equipment, tmp_path:
     service = Service(tmp_path, port=free_port(), database_url="none", livekit=equipment.livekit)
     with pytest.raises(ProcessFailed, match="the database does not answer"):
         service.start()
-    assert not service.running
+    assert not service.is_running
 
 
 def test_livekit_server_may_be_named(livekit_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
