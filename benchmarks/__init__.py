@@ -1,1 +1,1 @@
-"""What is measured, against what: run by `make bench`, never by the service."""
+"""The benchmarks of the service and its peers, run by `make bench`."""

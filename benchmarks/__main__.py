@@ -1,4 +1,4 @@
-"""python -m benchmarks [SCENARIO...]: measures, and writes docs/benchmarks.md with its plot."""
+"""python -m benchmarks [SCENARIO...]: runs the scenarios, and writes docs/benchmarks.md with its plot."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from benchmarks.results import Section
 from benchmarks.scenarios import join, lists, memory, nine, start, stream, webhooks
 from benchmarks.tools import ROOT, BenchmarkFailed, describe_machine, require
 
-# What each scenario needs beside the virtualenv.
+# The programs that each scenario needs outside the virtualenv.
 PEERS = ("wrk", "node", "npm", "go")
 PROGRAMS = {"join": PEERS, "webhooks": PEERS, "lists": ("wrk",), "memory": ("wrk",)}
 SCENARIOS: dict[str, Callable[[Bench], Section]] = {
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(names: list[str], options: Options, docs: Path) -> None:
-    """Measure the scenarios one after the other on one Postgres; what each found is written at once."""
+    """Measure the scenarios one by one on one Postgres, and write each result immediately."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         with postgres(FOLDER / "postgres") as server:
@@ -67,7 +67,7 @@ def _keep(name: str, section: Section, machine: dict[str, str], options: Options
 
 
 def _kept() -> dict[str, Any]:
-    """Return what each scenario last gave: one that is measured alone leaves the others as they are."""
+    """Return the last result of each scenario, so that a single scenario can be measured again."""
     return dict(json.loads(FIGURES.read_text())) if FIGURES.exists() else {}
 
 

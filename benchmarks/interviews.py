@@ -1,4 +1,4 @@
-"""The databases of the benchmarks: one real Postgres as in production, and interviews ready to be joined."""
+"""The databases of the benchmarks: a real Postgres as in production, and interviews ready to be joined."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ SQL = Path(__file__).parent / "sql"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who may join an interview, and by what."""
+    """The candidate of an interview, with the credentials for a join."""
 
     interview_id: uuid.UUID
     candidate_id: str
@@ -37,7 +37,7 @@ class Candidate:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Server]:
-    """Run the embedded Postgres in a new folder, as `interviews serve` does: fsync on. Its data goes at the end."""
+    """Run the embedded Postgres in a new folder, with fsync, as `interviews serve` does. Delete its data at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with embedded_postgres(folder) as server:
@@ -47,14 +47,14 @@ def postgres(folder: Path) -> Iterator[Server]:
 
 
 def make_database(server: Server, name: str) -> str:
-    """Make a database that both ours and the peers can serve; return its URL."""
+    """Create a database for the service and the peers; return its URL."""
     url = server.ensure_application_database(name)
     prepare_database(url)
     return url
 
 
 def prepare_database(url: str) -> None:
-    """Migrate an empty database, and make the first organization, our key and the peers' tables."""
+    """Migrate an empty database, and create the first organization, the API key and the peers' tables."""
     asyncio.run(_prepare(url))
     run(url, (SQL / "peers.sql").read_text())
 
@@ -73,9 +73,9 @@ def drop_database(server: Server, name: str) -> None:
 
 
 def add_interviews(url: str, count: int) -> list[Candidate]:
-    """Make that many interviews, in the peers' table and in ours, and return who may join them."""
+    """Create this many interviews, in the peers' table and in ours; return their candidates."""
     rows = fetch(url, (SQL / "interviews.sql").read_text(), count)
-    # not all tables: one that is found empty would be planned for as if it stayed so
+    # not all tables: plans for a table that was empty at ANALYZE would be wrong
     run(url, "VACUUM ANALYZE interviews, bench_interview")
     return [Candidate(row["id"], row["candidate_id"], row["phone_number"]) for row in rows]
 

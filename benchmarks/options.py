@@ -1,4 +1,4 @@
-"""How much is measured, and where."""
+"""The options of the benchmarks."""
 
 import argparse
 from dataclasses import asdict, dataclass
@@ -9,14 +9,14 @@ from app.core.embedded_postgres import Server
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Rounds in which all contenders are measured in turn; the sizes of what they are measured on."""
+    """The number of rounds, and the sizes of loads and datasets."""
 
     rounds: int = 3
     seconds: float = 5.0  # of each load
     interviews: int = 1_000_000  # of the large database; the small one has a hundredth
     timeline: int = 10  # rows on the timeline of each
     joinable: int = 100_000  # interviews that are joined
-    joins: int = 100_000  # before the memory is looked at for the last time
+    joins: int = 100_000  # before the last measurement of memory
     candidates: int = 3_000  # at nine o'clock, 25 a second
     listeners: int = 200
 
@@ -25,13 +25,13 @@ class Options:
 
     @classmethod
     def quick(cls) -> "Options":
-        """So little that a run shows that all works, and no more."""
+        """Return the smallest options, for a run that only checks that everything works."""
         return cls(1, 2.0, 20_000, 10, 2_000, 5_000, 100, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a scenario is given: the options, the Postgres that all share, a folder for its files."""
+    """The input of a scenario: the options, the shared Postgres, a folder for its files."""
 
     options: Options
     postgres: Server
@@ -39,7 +39,7 @@ class Bench:
 
 
 def parser(scenarios: list[str]) -> argparse.ArgumentParser:
-    """Return the parser of the command line; options that are not given are those of Options, or of a quick run."""
+    """Return the parser of the command line; defaults are those of Options, or of a quick run."""
     found = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     found.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(scenarios)}; without one all")
     found.add_argument("--quick", action="store_true", help="as little as shows that all works")

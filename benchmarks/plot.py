@@ -1,17 +1,17 @@
-"""The plot: bars, as an SVG that needs no library."""
+"""The plot: a bar chart as SVG, without a library."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
 
 from benchmarks.results import Chart
 
-WIDTH, LABELS, VALUES = 900, 260, 90  # pixels: of all, of the names on the left, of the numbers on the right
+WIDTH, LABELS, VALUES = 900, 260, 90  # pixels: the image, the names on the left, the numbers on the right
 BAR, GAP, TITLE = 18, 6, 34
 OURS, THEIRS = "#1f6feb", "#9aa4af"
 
 
 def draw(charts: Sequence[Chart]) -> str:
-    """Return the charts, one below the other. Bars of ours stand out by their colour."""
+    """Return the charts, one below the other. The service's bars have their own colour."""
     marks: list[str] = []
     y = 10
     for chart in charts:

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md: the goals, what was measured, and on which machine."""
+"""Writes docs/benchmarks.md: the goals, the results and the machine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ INTRODUCTION = f"""\
 
 Written by `make bench`, and by nothing else; [benchmarks/](../benchmarks/README.md) says how it measures. Ours runs
 with everything that production has: the join policy, the recorded attempt, request ids, metrics, the access log, the
-worker. The peers do the same job with the least work: they authenticate nobody, record nothing and log nothing. All are
+worker. The peers do the same job with the least work: they have no authentication, no records and no log. All are
 one process with ten connections to the same Postgres, which keeps its data safe (fsync on), and share the machine with
 it and with the load generator. Absolute figures are those of this machine. A ratio compares two figures of one round,
 and the table shows the median over the rounds.
@@ -30,7 +30,7 @@ def write_report(kept: dict[str, Any], folder: Path) -> None:
     sections = [Section.of(each["section"]) for each in kept.values()]
     parts = [INTRODUCTION, goals_table([goal for section in sections for goal in section.goals])]
     for section, said in zip(sections, kept.values(), strict=True):
-        parts += [_section(section), _measured_on(said["machine"], said["options"])]
+        parts += [_section(section), _machine(said["machine"], said["options"])]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).write_text("\n".join(parts))
     (folder / PLOT).write_text(draw([chart for section in sections for chart in section.charts]))
@@ -40,17 +40,17 @@ def goals_table(goals: Sequence[Goal]) -> str:
     rows = [
         [
             goal.what,
-            f"{goal.kind} {_said(goal.limit, goal)}",
-            _said(goal.aim, goal),
-            _said(goal.measured, goal),
-            goal.retry_decision,
+            f"{goal.kind} {_format(goal.limit, goal)}",
+            _format(goal.aim, goal),
+            _format(goal.measured, goal),
+            goal.result,
         ]
         for goal in goals
     ]
     return table(["what", "goal", "aim", "measured", "verdict"], rows)
 
 
-def _said(value: float, goal: Goal) -> str:
+def _format(value: float, goal: Goal) -> str:
     digits = 2 if goal.unit == " times" and value < 10 else 0
     return f"{value:,.{digits}f}".removesuffix(".00") + goal.unit
 
@@ -60,7 +60,7 @@ def _section(section: Section) -> str:
     return f"\n## {section.title}\n\n{section.about}\n\n{table(section.header, section.rows)}{notes}"
 
 
-def _measured_on(machine: dict[str, str], options: dict[str, float]) -> str:
+def _machine(machine: dict[str, str], options: dict[str, float]) -> str:
     versions = ", ".join(f"{name} {machine[name]}" for name in ("Python", "Node", "Go", "Postgres"))
     return (
         f"Measured on {machine['date']} in {options['rounds']} rounds, {options['seconds']:g} s a load: "

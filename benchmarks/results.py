@@ -1,4 +1,4 @@
-"""What was measured, as data: tables, goals and bars of a scenario."""
+"""The results of a scenario as data: tables, goals and bars."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A line of what has to be shown. Ratios are those of one run; `unit` stands after each number."""
+    """A goal and its value. Ratios compare values of one run; `unit` follows each number."""
 
     what: str
     measured: float
@@ -18,7 +18,7 @@ class Goal:
     unit: str = " times"
 
     @property
-    def retry_decision(self) -> str:
+    def result(self) -> str:
         if self._fits(self.aim):
             return "met, the aim too"
         return "met" if self._fits(self.limit) else "missed"
@@ -38,7 +38,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A scenario's result. `about` says how it was measured; the cells of `rows` are ready to be read."""
+    """A scenario's result. `about` describes the method; the cells of `rows` are formatted."""
 
     title: str
     about: str
@@ -60,7 +60,7 @@ class Section:
 
 
 def median_ratio(ours: Iterable[float], theirs: Iterable[float]) -> float:
-    """Return the median over the rounds of one round's ratio: both were measured within the same minute."""
+    """Return the median of the ratios of each round, whose values were measured within a minute."""
     return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The servers that are measured: started as a user would, each as one process, and what they use."""
+"""The servers under test, each started as one process as a user would, and their resource use."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.tools import GO_PEER, PEERS
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
-# Secrets of the benchmark alone, as long as production wants them.
+# Secrets of the benchmark only, as long as production requires.
 API_KEY = "ik_benchmark_000000000000000000000000000000"
 LIVEKIT_KEY = "benchmark-key"
 LIVEKIT_SECRET = "benchmark-secret-of-more-than-32-characters"  # noqa: S105
@@ -23,7 +23,7 @@ READY_WITHIN = 60.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """How a server is started; it gets PORT and DATABASE_URL, and is up once `ready_at` answers `ready_status`."""
+    """A server's command, which gets PORT and DATABASE_URL; it is ready once `ready_at` returns `ready_status`."""
 
     name: str
     command: Sequence[str]
@@ -33,20 +33,20 @@ class Contender:
 
 
 def ours(policy: str = "open", *, name: str = "", **settings: str) -> Contender:
-    """This service with all that production has on: worker, access log, its own secrets."""
+    """Return this service as in production: with worker, access log and its own secrets."""
     env = {
         "ENVIRONMENT": "production",
         "HOST": "127.0.0.1",
-        "LIVEKIT_URL": "ws://127.0.0.1:1",  # nobody is there: no scenario but nine o'clock has a LiveKit
+        "LIVEKIT_URL": "ws://127.0.0.1:1",  # unreachable: only the scenario nine o'clock has a LiveKit
         "LIVEKIT_API_KEY": LIVEKIT_KEY,
         "LIVEKIT_API_SECRET": LIVEKIT_SECRET,
         "BOOTSTRAP_API_KEY": API_KEY,
         "ALLOWED_ORIGINS": "https://jobs.example",
         "INVITE_URL": "https://jobs.example/interview/{interviewId}#invite={secret}",
         "JOIN_POLICY": policy,
-        "RATE_LIMIT_PER_ADDRESS": "100000000/minute",  # counted, and never reached: all of the load has one address
+        "RATE_LIMIT_PER_ADDRESS": "100000000/minute",  # counted, but never reached: the load has one address
         "RATE_LIMIT_PER_KEY": "100000000/minute",
-        "DATABASE_POOL_SIZE": "10",  # as the peers have
+        "DATABASE_POOL_SIZE": "10",  # as in the peers
     }
     command = [str(Path(sys.executable).with_name("interviews")), "serve"]
     return Contender(name or f"ours, {policy}", command, env | settings, "/health/ready", 200)
@@ -68,8 +68,8 @@ NAIVE = Contender(
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A server that answers."""
+class RunningServer:
+    """A server that is ready."""
 
     pid: int
     port: int
@@ -80,15 +80,15 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process and all that descends from it, so far. Postgres is not among them."""
+        """Return user and system time of the process and its descendants, without Postgres."""
         return sum(int(ticks) for pid in process_tree(self.pid) for ticks in _stat(pid)[11:13]) / TICK
 
     def resident(self) -> int:
-        """Bytes of memory that it has now."""
+        """Return its present memory in bytes."""
         return self._status("VmRSS")
 
     def peak(self) -> int:
-        """The most bytes of memory that it has had; of several processes the sum of their peaks."""
+        """Return its peak memory in bytes, the sum of the peaks of several processes."""
         return self._status("VmHWM")
 
     def _status(self, name: str) -> int:
@@ -102,8 +102,8 @@ class Running:
 
 
 @contextmanager
-def running(contender: Contender, database_url: str, folder: Path) -> Iterator[Running]:
-    """Start the server, wait until it answers, and stop it at the end. Its log, the access log too, is in `folder`."""
+def run_server(contender: Contender, database_url: str, folder: Path) -> Iterator[RunningServer]:
+    """Start the server, wait until it is ready, and stop it at the end. Its logs are in `folder`."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{contender.name.replace(' ', '-').replace(',', '')}.log"
@@ -112,7 +112,7 @@ def running(contender: Contender, database_url: str, folder: Path) -> Iterator[R
     process.start()
     try:
         process.wait_until(lambda: http_status(port, contender.ready_at) == contender.ready_status, within=READY_WITHIN)
-        yield Running(process.pid, port, log)
+        yield RunningServer(process.pid, port, log)
     finally:
         process.send(signal.SIGTERM)
         if process.wait(20) is None:
@@ -121,7 +121,7 @@ def running(contender: Contender, database_url: str, folder: Path) -> Iterator[R
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return the process ids of `pid` and of all that descends from it."""
+    """Return the ids of `pid` and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (stat := _stat(int(entry.name))):
@@ -133,7 +133,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the program's name; none if the process has ended meanwhile."""
+    """Return the fields of /proc/PID/stat after the program's name; empty if the process has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

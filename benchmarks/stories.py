@@ -1,4 +1,4 @@
-"""What happens in an interview, as LiveKit tells it: a candidate joins, meets an agent, drops once and finishes."""
+"""The history of an interview and its webhooks: a candidate joins, meets an agent, drops once and finishes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from benchmarks.wrk import http_request
 from simulator.events import Event, Placement, events_of, sign
 from simulator.history import Connection, History, Result, Role, Room, millis
 
-RELOAD = 1.0  # seconds between a candidate's leave, by a reload of its page, and its coming back
+RELOAD = 1.0  # seconds between a candidate's leave, when it reloads its page, and its return
 BY_CHOICE = "CLIENT_INITIATED"
 
 
@@ -40,14 +40,14 @@ def story(name: str, talk: float) -> History:
 
 
 def place_of(candidate: Candidate, origin: int) -> Placement:
-    """Return where this candidate's story happens; `origin` is its beginning in milliseconds since 1970."""
+    """Return the room of this candidate's story; `origin` is its start in milliseconds since 1970."""
     return Placement(f"interview-{candidate.interview_id}", f"candidate-{candidate.candidate_id}", origin)
 
 
-def interleaved(histories: Sequence[tuple[History, Placement]], at_once: int) -> Iterator[Event]:
-    """Give the events of all, those of a room in order, `at_once` rooms in turn: as many interviews go on at once."""
-    for first in range(0, len(histories), at_once):
-        rooms = [events_of(history, place) for history, place in histories[first : first + at_once]]
+def interleaved(histories: Sequence[tuple[History, Placement]], concurrency: int) -> Iterator[Event]:
+    """Yield all events, in order per room, alternating between `concurrency` rooms."""
+    for first in range(0, len(histories), concurrency):
+        rooms = [events_of(history, place) for history, place in histories[first : first + concurrency]]
         for number in range(max(map(len, rooms))):
             yield from (events[number] for events in rooms if number < len(events))
 

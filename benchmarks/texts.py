@@ -1,4 +1,4 @@
-"""Names and titles of a large set of interviews, in Latin and in Arabic, common ones and rare ones."""
+"""Names and titles of many interviews, in Latin and Arabic script, common and rare ones."""
 
 import itertools
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ TITLES = (
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts as they are given, and beside each one as it is stored to be searched."""
+    """Texts, each with its normalized form for the search."""
 
     given: Sequence[str]
     folded: Sequence[str]

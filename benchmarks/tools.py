@@ -1,4 +1,4 @@
-"""What the benchmarks take from outside the virtualenv, and the machine that they run on."""
+"""The tools of the benchmarks from outside the virtualenv, and the machine that they run on."""
 
 import os
 import platform
@@ -18,11 +18,11 @@ PACKAGES = {"wrk": "wrk", "node": "nodejs", "npm": "npm", "go": "golang-go"}
 
 
 class BenchmarkFailed(Exception):
-    """Nothing can be measured; the message says why, and what to do."""
+    """A benchmark cannot run; the message states why, and how to fix that."""
 
 
 def require(*programs: str) -> None:
-    """Raise BenchmarkFailed, naming each program that is not there and its package."""
+    """Raise BenchmarkFailed with the missing programs and their packages."""
     if not sys.platform.startswith("linux"):
         raise BenchmarkFailed("The benchmarks read a process's CPU time and memory from /proc: run them on Linux.")
     lacking = [program for program in programs if shutil.which(program) is None]
@@ -32,12 +32,12 @@ def require(*programs: str) -> None:
 
 
 def build_peers() -> None:
-    """Install the Node peers' packages, exactly as locked, and build the Go peer, unless that is done already."""
+    """Install the Node peers' locked packages, and build the Go peer, unless they are up to date."""
     node = PEERS / "node"
     installed = node / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < (node / "package-lock.json").stat().st_mtime:
         _run("npm", "ci", "--silent", folder=node)
-    _run("go", "build", "-o", str(GO_PEER), ".", folder=GO_PEER.parent)  # Go itself knows whether it is up to date
+    _run("go", "build", "-o", str(GO_PEER), ".", folder=GO_PEER.parent)  # Go checks by itself whether it is up to date
 
 
 def _run(*command: str, folder: Path) -> None:
@@ -47,7 +47,7 @@ def _run(*command: str, folder: Path) -> None:
 
 
 def describe_machine(postgres: str) -> dict[str, str]:
-    """Return what of this machine the figures depend on; `postgres` is the server's version."""
+    """Return the properties of this machine that affect the results; `postgres` is the server's version."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": str(os.cpu_count()),

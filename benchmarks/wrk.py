@@ -1,4 +1,4 @@
-"""wrk, the load generator: prepared requests over some connections, and what came of them."""
+"""wrk, the load generator: sends prepared requests over connections, and measures the responses."""
 
 import json
 import os
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.servers import Running
+from benchmarks.servers import RunningServer
 from benchmarks.tools import LUA, BenchmarkFailed
 
-LONGEST = 30  # seconds until a request counts as lost
+TIMEOUT = 30  # seconds, after which a request counts as lost
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load gave. Latencies in seconds, rate in requests a second, cpu in the server's seconds a request."""
+    """The result of a load. Latencies in seconds, rate in requests a second, cpu in seconds per request."""
 
     requests: int
     rate: float
@@ -39,17 +39,17 @@ def http_request(method: str, path: str, headers: Mapping[str, str] | None = Non
 
 
 def prepare(requests: Iterable[bytes], file: Path) -> Path:
-    """Write requests for wrk to read, and return the file."""
+    """Write the requests for wrk; return the file."""
     with file.open("wb") as out:
         for request in requests:
             out.write(b"%d\n%s\n" % (len(request), request))
     return file
 
 
-def load(server: Running, requests: Path, *, connections: int, seconds: float, once: bool = False) -> Load:
-    """Send the prepared requests over that many connections for so long. `once`: none may be sent a second time.
+def load(server: RunningServer, requests: Path, *, connections: int, seconds: float, once: bool = False) -> Load:
+    """Send the prepared requests over connections for some seconds. `once`: each is sent only once.
 
-    Raises BenchmarkFailed if any is not answered by a 2xx or 3xx, or if there are too few.
+    Raises BenchmarkFailed if a response is not 2xx or 3xx, or if there are too few requests.
     """
     before = server.cpu_seconds()
     said = _wrk(server, requests, connections, seconds, once=once)
@@ -73,9 +73,9 @@ def load(server: Running, requests: Path, *, connections: int, seconds: float, o
     )
 
 
-def _wrk(server: Running, requests: Path, connections: int, seconds: float, *, once: bool) -> dict[str, int]:
+def _wrk(server: RunningServer, requests: Path, connections: int, seconds: float, *, once: bool) -> dict[str, int]:
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
-    command += ["--timeout", f"{LONGEST}s", "--script", str(LUA), server.url]
+    command += ["--timeout", f"{TIMEOUT}s", "--script", str(LUA), server.url]
     env = os.environ | {"REQUESTS": str(requests)} | ({"ONCE": "1"} if once else {})
     finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     last = (finished.stdout.strip().splitlines() or [""])[-1]

@@ -153,7 +153,7 @@ class LiveKitState:
 
 
 def without_room(history: History, room: Room, at: int) -> History:
-    """Return the history with the room deleted at `at`: all leave, the candidate first, and nobody joins later."""
+    """Return the history with the room deleted at `at`: all leave, the candidate first, and later joins are dropped."""
     present = [connection for connection in history.connections if _in_room(connection, room, at)]
     present.sort(key=lambda connection: connection.role is not Role.CANDIDATE)
     removed = {

@@ -7,7 +7,7 @@ DETECTION_TIME = 20.0
 
 MARGIN = 3.0
 """Seconds between two competing causes. LiveKit dates a leave to the second, and a lost connection to about two
-seconds, so with less between them nobody could know which came first."""
+seconds, so the order of closer causes is unknown."""
 
 MIN_WAIT = 2 * MARGIN + 1
 """Seconds. With shorter waits even the simplest scenarios look alike."""

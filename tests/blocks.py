@@ -1,4 +1,4 @@
-"""The code blocks of the README and of docs/, and why some of them are not run."""
+"""The code blocks of the README and of docs/, and the reasons why some are not run."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "ben
 
 
 class Block(NamedTuple):
-    """A fenced block. `page` is its path within the repository, `language` what stands behind the fence."""
+    """A fenced block. `page` is its path in the repository, `language` its info string."""
 
     page: str
     language: str
@@ -40,7 +40,7 @@ NOT_CODE = {
     "text": "recorded output",
 }
 
-# By their first lines: blocks that no test runs as they stand, with the reason. Shell is still parsed, Python compiled.
+# By first line: blocks that no test runs unchanged, with the reason. Shell is still parsed, Python compiled.
 NOT_RUN = {
     "make run     # the service on http://127.0.0.1:8000, with a demo interview": (
         "every slow test of test_readme.py starts make run; make test would start itself"
@@ -60,7 +60,7 @@ NOT_RUN = {
     "docs/benchmarks.svg": "takes 25 minutes",
 }
 
-# By their first lines: shell blocks that run until they are stopped, so that test_readme.py treats them by themselves.
+# By first line: shell blocks that run until stopped, which test_readme.py handles separately.
 UNTIL_STOPPED = {
     "livekit-server --dev --config deploy/livekit.local.yaml",
     "id=c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",

@@ -30,7 +30,7 @@ async def scheduled(client: httpx.AsyncClient, **changed: Any) -> dict[str, Any]
 
 
 async def read(client: httpx.AsyncClient, interview: dict[str, Any]) -> dict[str, Any]:
-    """Return the interview as it is now."""
+    """Return the interview."""
     answer = await client.get(f"/interviews/{interview['interviewId']}", headers=AUTHORIZED)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -75,7 +75,7 @@ def instant(text: str) -> datetime:
 
 @dataclass
 class Room:
-    """LiveKit's side of an interview's room, which sends webhooks. Seconds count from the start."""
+    """LiveKit's side of an interview's room, which sends webhooks. Seconds are relative to the start."""
 
     client: httpx.AsyncClient
     interview: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The command in this process, which starts in no time; what needs a process of its own is in test_cli."""
+"""The command line in this process, which is fast; tests in a process of its own are in test_cli."""
 
 import json
 import sys
@@ -16,31 +16,31 @@ from app.core.settings import Settings
 
 @dataclass(frozen=True)
 class Command:
-    """Calls `interviews` in an empty folder, with nothing but what is given in its environment."""
+    """Calls `interviews` in an empty folder, with this environment only."""
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
     def run(self, *arguments: str) -> CompletedProcess[str]:
-        """Return how it ended, and what it printed."""
+        """Return its exit code and output."""
         self.monkeypatch.setattr(sys, "argv", ["interviews", *arguments])
         self.capsys.readouterr()
-        with ThreadPoolExecutor(1) as executor:  # whatever event loop pytest keeps in this thread
+        with ThreadPoolExecutor(1) as executor:  # pytest's own event loop in this thread
             error = executor.submit(app.cli.main).exception()
         if error and not isinstance(error, SystemExit):
             raise error
         code = error.code if isinstance(error, SystemExit) else 0
         return CompletedProcess(arguments, int(code or 0), *self.capsys.readouterr())
 
-    def told(self, *arguments: str) -> str:
-        """Return what it prints for people."""
+    def text(self, *arguments: str) -> str:
+        """Return its output for people."""
         ended = self.run(*arguments)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return what it prints for scripts."""
-        return [json.loads(line) for line in self.told(*arguments, "--json").splitlines()]
+        """Return its output for scripts, the JSON of each line."""
+        return [json.loads(line) for line in self.text(*arguments, "--json").splitlines()]
 
 
 def command_in(
@@ -51,7 +51,7 @@ def command_in(
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    # a process has its signals and its log for itself, this one is pytest's
+    # signals and logging of this process belong to pytest
     monkeypatch.setattr("app.cli.commands.signal.signal", lambda *_: None)
     monkeypatch.setattr("app.cli.commands.configure_logging", lambda: None)
     return Command(monkeypatch, capsys)

@@ -1,4 +1,4 @@
-"""Interviews and their changes as rows, for tests that need many of them or control the transactions."""
+"""Interviews and their changes as rows, for tests that need many or control the transactions."""
 
 import uuid
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Drive interviews over HTTP as recruiter, candidate, agent and LiveKit, with a clock that the test moves."""
+"""Drives interviews over HTTP as recruiter, candidate, agent and LiveKit, with a clock that the test sets."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -97,10 +97,10 @@ class InterviewDriver:
 
 @dataclass
 class RealTime(InterviewDriver):
-    """The same with the real clock, which the timeline uses."""
+    """A driver with the real clock, which the timeline uses."""
 
     def __post_init__(self) -> None:
-        """Leave the app's clock as it is."""
+        """Keep the app's clock."""
 
     @property
     def now(self) -> datetime:

@@ -48,7 +48,7 @@ async def try_join(
 
 
 async def invited(driver: InterviewDriver, interview: dict[str, Any], **body: Any) -> str:
-    """Create an invite. Return its secret."""
+    """Create an invite; return its secret."""
     answer = await driver.call(interview, "invite", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["invite"])

@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 def sign(body: bytes, key: str = LIVEKIT_KEY, secret: str = LIVEKIT_SECRET, minutes: float = 5) -> str:
-    """Return the value of the Authorization header: a JWT of the body's digest, without a scheme."""
+    """Return the Authorization header: a JWT with the body's digest, without a scheme."""
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
     token = AccessToken(key, secret).with_sha256(digest).with_ttl(datetime.timedelta(minutes=minutes))
     return token.to_jwt()
@@ -40,7 +40,7 @@ def event(
     participant: dict[str, Any] | None = None,
     event_id: str | None = None,
 ) -> dict[str, Any]:
-    """Return an event's body: int64 as strings, zero values left out, createdAt in whole seconds."""
+    """Return an event's body: int64 as strings, zero values omitted, createdAt in whole seconds."""
     created = room_created_at or at
     body = {
         "event": name,
@@ -85,7 +85,7 @@ def participant(
 async def deliver(
     sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, timeouts: Timeouts
 ) -> WebhookResult:
-    """Record the event as the service does with one that arrives alone at `at`."""
+    """Record the event as the service does when it arrives alone at `at`."""
     return await record_webhook(
         sessions, event_batcher(sessions, timeouts=timeouts), event=parse_event(encode(event)), now=at
     )

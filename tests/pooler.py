@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before the tests' Postgres."""
+"""PgBouncer in transaction mode in front of the tests' Postgres."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ default_pool_size = {size}
 
 @contextmanager
 def pooler(postgres_url: str, **options: str) -> Iterator[str]:
-    """Yield the URL of a pooler that leads to the database of the URL. `options` are of pgbouncer.ini."""
+    """Yield the URL of a pooler for the database of this URL. `options` are settings of pgbouncer.ini."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         missing(Missing("there is no PgBouncer: install the Debian package pgbouncer"))
     port = free_port()
     given = CONFIGURATION.format(server=_server(postgres_url), port=port, size=SERVER_CONNECTIONS)
     given += "".join(f"{name} = {value}\n" for name, value in options.items())
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to the account that PgBouncer runs as
+    with tempfile.TemporaryDirectory() as folder:  # PgBouncer's account cannot enter pytest's folders
         os.chmod(folder, 0o755)  # noqa: S103
         configuration = Path(folder, "pgbouncer.ini")
         configuration.write_text(given)
@@ -55,7 +55,7 @@ def pooler(postgres_url: str, **options: str) -> Iterator[str]:
 
 
 def _server(postgres_url: str) -> str:
-    """Return the URL in PgBouncer's words. It logs in by itself: whoever comes by the pooler needs no password."""
+    """Return the URL as a connection string of PgBouncer, which logs in itself: its clients need no password."""
     url = urlsplit(postgres_url)
     query = parse_qs(url.query)
     host, port = url.hostname or query["host"][0], url.port or query.get("port", ["5432"])[0]
@@ -64,9 +64,9 @@ def _server(postgres_url: str) -> str:
 
 
 def _account(postgres_url: str) -> list[str]:
-    """Return what runs a program as the account that may enter the folder of the server's socket, but never as root.
+    """Return a command prefix for the account that may enter the folder of the server's socket, but not root.
 
-    PgBouncer refuses to be root, as Postgres does: where root it must be, it is another account in a user namespace.
+    PgBouncer refuses to run as root, as Postgres does; a user namespace then disguises root as another account.
     """
     if os.geteuid() != 0:
         return []

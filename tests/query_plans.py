@@ -1,4 +1,4 @@
-"""The plans of Postgres for the app's queries, on a table large enough for a choice of plans."""
+"""Postgres's plans for the app's queries, on a table large enough that plans differ."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from app.models import Organization
 Result = TypeVar("Result")
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-# Row n was created n seconds before NOW and updated n/2 seconds before; every second one opens, minutes apart.
+# Row n was created n seconds before NOW and updated n/2 seconds before; every second row has opensAt, minutes apart.
 FILL = text(
     """
     INSERT INTO interviews (organization_id, candidate_id, application_id, job_post_id, participant_name, phone_number,
@@ -47,7 +47,7 @@ async def organization_of(engine: AsyncEngine) -> uuid.UUID:
 async def plan_of(
     engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[Result]], *, table: str = "interviews"
 ) -> tuple[str, Result]:
-    """Return EXPLAIN's lines for the statements on a table that `work` executes, and the result of `work`."""
+    """Return the EXPLAIN lines of the statements on a table that `work` executes, and the result of `work`."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_1: Any, _2: Any, statement: str, parameters: Any, _3: Any, _4: bool) -> None:

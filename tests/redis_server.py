@@ -1,4 +1,4 @@
-"""A real Redis server, as a process of its own in memory only."""
+"""A real Redis server, in memory only."""
 
 import shutil
 import socket
@@ -11,7 +11,7 @@ from tests.e2e.toolchain import Missing, missing
 
 
 class Redis(Process):
-    """On a free port of 127.0.0.1, which stays the same when it is started again."""
+    """A server on a free port of 127.0.0.1, which stays the same after a restart."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self.port = free_port()
@@ -34,7 +34,7 @@ class Redis(Process):
 
 @contextmanager
 def running_redis(folder: Path) -> Iterator[Redis]:
-    """Give a server that answers; skip, or fail under REQUIRE_E2E=1, where there is no program."""
+    """Yield a ready server. Without the program skip, or fail under REQUIRE_E2E=1."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         missing(Missing("redis-server is not installed: apt install redis-server"))

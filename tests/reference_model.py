@@ -1,8 +1,8 @@
-"""A second implementation of the status rules, written from the table in docs/status.md and nothing else.
+"""A second implementation of the status rules, written only from the table in docs/status.md.
 
-It gets the whole true history of an attempt, with exact instants. It knows no webhook, no database and no code of the
-application: where it and the service disagree, one of the two has misread the table.
-Each function below is one row of the table, in the table's order.
+Its input is the complete true history of an attempt, with exact instants. It uses no webhooks, no database and no code
+of the application, so where it and the service differ, one of them misreads the table. Each function is one row of the
+table, in the table's order.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,13 +19,13 @@ class Timeouts:
     agent_wait: timedelta = timedelta(seconds=90)
     token_wait: timedelta = timedelta(seconds=120)
     idle_timeout: timedelta = timedelta(hours=24)  # for an interview without closesAt
-    candidate_waited: timedelta = timedelta(seconds=30)  # from here on a candidate who left has waited for the agent
+    candidate_waited: timedelta = timedelta(seconds=30)  # a candidate who stayed this long has waited for the agent
     amend_window: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One connection of one participant, from the moment its media was up until it was really gone.
+    """A connection of a participant, from the moment its media was up until it was really gone.
 
     `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never gave one (its server was killed);
     `announced` is the agent's `interview.outcome`: None, "pending", "completed" or "failed".
@@ -39,7 +39,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """POST .../complete that named this attempt's room."""
+    """A POST .../complete for this attempt's room."""
 
     reported_at: datetime
     outcome: str
@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The true history of one attempt. Of its room only deletions from outside this service matter."""
+    """The true history of one attempt; of its room it has only deletions from outside this service."""
 
     max_duration: timedelta = timedelta(seconds=1800)
     closes_at: datetime | None = None
@@ -97,18 +97,18 @@ def any_connected(sessions: Iterable[Session], at: datetime) -> bool:
 
 
 def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
-    """The earliest; of several at one instant the one named first."""
+    """Return the earliest; of several at one instant the first."""
     return min(ends, key=lambda candidate: candidate.at, default=None)
 
 
 def left_after_start(truth: Truth, sessions: Iterable[Session]) -> list[tuple[Session, datetime]]:
-    """Those who left at or after the start, with the instant at which they did."""
+    """Return the sessions that ended at or after the start, with that instant."""
     start = truth.started
     return [(session, session.left) for session in sessions if start and session.left and session.left >= start]
 
 
 def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
-    """When an outcome was posted; before the start a report is refused."""
+    """Return when an outcome was posted; before the start a report is refused."""
     start = truth.started
     return [
         report.reported_at
@@ -117,7 +117,7 @@ def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
     ]
 
 
-# The rows of the table, from the upper to the lower.
+# The rows of the table, from top to bottom.
 
 
 def cancelled(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
@@ -189,7 +189,7 @@ def candidate_gone(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def why_gone(truth: Truth, candidate: Session, left: datetime) -> tuple[str, str]:
-    # an agent that left at the very same instant had not gone before
+    # an agent that left at the same instant had not left before
     agent_was_there = any(agent.joined <= left and (agent.left is None or agent.left >= left) for agent in truth.agents)
     if candidate.reason == "CLIENT_INITIATED" and agent_was_there:
         return "ABANDONED", "CANDIDATE_LEFT"
@@ -209,7 +209,7 @@ def agent_missing(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
-    """Return whether one session of the candidate was the newest, without any agent, all the time in between."""
+    """Return whether one session of the candidate was the newest, without any agent, for the whole time."""
     stayed = any(
         session.joined <= since and (session.left is None or session.left >= until) for session in truth.candidate
     )
@@ -224,7 +224,7 @@ def window_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 
 
 def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
-    """The instants at which the window is over, as things stood at each of them."""
+    """Return the instants at which the window is over, given the history up to each."""
     token, leave = (
         (timeouts.token_wait, timeouts.candidate_grace)
         if truth.closes_at
@@ -270,19 +270,19 @@ ROWS: tuple[Callable[[Truth, Timeouts], EndCandidate | None], ...] = (
 )
 
 
-# From the rows to the expected end.
+# The expected end.
 
 
 def decided(truth: Truth, now: datetime, timeouts: Timeouts) -> EndCandidate | None:
-    """The end of the attempt as first decided: the earliest cause at or before now, at one instant the upper row."""
+    """Return the end as first decided: the earliest cause at or before now, at one instant the upper row."""
     return first(end for row in ROWS if (end := row(truth, timeouts)) and end.at <= now)
 
 
 def amended(truth: Truth, end: EndCandidate, now: datetime, timeouts: Timeouts) -> EndCandidate:
     """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
 
-    A report is what the agent states by POST; the attribute that its leave carries is evidence, which changes nothing
-    any more. Only status and reason are replaced: the attempt still ended when it did.
+    A report is a POST of the agent; the attribute of its leave no longer changes the result. Only status and reason are
+    replaced, not the instant of the end.
     """
     until = min([now, end.at + timeouts.amend_window] + ([truth.frozen] if truth.frozen else []))
     beatable = start_before(truth, end.at) is not None and end.status in ("FAILED", "ABANDONED")
@@ -291,7 +291,7 @@ def amended(truth: Truth, end: EndCandidate, now: datetime, timeouts: Timeouts) 
 
 
 def live_status(truth: Truth, now: datetime) -> str:
-    """The status while the attempt lives: the first that fits."""
+    """Return the status of a live attempt: the first that fits."""
     candidate, agent = any_connected(truth.candidate, now), any_connected(truth.agents, now)
     if candidate and agent:
         return "IN_PROGRESS"
@@ -303,7 +303,7 @@ def live_status(truth: Truth, now: datetime) -> str:
 
 
 def expected_end(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> ExpectedEnd:
-    """What is true of the attempt at `now`."""
+    """Return the expected state of the attempt at `now`."""
     timeouts = timeouts or Timeouts()
     end = decided(truth, now, timeouts)
     if end is None:
@@ -313,18 +313,18 @@ def expected_end(truth: Truth, now: datetime, timeouts: Timeouts | None = None) 
 
 
 def start_before(truth: Truth, until: datetime) -> datetime | None:
-    """The start, unless they met only when it was over."""
+    """Return the start, unless they met only after the end."""
     return truth.started if truth.started is not None and truth.started <= until else None
 
 
 def public_status(status: str, now: datetime, opens_at: datetime | None) -> str:
-    """The status as it is read: before opensAt READY_TO_JOIN is shown as SCHEDULED."""
+    """Return the public status: READY_TO_JOIN before opensAt is SCHEDULED."""
     early = opens_at is not None and now < opens_at
     return "SCHEDULED" if early and status == "READY_TO_JOIN" else status
 
 
 def talk_time(truth: Truth, now: datetime, timeouts: Timeouts | None = None) -> timedelta:
-    """How long candidate and agent were both connected, up to the end of the attempt (unamended) or `now`."""
+    """Return how long both were connected, up to the end of the attempt (unamended) or `now`."""
     end = decided(truth, now, timeouts or Timeouts())
     until = end.at if end else now
     sessions = truth.candidate + truth.agents

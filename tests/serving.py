@@ -1,4 +1,4 @@
-"""The service as a process of its own on a real Postgres, for what can only be shown over a socket."""
+"""The service as a process on a real Postgres, for tests over a socket."""
 
 import contextlib
 import sys
@@ -11,7 +11,7 @@ from tests.e2e.processes import Process, clean_environment, free_port, http_stat
 
 @contextlib.contextmanager
 def serving(folder: Path, *, database_url: str, **settings: str) -> Iterator[str]:
-    """Give the URL of a service that is ready and has the demo interview; no LiveKit is there."""
+    """Yield the URL of a ready service with the demo interview and without LiveKit."""
     port = free_port()
     process = Process(
         [sys.executable, "-m", "app.cli", "serve"],

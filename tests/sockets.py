@@ -1,4 +1,4 @@
-"""The app behind the real server, in this process: what only bytes on a socket show."""
+"""The app behind the real server in this process, for tests of bytes on a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,14 +13,14 @@ from tests.e2e.conditions import eventually
 
 
 @dataclass(frozen=True)
-class Line:
-    """One connection to the server."""
+class SocketClient:
+    """A connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def say(self, data: bytes) -> None:
-        """Send; what a server that has closed no longer takes is dropped."""
+    async def send(self, data: bytes) -> None:
+        """Send, and ignore a closed connection."""
         self.writer.write(data)
         with suppress(ConnectionError):
             await self.writer.drain()
@@ -28,11 +28,11 @@ class Line:
     async def trickle(self, byte: bytes = b"a") -> None:
         """Send a byte now and then until the server closes."""
         while not self.reader.at_eof() and not self.writer.is_closing():
-            await self.say(byte)
+            await self.send(byte)
             await asyncio.sleep(0.05)
 
     async def rest(self) -> bytes:
-        """Return all that comes until the server closes."""
+        """Return all bytes until the server closes."""
         heard = bytearray()
         with suppress(ConnectionError):
             while chunk := await self.reader.read(65536):
@@ -56,10 +56,10 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def line(port: int) -> AsyncIterator[Line]:
+async def connect_to(port: int) -> AsyncIterator[SocketClient]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Line(reader, writer)
+        yield SocketClient(reader, writer)
     finally:
         writer.close()
         with suppress(ConnectionError):

@@ -1,4 +1,4 @@
-"""A network between the service and its Postgres that stops: what is sent is held up, for a while or for ever."""
+"""A network between the service and its Postgres that can stall."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
-class Line:
-    """A connection through the network. While it is not open nothing that is sent arrives."""
+class Connection:
+    """A connection through the network. Data arrives only while it is open."""
 
     def __init__(self) -> None:
         self.is_open = asyncio.Event()
@@ -16,12 +16,12 @@ class Line:
 
 
 class Network:
-    """Leads to the Postgres of a URL."""
+    """A proxy of the Postgres of a URL."""
 
     def __init__(self, postgres_url: str) -> None:
         self._postgres = urlsplit(postgres_url)
         self._running: set[asyncio.Task[None]] = set()
-        self.lines: list[Line] = []
+        self.connections: list[Connection] = []
         self.port = 0
 
     @property
@@ -29,19 +29,19 @@ class Network:
         return f"postgresql://{self._postgres.username}@127.0.0.1:{self.port}{self._postgres.path}?sslmode=disable"
 
     def stop(self) -> None:
-        """Hold up what is sent on all connections that there are; new ones work."""
-        for line in self.lines:
+        """Stall all present connections; new ones work."""
+        for line in self.connections:
             line.is_open.clear()
 
     def go_on(self) -> None:
-        for line in self.lines:
+        for line in self.connections:
             line.is_open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line()
-        self.lines.append(line)
+        line = Connection()
+        self.connections.append(line)
         back, forth = await self._connect()
-        for work in (self._pass_on(reader, forth, line), self._pass_on(back, writer, Line())):
+        for work in (self._pass_on(reader, forth, line), self._pass_on(back, writer, Connection())):
             task = asyncio.create_task(work)
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -54,8 +54,8 @@ class Network:
             return await asyncio.open_unix_connection(Path(host, f".s.PGSQL.{port}"))
         return await asyncio.open_connection(host, port)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Line) -> None:
-        with suppress(ConnectionError):  # as at its end
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Connection) -> None:
+        with suppress(ConnectionError):  # at the end of a connection
             try:
                 while data := await reader.read(65_536):
                     await line.is_open.wait()

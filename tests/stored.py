@@ -1,4 +1,4 @@
-"""Everything in the database as text, including tables and columns added later."""
+"""All values in the database as text, including tables and columns added later."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ class Stored(NamedTuple):
 
 
 async def everything(sessions: async_sessionmaker[AsyncSession]) -> list[Stored]:
-    """Return each value of each row of each table."""
+    """Return all values of all rows of all tables."""
     values = []
     async with sessions() as session:
         for table in (await session.scalars(TABLES)).all():

@@ -1,4 +1,4 @@
-"""A client of the stream of an app in this process. httpx.ASGITransport would wait for the end, which never comes."""
+"""A client of the stream of an app in this process, as httpx.ASGITransport waits for the end of a response."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from tests.conftest import API_KEY
 
-EVENT_TIMEOUT = 300  # seconds; other tests' transactions on the same server hold the feed back
+EVENT_TIMEOUT = 300  # seconds; other tests' transactions on the same server delay the feed
 
 Message = MutableMapping[str, Any]
 
@@ -39,7 +39,7 @@ class Event:
 
 
 class StreamClient:
-    """`async with` connects, and disconnects at its end. While `takes` is not set, it reads nothing from the app."""
+    """`async with` connects and disconnects. While `takes` is not set, it reads nothing from the app."""
 
     def __init__(self, app: FastAPI, *, after: str = "", key: str = API_KEY, query: str = "") -> None:
         headers = [(b"authorization", f"Bearer {key}".encode())]
@@ -86,7 +86,7 @@ class StreamClient:
 
     async def next(self, *, comments: bool = False) -> Event:
         """Return the next event. Raises EOFError at the stream's end."""
-        async with asyncio.timeout(EVENT_TIMEOUT):  # there is no end to comments
+        async with asyncio.timeout(EVENT_TIMEOUT):  # comments never end
             while (event := await self._next()).comment and not comments:
                 pass
             return event
@@ -116,7 +116,7 @@ class StreamClient:
 
     async def _run(self) -> None:
         await self._app(self._scope, self._receive, self._send)
-        self._came.put_nowait({"body": b"", "more_body": False})  # uvicorn closes what was not completed
+        self._came.put_nowait({"body": b"", "more_body": False})  # uvicorn closes an incomplete response
 
     async def _receive(self) -> Message:
         if not self._gone.is_set():

@@ -1,6 +1,6 @@
-"""The files that an operator starts from: they fit each other, the settings and the code.
+"""The deployment files fit each other, the settings and the code.
 
-No Docker engine runs here: what a build or a container would do is not seen.
+Without a Docker engine: builds and containers are not tested.
 """
 
 import json
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
 MAKE_ENV = ROOT / "deploy" / "make-env"
 SECRETS = {"POSTGRES_PASSWORD", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "BOOTSTRAP_API_KEY"}
-VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::\?[^}]*)?\}")  # the two forms that our file uses
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::\?[^}]*)?\}")  # the two forms in our file
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def env(env_file: Path) -> dict[str, str]:
 
 @pytest.fixture
 def services(env: dict[str, str]) -> dict[str, Any]:
-    """The services of docker-compose.yml, with the variables of a generated file in their places."""
+    """The services of docker-compose.yml, with the variables of a generated file."""
     text = VARIABLE.sub(lambda found: env[found["name"]], COMPOSE.read_text())
     assert "$" not in text, "a variable in a form that this test does not read"
     return dict(read_yaml(text)["services"])
@@ -67,7 +67,7 @@ def read_yaml(text: str) -> Any:
 
 
 def settings_of(environment: Mapping[str, object], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return what the service reads in a container that has these variables and no others."""
+    """Return the settings of a service in a container with these variables only."""
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     for name, value in environment.items():
@@ -117,7 +117,7 @@ class TestCompose:
     def test_docker_compose_reads_it(self, env_file: Path, env: dict[str, str]) -> None:
         if not shutil.which("docker") or run("docker", "compose", "version").returncode:
             pytest.skip("docker compose is not installed")
-        unset = {name: value for name, value in os.environ.items() if name not in env}  # the shell would beat the file
+        unset = {name: value for name, value in os.environ.items() if name not in env}  # they would override the file
         shown = run("docker", "compose", "--env-file", env_file, "config", "--format", "json", env=unset)
         assert shown.returncode == 0, shown.stderr
         read = json.loads(shown.stdout)["services"]["interviews"]["environment"]
@@ -154,7 +154,7 @@ class TestCompose:
         port = services["interviews"]["environment"]["PORT"]
         assert config["webhook"]["urls"] == [f"http://interviews:{port}/webhooks/livekit"]
 
-    def test_browsers_reach_livekit_where_they_are_told(self, services: dict[str, Any]) -> None:
+    def test_browsers_reach_livekit_at_the_configured_url(self, services: dict[str, Any]) -> None:
         config = read_yaml(services["livekit"]["environment"]["LIVEKIT_CONFIG"])
         rtc = config["rtc"]
         assert services["interviews"]["environment"]["LIVEKIT_URL"] == f"ws://{rtc['node_ip']}:{config['port']}"
@@ -169,7 +169,7 @@ class TestCompose:
         assert len(published) == 4
         assert all(port.startswith("127.0.0.1:") for port in published)
 
-    def test_each_service_tells_its_health_and_waits_for_it(self, services: dict[str, Any]) -> None:
+    def test_each_service_has_a_health_check_and_waits_for_the_others(self, services: dict[str, Any]) -> None:
         assert all("healthcheck" in service for service in services.values())
         waits_for = {name: service.get("depends_on", {}) for name, service in services.items()}
         healthy = {"condition": "service_healthy"}
@@ -210,7 +210,7 @@ class TestDockerfile:
         assert command == ["interviews", "serve"]
         assert command[0] in scripts
 
-    def test_it_is_not_root_who_runs_it(self) -> None:
+    def test_it_does_not_run_as_root(self) -> None:
         assert self._instructions("USER") == ["10001"]
 
     def test_each_download_is_verified(self) -> None:

@@ -1,6 +1,6 @@
-"""The documentation is true: its code works, its links lead somewhere, and it leaves out no setting, metric or command.
+"""The documentation is correct: code and links work, and it covers all settings, metrics and commands.
 
-Blocks that need `make run`, a LiveKit server or TypeScript's compiler are run by test_readme.py.
+test_readme.py runs the blocks that need `make run`, a LiveKit server or TypeScript's compiler.
 """
 
 import ast
@@ -36,7 +36,7 @@ CHECKED = {"bash", "sh", "python", "ts", "json", "env"}
 ROW = re.compile(r"^\| (.*?) \|$", re.MULTILINE)
 
 
-def test_each_block_is_run_or_says_why_not() -> None:
+def test_each_block_is_run_or_has_a_reason() -> None:
     by_language = {block.language for block in BLOCKS}
     assert by_language == CHECKED | NOT_CODE.keys()
     not_run = [block for block in BLOCKS if block.language == "sh" and block.first_line not in UNTIL_STOPPED]
@@ -53,14 +53,14 @@ def test_the_shell_can_be_parsed(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)  # noqa: S607 - any bash will do
 
 
-def test_the_server_that_is_built_is_the_one_of_our_tests() -> None:
+def test_the_readme_builds_the_livekit_server_of_the_tests() -> None:
     (block,) = [block for block in of_language("sh", "README.md") if block.text.startswith("go build")]
     assert livekit_server.PACKAGE in block.text
     assert f" {livekit_server.MODULE.relative_to(ROOT)} " in block.text
 
 
 class TestPython:
-    """The blocks are run one after the other, on names that stand for what their readers have."""
+    """Run the blocks one after the other, with names for the values that readers have."""
 
     async def test_the_blocks_that_call_the_service(self, own_database: str, tmp_path: Path) -> None:
         answers: list[httpx.Response] = []
@@ -86,12 +86,12 @@ class TestPython:
         assert names["context"] is None
         context, report = answers
         assert context.status_code == 200
-        assert (report.status_code, report.json()["code"]) == (409, "not_started")  # all else about it is right
+        assert (report.status_code, report.json()["code"]) == (409, "not_started")  # the rest is correct
         assert names["answer"].status_code == 201
         assert len(names["answer"].json()["data"]) == 1
 
     async def test_the_metadata(self, client: httpx.AsyncClient) -> None:
-        """A token's metadata is what LiveKit gives the agent; here without the room between."""
+        """LiveKit passes a token's metadata to the agent; here without a room."""
         made = await client.post(
             "/interviews",
             headers={"Authorization": f"Bearer {API_KEY}"},
@@ -143,7 +143,7 @@ def code_of(block: Block) -> CodeType:
 
 
 async def run(block: Block, names: dict[str, Any]) -> None:
-    """Run a block that may await at its top level; what it assigns is in `names` afterwards."""
+    """Run a block that may await at its top level; its assignments end up in `names`."""
     found = eval(code_of(block), names)  # noqa: S307 - our own documentation
     if inspect.isawaitable(found):
         await found
@@ -184,12 +184,12 @@ class TestSettings:
         for name, field in Settings.model_fields.items():
             default = field.get_default(call_default_factory=True)
             value = default.get_secret_value() if isinstance(default, SecretStr) else default
-            if value not in (None, "", (), {}):  # what is derived is described in words
+            if value not in (None, "", (), {}):  # derived defaults are described in words
                 assert shown[name.upper()].removesuffix(" (local only)") == str(value).removesuffix("()").lower(), name
 
 
 def read_settings(text: str, folder: Path) -> Settings:
-    """Return what the service reads from this `.env`, each line of which must be a setting."""
+    """Return the settings from this `.env`, each line of which must be a setting."""
     names = re.findall(r"^([A-Z_]+)=", text, re.MULTILINE)
     assert {name.lower() for name in names} <= Settings.model_fields.keys()
     file = folder / ".env"
@@ -199,14 +199,14 @@ def read_settings(text: str, folder: Path) -> Settings:
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in the environment but what a block says."""
+    """Empty the environment; blocks set their own variables."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return create_app(make_settings(), None).openapi()  # type: ignore[arg-type] # it is asked for no database
+    return create_app(make_settings(), None).openapi()  # type: ignore[arg-type] # it makes no database call
 
 
 def test_each_metric_is_described() -> None:
@@ -231,12 +231,12 @@ def test_the_frontends_page_has_each_error_of_a_join(document: dict[str, Any]) -
     page = (DOCS / "frontend.md").read_text()
     table = page[page.index("| status and `code` |") : page.index("## Who may join")]
     described = set(re.findall(r"`([a-z]+_[a-z_]+)`", table))
-    assert codes - described == {"payload_invalid", "body_too_large"}  # a page's own bugs
+    assert codes - described == {"payload_invalid", "body_too_large"}  # errors of a page itself
     assert described <= codes
 
 
 def test_each_code_is_one_of_ours() -> None:
-    """Wherever a page names a status with a code, both are right."""
+    """Where a page names a status with a code, both are correct."""
     ours = {(kind.code, kind.status) for kind in vars(errors).values() if hasattr(kind, "code")}
     named = [
         (code, int(status))
@@ -270,7 +270,7 @@ def test_each_file_that_is_named_exists() -> None:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the anchors that GitHub gives the page's headings."""
+    """Return GitHub's anchors of the page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

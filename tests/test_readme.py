@@ -1,7 +1,7 @@
-"""The README is true: its commands start the service, and its blocks work as pasted, a second time too.
+"""The README is correct: its commands start the service, and its blocks work as pasted, also a second time.
 
-So do the shell blocks of docs/, beside the same `make run`. TypeScript is checked against LiveKit's own types. What
-needs neither is in test_docs.py.
+So do the shell blocks of docs/, with the same `make run`. TypeScript is checked against LiveKit's types. Other blocks
+are in test_docs.py.
 """
 
 import json
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def started(command: list[str], log_file: Path, is_up: Callable[[], bool], **env: str) -> Iterator[None]:
-    """A command as a newcomer calls it, in the project's folder; ended by Ctrl-C."""
+    """Run a command in the project's folder as a newcomer does; end it with Ctrl-C."""
     with (
         log_file.open("ab") as log,
         subprocess.Popen(  # noqa: S603 - the documentation's own commands
@@ -62,7 +62,7 @@ def started(command: list[str], log_file: Path, is_up: Callable[[], bool], **env
 
 @contextmanager
 def make_run(data: Path) -> Iterator[None]:
-    """`make run`, but for where the data lies."""
+    """`make run`, with its data in another folder."""
 
     def is_up() -> bool:
         return http_status(PORT, "/health/ready") == 200
@@ -78,7 +78,7 @@ def need_free(port: int) -> None:
 
 
 def paste(block: Block, env: Mapping[str, str]) -> str:
-    """Run a block as pasted into a shell in the project's folder; return what it prints."""
+    """Run a block as pasted into a shell in the project's folder; return its output."""
     done = subprocess.run(  # noqa: S603 - the documentation's own commands
         ["bash", "-c", block.text],  # noqa: S607 - any bash will do
         cwd=ROOT,
@@ -109,7 +109,7 @@ def test_the_blocks_work_as_pasted_and_a_second_time(tmp_path: Path) -> None:
 
 
 def run_the_others(env: Mapping[str, str]) -> None:
-    """Run the blocks of docs/; each exits with 0 and prints what it is shown for."""
+    """Run the blocks of docs/; each exits with 0 and prints its documented output."""
     printed = {block: paste(block, env) for block in of_language("bash") if block.page != "README.md"}
     for part in (
         '"nextCursor"',
@@ -124,7 +124,7 @@ def run_the_others(env: Mapping[str, str]) -> None:
 
 
 async def _end(data: Path, interview_id: str) -> None:
-    """End the demo as an interview that is over would stand there."""
+    """End the demo interview."""
     connection = await asyncpg.connect(f"postgresql://postgres@/interviews?host={data}&port=5432")
     try:
         ended = "UPDATE interviews SET status = 'COMPLETED', ended_at = now() WHERE id = $1"
@@ -135,7 +135,7 @@ async def _end(data: Path, interview_id: str) -> None:
 
 @pytest.mark.e2e
 def test_without_an_agent_the_candidate_waits(tmp_path: Path) -> None:
-    """The README's LiveKit server and its test candidate, until the status is the one that it names."""
+    """With the README's LiveKit server and test candidate, until the documented status."""
     try:
         server = find_or_build()
     except Missing as reason:
@@ -157,7 +157,7 @@ def status() -> Any:
     return httpx.get(f"http://127.0.0.1:{PORT}/interviews/{DEMO_ID}", headers=LOCAL_KEY).json()["status"]
 
 
-# What the pages leave to their reader.
+# Declarations that the pages leave to the reader.
 AROUND = """\
 import { DisconnectReason, Room, RoomEvent, TokenSource } from "livekit-client";
 declare const service: string, id: string, room: Room;

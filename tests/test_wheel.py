@@ -1,4 +1,4 @@
-"""The service installed from its wheel alone, far from this repository: it migrates, serves and simulates."""
+"""The service, installed from its wheel outside this repository, migrates, serves and simulates."""
 
 import shutil
 import signal
@@ -21,14 +21,14 @@ from tests.e2e.processes import Process, clean_environment, free_port, http_stat
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("app", "migrations", "simulator")
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-WITHIN = 180  # seconds, on a machine that is busy with other tests
+WITHIN = 180  # seconds, on a busy machine
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, so that no build/ is left here and none of an older build gets into it."""
+    """Build the wheel from a copy, so that it uses no older build/ and leaves none."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source)
@@ -41,9 +41,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a virtualenv with the wheel in it. Its dependencies come from the environment of the tests.
+    """Create a virtualenv with the wheel. Its dependencies come from the environment of the tests.
 
-    A .pth file adds those to its path. Their own .pth files are not read, so the editable install is not seen.
+    A .pth file adds them to its path. Their own .pth files are not read, so the editable install has no effect.
     """
     folder = tmp_path_factory.mktemp("installed") / "venv"
     uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")  # as in the Makefile
@@ -72,7 +72,7 @@ def test_python_imports_what_was_installed(environment: Path, tmp_path: Path, pa
     assert Path(printed.strip()).is_relative_to(environment)
 
 
-def test_it_says_its_version(environment: Path, tmp_path: Path) -> None:
+def test_its_version(environment: Path, tmp_path: Path) -> None:
     assert _run(_interviews(environment), "--version", cwd=tmp_path) == f"interviews {__version__}\n"
 
 
@@ -135,7 +135,7 @@ def _interviews(environment: Path) -> str:
 
 
 def _run(*command: str, cwd: Path, **environment: str) -> str:
-    """Return what the command prints. Raises AssertionError with its errors if it fails."""
+    """Return the command's output. Raises AssertionError with its errors if it fails."""
     ended = subprocess.run(  # noqa: S603 - commands of our own
         command,
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""The database's schema: brought up to the code's by Alembic's migrations, and compared with it."""
+"""The database schema: migrates it with Alembic, and checks that it is not behind the code."""
 
 import asyncio
 import re
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(app.__file__).parent.with_name("migrations")  # beside app/, in the wheel too
-LOCK = 7_355_608_001  # any number, the same in every process: one migrates, the others wait
-PAUSE = 0.1  # seconds
+LOCK = 7_355_608_001  # the advisory lock of the process that migrates
+PAUSE = 0.1  # seconds between attempts to get the lock
 
 
 def alembic_config() -> "Config":
-    # not at the top, here and below: Alembic is needed only where the schema is behind, and takes long to import
+    # imported here and below, because Alembic is slow to import and needed only for a schema that is behind
     from alembic.config import Config
 
-    config = Config()  # not alembic.ini, which no wheel holds
+    config = Config()  # not alembic.ini, which the wheel lacks
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema up to the code's. Several processes may call it at once."""
+    """Migrate the schema to the code's revision. Safe to call from several processes at once."""
     async with engine.connect() as connection:
         if not await _is_behind(connection):
             return
         await connection.rollback()
-        # another process may take long to migrate
+        # a migration may take long
         await connection.execute(text("SET statement_timeout = 0"))
         await connection.execute(text("SET lock_timeout = 0"))
-        await _take_turn(connection)
+        await _acquire_lock(connection)
         try:
-            if await _is_behind(connection):  # still: whoever had the lock before has migrated
+            if await _is_behind(connection):  # another process may have migrated meanwhile
                 await connection.rollback()
                 await connection.run_sync(_upgrade)
                 await connection.commit()
         finally:
-            await connection.invalidate()  # gives up the lock and the settings, whatever has happened
+            await connection.invalidate()  # releases the lock and drops the settings, also after an error
 
 
-async def _take_turn(connection: AsyncConnection) -> None:
-    """Wait for the lock, without a snapshot: an index that is built concurrently would wait for the waiting."""
+async def _acquire_lock(connection: AsyncConnection) -> None:
+    """Poll for the lock, with no open snapshot: CREATE INDEX CONCURRENTLY would wait for it, a deadlock."""
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
         await connection.commit()
         await asyncio.sleep(PAUSE)
@@ -65,16 +65,15 @@ def _upgrade(connection: Connection) -> None:
 
 
 async def check_schema(session: AsyncSession) -> None:
-    """Raise SchemaBehind if the code has a migration that the database has not."""
+    """Raise SchemaBehind if the database lacks a migration of the code."""
     if await _is_behind(session):
         raise SchemaBehind
 
 
 async def _is_behind(database: AsyncConnection | AsyncSession) -> bool:
-    """Tell whether the code has a migration that the database has not.
+    """Return whether the database lacks a migration of the code.
 
-    A database that is ahead is fine: newer code has migrated it, and during a deployment the older processes go on for
-    a while, or start again.
+    A database that is ahead is fine: during a deployment older processes go on, or restart, after newer code migrated.
     """
     if await database.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return True
@@ -84,20 +83,20 @@ async def _is_behind(database: AsyncConnection | AsyncSession) -> bool:
 
 @cache
 def revisions() -> dict[str, str | None]:
-    """Return the code's revisions and what each comes after, as read from the migrations without running them."""
+    """Return each revision of the code and its predecessor, read from the migrations without importing them."""
     migrations = [path.read_text() for path in (MIGRATIONS / "versions").glob("*.py")]
-    return {_assigned("revision", each): _assigned("down_revision", each) or None for each in migrations}
+    return {_constant("revision", source): _constant("down_revision", source) or None for source in migrations}
 
 
 @cache
 def head() -> str:
-    """Return the code's newest revision."""
+    """Return the newest revision of the code."""
     (newest,) = revisions().keys() - revisions().values()
     return newest
 
 
-def _assigned(name: str, migration: str) -> str:
-    found = re.search(rf'^{name} = (?:"(.+)"|None)$', migration, re.MULTILINE)
-    if found is None:
-        raise ValueError(f"a migration does not say its {name}")
-    return found[1] or ""
+def _constant(name: str, source: str) -> str:
+    match = re.search(rf'^{name} = (?:"(.+)"|None)$', source, re.MULTILINE)
+    if match is None:
+        raise ValueError(f"a migration has no {name}")
+    return match[1] or ""

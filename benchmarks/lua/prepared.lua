@@ -1,5 +1,5 @@
--- wrk: sends the prepared requests of the file $REQUESTS, each as "<bytes>\n<request>\n", in their order. After the last
--- it begins anew; with $ONCE set it stops instead, and the count of what was asked for shows it.
+-- wrk: sends the prepared requests of the file $REQUESTS, each as "<bytes>\n<request>\n", in order. After the last one it
+-- starts again; with $ONCE it stops instead, and the number of sent requests shows that.
 local requests = {}
 local once = os.getenv("ONCE")
 local thread

@@ -1,4 +1,4 @@
-"""Join: ours under each policy against what a user could write, at 32 connections, at 256 and alone."""
+"""Join: the service under each policy against its peers, at 32 connections, at 256 and at one."""
 
 import json
 import random
@@ -9,13 +9,13 @@ from pathlib import Path
 from benchmarks.interviews import Candidate, add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
-from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, running
+from benchmarks.servers import EXPRESS, FASTIFY, GO, NAIVE, Contender, ours, run_server
 from benchmarks.tools import build_peers
 from benchmarks.wrk import Load, http_request, load, prepare
 
-JOINED = 20_000  # different interviews in one load
+JOINED = 20_000  # different interviews per load
 WARM_UP = 1.0  # seconds
-MANY = 256  # connections of a rush
+MANY = 256  # connections in a rush
 
 OPEN, PHONE, INVITE = ours("open"), ours("phone"), ours("invite")
 CONTENDERS = (OPEN, PHONE, INVITE, FASTIFY, EXPRESS, GO, NAIVE)
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Section:
 
 
 def requests_of(contender: Contender, candidates: Sequence[Candidate], folder: Path) -> Path:
-    """Write a join of many interviews, each by what the contender's policy asks for."""
+    """Write a join for each of many interviews, with the credentials that the contender's policy requires."""
     body_of = BODIES.get(contender.name, _no_body)
     chosen = random.Random(1).sample(candidates, min(JOINED, len(candidates)))
     return prepare((join_request(each, body_of(each)) for each in chosen), folder / "joins")
@@ -60,7 +60,7 @@ def join_request(candidate: Candidate, body: dict[str, str]) -> bytes:
 
 
 def _measure(contender: Contender, url: str, requests: Path, bench: Bench, loads: dict[str, list[Load]]) -> None:
-    with running(contender, url, bench.folder) as server:
+    with run_server(contender, url, bench.folder) as server:
         load(server, requests, connections=32, seconds=WARM_UP)
         loads["32"].append(load(server, requests, connections=32, seconds=bench.options.seconds))
         if contender in (OPEN, FASTIFY):

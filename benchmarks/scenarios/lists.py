@@ -1,4 +1,4 @@
-"""Lists and status at a million interviews: pages, filters, the search and the counts against one status by id."""
+"""Lists at a million interviews: pages, filters, search and counts, compared with one status by id."""
 
 import json
 import statistics
@@ -16,17 +16,17 @@ from benchmarks.dataset import BYTES_PER_ROW, DiskTooFull, check_disk, fill
 from benchmarks.interviews import drop_database, fetch, make_database
 from benchmarks.options import Bench, Options
 from benchmarks.results import Chart, Goal, Section, median_ratio, milliseconds
-from benchmarks.servers import AUTHORIZED, Running, ours, running
+from benchmarks.servers import AUTHORIZED, RunningServer, ours, run_server
 from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import Load, http_request, load, prepare
 
-SMALL = 100  # how many times fewer the small database has
-ROUNDS = 3  # at most: there are many queries
-PAGE = 50  # interviews, if nobody says otherwise
-DEEP = 1_000  # the page far down the list
-SAMPLE = 300  # interviews whose values are asked for
+SMALL = 100  # divisor of the small database's size
+ROUNDS = 3  # at most, because there are many queries
+PAGE = 50  # interviews, the API's default
+DEEP = 1_000  # rows before the page far down the list
+SAMPLE = 300  # interviews whose values are queried
 BY_ID = "one status by id"
-# What a recruiter or a platform asks for; each value is of another interview of the sample.
+# Queries of a recruiter or a platform; each value is of another interview of the sample.
 SAMPLED = """
     SELECT id, job_post_id, application_id, candidate_id, created_at, updated_at, phone_number,
         coalesce(opens_at, created_at) AS opens_at, split_part(participant_name, ' ', 1) AS first_name,
@@ -44,7 +44,7 @@ Queries = dict[str, list[str]]
 
 
 def measure(bench: Bench) -> Section:
-    """Fill two databases, and ask one server on each in turn, over one connection."""
+    """Fill two databases, and query one server on each in turn, over one connection."""
     options = bench.options
     sizes = {"large": options.interviews, "small": max(SAMPLE, options.interviews // SMALL)}
     try:
@@ -56,15 +56,15 @@ def measure(bench: Bench) -> Section:
                 urls[name] = make_database(bench.postgres, f"lists_{name}")
                 fill(urls[name], interviews=size, timeline_rows_per_interview=options.timeline)
             for name, url in urls.items():
-                # the dataset's conversations have no LiveKit, which a worker would ask for all the time
+                # no worker: it would poll LiveKit, which does not exist, about the dataset's conversations
                 contender = ours(name=f"ours {name}", RUN_WORKER="false")
-                servers[name] = stack.enter_context(running(contender, url, bench.folder))
+                servers[name] = stack.enter_context(run_server(contender, url, bench.folder))
             return _section(_measure(servers, urls, bench), sizes)
     except DiskTooFull as error:
         raise BenchmarkFailed(f"{error} (--interviews)") from error
 
 
-def _measure(servers: dict[str, Running], urls: dict[str, str], bench: Bench) -> dict[str, list[Load]]:
+def _measure(servers: dict[str, RunningServer], urls: dict[str, str], bench: Bench) -> dict[str, list[Load]]:
     few = [f"/interviews/{row['id']}" for row in fetch(urls["small"], SAMPLED, SAMPLE)]
     queries = queries_of(servers["large"], urls["large"], bench.options)
     asked = {name: _prepare(bench.folder / f"list-{n}", paths) for n, (name, paths) in enumerate(queries.items())}
@@ -85,14 +85,14 @@ def _prepare(file: Path, paths: Iterable[str]) -> Path:
     return prepare((http_request("GET", path, AUTHORIZED) for path in paths), file)
 
 
-def _warm_up(server: Running, asked: Iterable[Path]) -> None:
-    """Ask everything for a second: what the caches do not have yet is not measured."""
+def _warm_up(server: RunningServer, asked: Iterable[Path]) -> None:
+    """Run all queries for a second, so that caches are warm."""
     for requests in asked:
         load(server, requests, connections=1, seconds=1)
 
 
-def queries_of(server: Running, url: str, options: Options) -> Queries:
-    """Return what is asked for, by what it is called: paths with the values of many interviews."""
+def queries_of(server: RunningServer, url: str, options: Options) -> Queries:
+    """Return the queries by name: paths with the values of many interviews."""
     sample = fetch(url, SAMPLED, SAMPLE)
     deep = min(DEEP, options.interviews // PAGE // 2)
     cursor = deep_cursor(server, fetch(url, ROW, (deep - 1) * PAGE - 1)[0])
@@ -133,8 +133,8 @@ def _list(**query: str | list[str]) -> str:
     return f"/interviews?{urlencode(query, doseq=True)}"
 
 
-def deep_cursor(server: Running, row: asyncpg.Record) -> str:
-    """Return the cursor after a row, as a walk to it would have given; what it carries of the list is any page's."""
+def deep_cursor(server: RunningServer, row: asyncpg.Record) -> str:
+    """Return the cursor after a row, with the list's fingerprint from another page's cursor."""
     request = urllib.request.Request(server.url + _list(), headers=AUTHORIZED)
     with urllib.request.urlopen(request) as answer:
         first = json.load(answer)["nextCursor"]

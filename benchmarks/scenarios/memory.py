@@ -1,22 +1,22 @@
-"""Memory: what one process has after 100,000 joins, looked at on the way."""
+"""Memory: the use of one process during 100,000 joins."""
 
 from benchmarks.interviews import add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes
 from benchmarks.scenarios.join import OPEN, requests_of
-from benchmarks.servers import running
+from benchmarks.servers import run_server
 from benchmarks.wrk import load
 
-LOOKS = 10  # on the way, or fewer
+LOOKS = 10  # measurements on the way, at most
 STEP = 2.0  # seconds of load between two counts of the joins
 
 
 def measure(bench: Bench) -> Section:
-    """Join until it is enough, over 32 connections, and note the memory at every tenth of the way."""
+    """Make the joins over 32 connections, and measure the memory at every tenth."""
     url = make_database(bench.postgres, "memory")
     try:
         requests = requests_of(OPEN, add_interviews(url, bench.options.joinable), bench.folder)
-        with running(OPEN, url, bench.folder) as server:
+        with run_server(OPEN, url, bench.folder) as server:
             samples = [(0, server.resident())]
             while samples[-1][0] < bench.options.joins:
                 joins = samples[-1][0]

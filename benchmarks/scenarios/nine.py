@@ -1,4 +1,4 @@
-"""Nine o'clock: candidates join, meet an agent, drop once and finish, all within two minutes; nothing may be lost."""
+"""Nine o'clock: candidates join, meet an agent, drop once and finish within two minutes; no event may be lost."""
 
 import asyncio
 import bisect
@@ -14,7 +14,7 @@ import aiohttp
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, megabytes, microseconds, milliseconds
-from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, Running, ours, running
+from benchmarks.servers import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET, RunningServer, ours, run_server
 from benchmarks.stories import place_of, story, webhook_headers
 from simulator.events import Event, Placement, events_of
 from simulator.history import SECOND, History, Role
@@ -22,23 +22,23 @@ from simulator.livekit_api import LiveKitApi, serve_api
 from simulator.livekit_state import LiveKitState
 from simulator.player import ATTEMPTS, now_millis, sleep_until
 
-A_SECOND = 25  # candidates: 3,000 in two minutes, and 200 webhooks a second
-BEFORE = 2.0  # seconds until the first one comes, and
-TO_SIGN = 0.003  # seconds more for each one, as all that LiveKit says of it is signed before
+A_SECOND = 25  # candidates a second: 3,000 in two minutes, and 200 webhooks a second
+BEFORE = 2.0  # seconds until the first candidate, and
+TO_SIGN = 0.003  # seconds more per candidate, to sign its webhooks beforehand
 TALKS = (1.0, 3.0)  # seconds, of which each interview has two
 KEEP_ALIVE = 3.0  # seconds
-EARLY = 300  # milliseconds from the candidate's join until LiveKit has it
-LOOK = 0.05  # seconds between two looks at the queue
-SETTLED = 15.0  # seconds until the worker, too, has nothing left to do
+EARLY = 300  # milliseconds from the candidate's join until it is connected
+LOOK = 0.05  # seconds between two checks of the queue
+SETTLED = 15.0  # seconds until the worker is idle, too
 TRUE = ("COMPLETED", "AGENT_REPORTED")
-EVIDENCE = 8  # webhooks an interview
+EVIDENCE = 8  # webhooks per interview
 KEPT = "SELECT count(*) FROM timeline WHERE livekit_event_id IS NOT NULL"
 OVERDUE = "SELECT count(*) FROM interviews WHERE next_deadline_at < now() - interval '5 seconds'"
 
 
 @dataclass(slots=True)
 class Morning:
-    """What came of it: latencies in seconds; `due` are the instants at which webhooks were to be sent, in order."""
+    """The result: latencies in seconds; `due` are the instants at which webhooks are to be sent, in order."""
 
     due: list[int] = field(default_factory=list)
     webhooks: list[float] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Morning:
     waiting: list[int] = field(default_factory=list)
     """How many were due and not yet answered, looked at all the time."""
     done: int = 0
-    """How many webhooks need not be sent any more."""
+    """The number of webhooks that are done."""
     refused_webhooks: int = 0
     refused_joins: int = 0
     untrue: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Morning:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One interview: what happens, where, and what LiveKit says of it, signed before."""
+    """One interview: its history, its placement and its signed webhooks."""
 
     candidate: Candidate
     history: History
@@ -67,7 +67,7 @@ class Part:
 
 
 def measure(bench: Bench) -> Section:
-    """Play all the interviews once, beside a LiveKit that answers what the worker asks."""
+    """Play all interviews once, with a simulated LiveKit API for the worker."""
     url = make_database(bench.postgres, "nine")
     try:
         candidates = add_interviews(url, bench.options.candidates)
@@ -82,8 +82,8 @@ async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
     state, morning = LiveKitState(now_millis), Morning()
     async with serve_api(LiveKitApi(state, key=LIVEKIT_KEY, secret=LIVEKIT_SECRET), "127.0.0.1", 0) as livekit:
         contender = ours(LIVEKIT_URL=livekit.replace("http", "ws"))
-        starting = running(contender, url, bench.folder)
-        server = await asyncio.to_thread(starting.__enter__)  # it asks our LiveKit already while it starts
+        starting = run_server(contender, url, bench.folder)
+        server = await asyncio.to_thread(starting.__enter__)  # it calls our LiveKit while it starts
         try:
             await _run(server, state, candidates, morning)
         finally:
@@ -91,43 +91,43 @@ async def _play(bench: Bench, url: str, candidates: list[Candidate]) -> Morning:
     return morning
 
 
-async def _run(server: Running, state: LiveKitState, candidates: list[Candidate], morning: Morning) -> None:
+async def _run(server: RunningServer, state: LiveKitState, candidates: list[Candidate], morning: Morning) -> None:
     parts = parts_of(candidates, begin=now_millis() + round((BEFORE + TO_SIGN * len(candidates)) * SECOND))
     for part in parts:
         state.add(part.history, part.place)
     morning.due = sorted(event.at for part in parts for event, _ in part.events)
     before = server.cpu_seconds()
-    # shorter than the server keeps an idle connection: one that is closed while it is used again is nobody's fault
+    # shorter than the server's keep-alive timeout, so that no request uses a connection that is being closed
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
     async with aiohttp.ClientSession(server.url, connector=connector, timeout=aiohttp.ClientTimeout(30)) as session:
         watching = asyncio.create_task(_watch(morning))
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(_join(session, part, morning))
-                group.create_task(_tell(session, part, morning))
+                group.create_task(_send_webhooks(session, part, morning))
         watching.cancel()
         morning.cpu, morning.peak = server.cpu_seconds() - before, server.peak()
         await asyncio.sleep(SETTLED)
         for part in parts:
-            await _ask(session, part.candidate, morning)
+            await _get(session, part.candidate, morning)
 
 
 def parts_of(candidates: list[Candidate], *, begin: int) -> list[Part]:
-    """Return the interviews, the first of which begins at `begin`, in milliseconds since 1970."""
+    """Return the interviews; the first one starts at `begin`, in milliseconds since 1970."""
     drawn = random.Random(9)
     parts = []
     for number, candidate in enumerate(candidates):
         place = place_of(candidate, begin + round(number / A_SECOND * SECOND + drawn.uniform(0, SECOND)))
         history = story(uuid.uuid4().hex[:12], drawn.uniform(*TALKS))
-        told = [event for event in events_of(history, place) if not event.name.startswith("track_")]
+        sent = [event for event in events_of(history, place) if not event.name.startswith("track_")]
         # each is signed for the second in which it will be sent
-        signed = [(event, webhook_headers(event.raw, event.at / SECOND)) for event in told]
+        signed = [(event, webhook_headers(event.raw, event.at / SECOND)) for event in sent]
         parts.append(Part(candidate, history, place, signed))
     return parts
 
 
 async def _join(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
-    """Join whenever the candidate is about to come."""
+    """Join each time before the candidate connects."""
     for visit in part.history.connections:
         if visit.role is Role.CANDIDATE:
             await sleep_until(part.place.origin + visit.joined - EARLY)
@@ -136,8 +136,8 @@ async def _join(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
             morning.refused_joins += status != 200
 
 
-async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
-    """Tell what LiveKit tells of the room, one webhook after the other."""
+async def _send_webhooks(session: aiohttp.ClientSession, part: Part, morning: Morning) -> None:
+    """Send the room's webhooks one after the other."""
     for event, headers in part.events:
         await sleep_until(event.at)
         await _deliver(session, event, headers, morning)
@@ -145,7 +145,7 @@ async def _tell(session: aiohttp.ClientSession, part: Part, morning: Morning) ->
 
 
 async def _deliver(session: aiohttp.ClientSession, event: Event, headers: dict[str, str], morning: Morning) -> None:
-    """Send a webhook until it is answered 200, as often as LiveKit would."""
+    """Send a webhook until the response is 200, with as many retries as LiveKit."""
     first = now_millis()
     for offset in ATTEMPTS:
         await sleep_until(first + offset * SECOND)
@@ -157,7 +157,7 @@ async def _deliver(session: aiohttp.ClientSession, event: Event, headers: dict[s
 
 
 async def _post(session: aiohttp.ClientSession, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, float]:
-    """Return the answer's status, 0 if there was none, and how many seconds it took."""
+    """Return the status, 0 without a response, and the seconds that it took."""
     began = time.perf_counter()
     try:
         async with session.post(path, data=body, headers=headers) as answer:
@@ -169,14 +169,14 @@ async def _post(session: aiohttp.ClientSession, path: str, body: bytes, headers:
 
 
 async def _watch(morning: Morning) -> None:
-    """Look at the queue from the first webhook to the last."""
+    """Check the queue from the first webhook to the last."""
     while True:
         if morning.due[0] <= now_millis() <= morning.due[-1]:
             morning.waiting.append(bisect.bisect_right(morning.due, now_millis()) - morning.done)
         await asyncio.sleep(LOOK)
 
 
-async def _ask(session: aiohttp.ClientSession, candidate: Candidate, morning: Morning) -> None:
+async def _get(session: aiohttp.ClientSession, candidate: Candidate, morning: Morning) -> None:
     async with session.get(f"/interviews/{candidate.interview_id}", headers=AUTHORIZED) as answer:
         said = await answer.json()
     if (said["status"], said.get("endReason")) != TRUE:

@@ -1,4 +1,4 @@
-"""Start: how soon `interviews serve` is ready, against a Python that only imports what it stands on."""
+"""Start: the time until `interviews serve` is ready, compared with an import of its dependencies."""
 
 import statistics
 import subprocess
@@ -8,17 +8,17 @@ import time
 from benchmarks.interviews import drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Goal, Section, median_ratio
-from benchmarks.servers import ours, running
+from benchmarks.servers import ours, run_server
 
 IMPORTS = [sys.executable, "-c", "import fastapi, sqlalchemy, livekit.api"]
-PAIRS = 3  # of starts a round: they are short, and vary
+PAIRS = 3  # starts per round, which are short and vary
 
 
 def measure(bench: Bench) -> Section:
-    """Start the one and import the other in turn, on a database that is up and migrated."""
+    """Start the service and import the dependencies in turn, on a migrated database."""
     url = make_database(bench.postgres, "starts")
     try:
-        seconds_to_ready(url, bench)  # what Python compiles once is not measured
+        seconds_to_ready(url, bench)  # the first start compiles bytecode and is not measured
         starts, redact = [], []
         for _ in range(PAIRS * bench.options.rounds):
             starts.append(seconds_to_ready(url, bench))
@@ -29,9 +29,9 @@ def measure(bench: Bench) -> Section:
 
 
 def seconds_to_ready(url: str, bench: Bench) -> float:
-    """Return the seconds from the start of the process until GET /health/ready says 200."""
+    """Return the seconds from the start of the process until GET /health/ready is 200."""
     began = time.perf_counter()
-    with running(ours(), url, bench.folder):
+    with run_server(ours(), url, bench.folder):
         return time.perf_counter() - began
 
 

@@ -1,4 +1,4 @@
-"""Stream: how long from a change until the last of many listeners has it, and what that costs."""
+"""Stream: the time and CPU from a change until the last of many subscribers has received it."""
 
 import asyncio
 import statistics
@@ -9,21 +9,21 @@ import aiohttp
 from benchmarks.interviews import Candidate, add_interviews, drop_database, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Section, megabytes, microseconds, milliseconds
-from benchmarks.servers import AUTHORIZED, Running, ours, running
+from benchmarks.servers import AUTHORIZED, RunningServer, ours, run_server
 from benchmarks.tools import BenchmarkFailed
 from benchmarks.wrk import http_request
 
-CHANGES = 20  # a round
+CHANGES = 20  # per round
 APART = 0.2  # seconds between two changes
-PATIENCE = 10.0  # seconds until all must have heard
+TIMEOUT = 10.0  # seconds until all must have received the change
 
 
 class Subscriber(asyncio.Protocol):
-    """An open stream, read with as little work as can be: it says when it has heard a text."""
+    """An open stream, read with minimal work, that records when it receives a text."""
 
     def __init__(self) -> None:
         self.wanted = b"event: ready"
-        self.told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.received: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._heard = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,21 +32,21 @@ class Subscriber(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
-        if self.wanted in self._heard and not self.told.done():
-            self.told.set_result(asyncio.get_running_loop().time())
+        if self.wanted in self._heard and not self.received.done():
+            self.received.set_result(asyncio.get_running_loop().time())
 
     def expect(self, wanted: bytes) -> None:
-        """Forget what was heard, and let `told` be the loop's time at which that text comes."""
+        """Reset the buffer; `received` becomes the loop's time at which that text arrives."""
         self._heard.clear()
-        self.wanted, self.told = wanted, asyncio.get_running_loop().create_future()
+        self.wanted, self.received = wanted, asyncio.get_running_loop().create_future()
 
 
 def measure(bench: Bench) -> Section:
-    """Cancel one interview after the other while many listen."""
+    """Cancel one interview after the other, with many subscribers."""
     url = make_database(bench.postgres, "stream")
     try:
         cancelled = add_interviews(url, CHANGES * bench.options.rounds)
-        with running(ours(), url, bench.folder) as server:
+        with run_server(ours(), url, bench.folder) as server:
             before = server.cpu_seconds()
             took = asyncio.run(_listen(server, cancelled, bench.options.listeners))
             used = server.cpu_seconds() - before
@@ -55,8 +55,8 @@ def measure(bench: Bench) -> Section:
         drop_database(bench.postgres, "stream")
 
 
-async def _listen(server: Running, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
-    """Return for each change the seconds from the call until the first and the last of the listeners had it."""
+async def _listen(server: RunningServer, cancelled: list[Candidate], count: int) -> list[tuple[float, float]]:
+    """Return for each change the seconds from the call until the first and the last subscriber received it."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as open_streams:
         listeners = []
@@ -64,7 +64,7 @@ async def _listen(server: Running, cancelled: list[Candidate], count: int) -> li
             transport, listener = await loop.create_connection(Subscriber, "127.0.0.1", server.port)
             open_streams.callback(transport.close)
             listeners.append(listener)
-        await _all_told(listeners)
+        await _all_received(listeners)
         async with aiohttp.ClientSession(server.url, headers=AUTHORIZED) as session:
             return [await _change(session, candidate, listeners) for candidate in cancelled]
 
@@ -79,16 +79,16 @@ async def _change(
     async with session.post(f"/interviews/{candidate.interview_id}/cancel", json={}) as answer:
         if answer.status != 200:
             raise BenchmarkFailed(f"a cancel was answered {answer.status}: {await answer.text()}")
-    told = await _all_told(listeners)
-    return min(told) - began, max(told) - began
+    received = await _all_received(listeners)
+    return min(received) - began, max(received) - began
 
 
-async def _all_told(listeners: list[Subscriber]) -> list[float]:
+async def _all_received(listeners: list[Subscriber]) -> list[float]:
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await asyncio.gather(*(listener.told for listener in listeners))
+        async with asyncio.timeout(TIMEOUT):
+            return await asyncio.gather(*(listener.received for listener in listeners))
     except TimeoutError:
-        raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {PATIENCE:g} s.") from None
+        raise BenchmarkFailed(f"Not all of {len(listeners)} listeners had heard within {TIMEOUT:g} s.") from None
 
 
 def _section(took: list[tuple[float, float]], used: float, peak: int, listeners: int) -> Section:

@@ -1,4 +1,4 @@
-"""Webhooks: events a second that are verified, recorded, settled and committed, against a receiver in Node."""
+"""Webhooks: events a second that are verified, stored and applied, compared with a receiver in Node."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from app.interviews.livekit_events import RECORDED
 from benchmarks.interviews import Candidate, add_interviews, drop_database, fetch, make_database
 from benchmarks.options import Bench
 from benchmarks.results import Chart, Goal, Section, median_ratio, megabytes, microseconds, milliseconds
-from benchmarks.servers import EXPRESS_WEBHOOKS, Contender, ours, running
+from benchmarks.servers import EXPRESS_WEBHOOKS, Contender, ours, run_server
 from benchmarks.stories import interleaved, place_of, story, webhook_request
 from benchmarks.tools import BenchmarkFailed, build_peers
 from benchmarks.wrk import Load, load, prepare
@@ -16,17 +16,17 @@ from simulator.events import Event
 
 OURS = ours("open", name="ours")
 CONTENDERS = (OURS, EXPRESS_WEBHOOKS)
-FASTEST = 6_000  # events a second that are prepared for: each may be sent once
-EVENTS = 10  # an interview
-AT_ONCE = 200  # rooms: so of the 32 events under way hardly two are of one room, as LiveKit would have it
-UNDER_WAY = 2 * 32  # events that may have been stored, or not, when a load ended
+FASTEST = 6_000  # the highest rate, in events a second, for which events are prepared; each is sent once
+EVENTS = 10  # events per interview
+CONCURRENT_ROOMS = 200  # rooms, so that the 32 concurrent events are of different rooms, as with LiveKit
+UNDER_WAY = 2 * 32  # events that may or may not be stored when a load ends
 WARM_UP = 1.0  # seconds
 TALK = 20.0  # seconds, twice
 KEPT = "SELECT count(*) FROM timeline WHERE livekit_event_id IS NOT NULL"
 
 
 def measure(bench: Bench) -> Section:
-    """Measure both in each round, each on a fresh server, with interviews that no other round has touched."""
+    """Measure both in each round, each on a fresh server with unused interviews."""
     build_peers()
     url = make_database(bench.postgres, "webhooks")
     try:
@@ -40,10 +40,10 @@ def measure(bench: Bench) -> Section:
 
 
 def events_about(candidates: list[Candidate]) -> list[Event]:
-    """Return what LiveKit says of these interviews, all of which have just ended."""
+    """Return LiveKit's events of these interviews, all of which have just ended."""
     origin = round((time.time() - 2 * TALK - 10) * 1000)
-    told = [(story(uuid.uuid4().hex[:12], TALK), place_of(candidate, origin)) for candidate in candidates]
-    return list(interleaved(told, AT_ONCE))
+    stories = [(story(uuid.uuid4().hex[:12], TALK), place_of(candidate, origin)) for candidate in candidates]
+    return list(interleaved(stories, CONCURRENT_ROOMS))
 
 
 def _measure(contender: Contender, url: str, bench: Bench) -> Load:
@@ -54,7 +54,7 @@ def _measure(contender: Contender, url: str, bench: Bench) -> Load:
     warm = prepare((webhook_request(event, now) for event in events[:first]), bench.folder / "warm-up")
     measured = prepare((webhook_request(event, now) for event in events[first:]), bench.folder / "webhooks")
     before = _kept(url)
-    with running(contender, url, bench.folder) as server:
+    with run_server(contender, url, bench.folder) as server:
         warmed = load(server, warm, connections=32, seconds=WARM_UP, once=True)
         found = load(server, measured, connections=32, seconds=bench.options.seconds, once=True)
     if contender is OURS:
@@ -67,7 +67,7 @@ def _kept(url: str) -> int:
 
 
 def _check(answered: list[Event], kept: int) -> None:
-    """Raise BenchmarkFailed if what was answered 200 is not on the timeline."""
+    """Raise BenchmarkFailed if an accepted event is not on the timeline."""
     expected = sum(event.name in RECORDED for event in answered)
     if kept < expected - UNDER_WAY:
         raise BenchmarkFailed(f"Of {expected} events that were answered {kept} are on the timeline.")
@@ -81,7 +81,7 @@ def _section(loads: dict[str, list[Load]]) -> Section:
         title="Webhooks",
         about=f"Of each interview {EVENTS} events that LiveKit would send (room_started, three participant_joined, two "
         "track_published, three participant_left, room_finished), signed before, each sent once, over 32 connections, "
-        f"{AT_ONCE} rooms in turn. The peer verifies, then inserts the event and updates the interview in a "
+        f"{CONCURRENT_ROOMS} rooms in turn. The peer verifies, then inserts the event and updates the interview in a "
         "transaction; ours records the fact, derives the status, and writes the timeline. Nobody listens at LiveKit's "
         "address, so ours deletes no rooms meanwhile.",
         header=("", "events/s", "p50", "p99", "CPU an event", "peak memory"),

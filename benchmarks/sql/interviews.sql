@@ -1,5 +1,5 @@
--- $1 more interviews, ready to be joined, in the peers' table and in ours: the same ids, the same texts. Numbers go on
--- after those that are there. The secret of an invite is made of the phone number: benchmarks.interviews knows how.
+-- Adds $1 interviews, ready to be joined, with the same ids and texts in the peers' table and in ours. Numbers continue
+-- after the existing ones. benchmarks.interviews derives the secret of an invite from the phone number.
 WITH made AS (
     INSERT INTO bench_interview (participant_name, phone_number, job_title, company_name)
     SELECT 'Candidate ' || n, (966500000000 + n)::text, 'Senior Backend Developer - Fintech', 'MENA Bank'

@@ -1,4 +1,4 @@
--- The flat tables of the peers: interviews with the seed's fields, and what the webhook peer keeps of events.
+-- The flat tables of the peers: interviews with the seed's fields, and the events of the webhook peer.
 CREATE TABLE bench_interview (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     candidate_id uuid NOT NULL DEFAULT gen_random_uuid(),

@@ -22,7 +22,7 @@ from tests import livekit_webhooks
 from tests.conftest import AUTHORIZED, LIVEKIT_KEY, LIVEKIT_SECRET
 from tests.interview_driver import RealTime
 from tests.livekit.test_webhooks import claims, forge
-from tests.sockets import line, serving
+from tests.sockets import connect_to, serving
 
 MEGABYTE = 1024 * 1024
 PUBLIC_KEY = (
@@ -130,12 +130,12 @@ async def test_a_replay_within_its_life_is_a_duplicate(
 async def test_a_hundred_megabytes_are_cut_off_before_anything_is_verified(
     app: FastAPI, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
-    async with serving(app) as port, line(port) as attacker:
+    async with serving(app) as port, connect_to(port) as attacker:
         before = await everything(sessions)
-        await attacker.say(b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await attacker.send(b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         sent = 0
         while sent < 100 and not (attacker.reader.at_eof() or attacker.writer.is_closing()):
-            await attacker.say(b"%x\r\n%s\r\n" % (MEGABYTE, b"x" * MEGABYTE))
+            await attacker.send(b"%x\r\n%s\r\n" % (MEGABYTE, b"x" * MEGABYTE))
             sent += 1
             if attacker.reader.exception():
                 break

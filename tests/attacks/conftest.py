@@ -1,4 +1,4 @@
-"""Two organizations on one service, and all that is stored."""
+"""Two organizations on one service, and the database content."""
 
 import uuid
 
@@ -41,7 +41,7 @@ def api_key(key: str, organization_id: uuid.UUID, *scopes: Scope) -> ApiKey:
 
 
 async def everything(sessions: Sessions) -> str:
-    """Return every row of every table but the keys': when a key was used last is noted there."""
+    """Return every row of every table except the API keys, which store their last use."""
     async with sessions() as session:
         named = text(
             "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'api_keys'"

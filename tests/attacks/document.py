@@ -1,8 +1,8 @@
-"""The calls that the OpenAPI document lists: what a walk over all of them knows of each, and what it has to be told.
+"""The operations of the OpenAPI document, and the setup that tests of all operations need.
 
-A call that is added later is walked as soon as it is in the document. What can't be read there is said here, once:
-how a thing that a path names is made (MADE), what has to have happened before a call can succeed (BEFORE), and what a
-body says that its example can't know (SAID). A call that lacks one of these fails with a message that says so.
+A new operation is covered as soon as it is in the document. What the document lacks is defined here: how to create a
+resource of a path (MADE), what has to happen before a call succeeds (BEFORE), and values of a body that its example
+cannot contain (SAID). An operation that lacks one of these fails with a message that names it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,13 +23,13 @@ Json = dict[str, Any]
 Ids = dict[str, str]
 
 GUARDED: dict[str, list[str]] = {"apiKey": []}
-BY_WHAT_IT_SHOWS = {"joinInterview", "createToken"}  # a candidate has no key: JOIN_POLICY says who may
-ENDLESS = {"streamChanges"}  # an answer that never ends; it has tests of its own
+BY_WHAT_IT_SHOWS = {"joinInterview", "createToken"}  # candidates have no key; JOIN_POLICY decides who may join
+ENDLESS = {"streamChanges"}  # endless responses, which have their own tests
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A call as the document has it."""
+    """An operation of the document."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Operation:
 
     @property
     def body(self) -> Json | None:
-        """The example of its JSON body; None if it takes none."""
+        """The example of its JSON body; None without a body."""
         content = self.about.get("requestBody", {}).get("content", {})
         found: Json | None = content.get("application/json", {}).get("example")
         return found
@@ -56,7 +56,7 @@ class Operation:
         return found
 
     def parameters(self, place: str) -> list[Json]:
-        """Those of the path, the query or the headers, in the path's order."""
+        """The parameters in `path`, `query` or `header`, in the order of the document."""
         found = [each for each in self.about.get("parameters", []) if each["in"] == place]
         return sorted(found, key=lambda each: self.path.find(f"{{{each['name']}}}"))
 
@@ -65,7 +65,7 @@ class Operation:
         return [each["name"] for each in self.parameters("path")]
 
     def schema(self, schema: Json) -> Json:
-        """Return the schema itself, where it is a reference."""
+        """Resolve a reference."""
         if reference := schema.get("$ref"):
             found: Json = self.page["components"]["schemas"][reference.rpartition("/")[2]]
             return found
@@ -73,7 +73,7 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    """Return every call, in the order of the document."""
+    """Return all operations in the order of the document."""
     page = create_app(make_settings(), async_sessionmaker()).openapi()
     return [
         Operation(method.upper(), path, about, page)
@@ -84,7 +84,7 @@ def operations() -> list[Operation]:
 
 @dataclass(frozen=True)
 class Owner:
-    """An organization, by a key of it with all scopes, and what it has."""
+    """An organization, its key with all scopes, and its resources."""
 
     client: httpx.AsyncClient
     key: str
@@ -101,7 +101,7 @@ class Owner:
         return found
 
     async def new(self, operation: Operation) -> Ids:
-        """Make what the call's path names, and let happen what has to come before it."""
+        """Create the resources of the path, and do what has to happen before the call."""
         ids: Ids = {}
         for name in operation.ids:
             if name not in MADE:
@@ -112,7 +112,7 @@ class Owner:
         return ids
 
     async def ask(self, operation: Operation, ids: Ids, *, body: Json | None = None, **given: Any) -> httpx.Response:
-        """Make the call, as its example has it unless a body is given."""
+        """Make the call, with the example of its body by default."""
         said = body if body is not None else body_of(operation, ids)
         if said is not None:
             given["json"] = said
@@ -120,7 +120,7 @@ class Owner:
 
 
 def body_of(operation: Operation, ids: Ids) -> Json | None:
-    """Return a body that the call takes for these ids."""
+    """Return a body that the call accepts for these ids."""
     example = operation.body
     if example is None or str(operation) not in SAID:
         return example
@@ -145,7 +145,7 @@ async def new_delivery(owner: Owner, ids: Ids) -> str:
 
 
 async def talks(owner: Owner, ids: Ids) -> None:
-    """Candidate and agent meet, as LiveKit tells it."""
+    """Candidate and agent meet, according to LiveKit's webhooks."""
     found = (await owner.call("GET", f"/interviews/{ids['interview_id']}")).json()
     at = datetime.now(UTC)
     for identity, kind in ((f"candidate-{found['candidateId']}", "STANDARD"), (AGENT, "AGENT")):
@@ -172,13 +172,13 @@ BEFORE: dict[str, Callable[[Owner, Ids], Awaitable[None]]] = {
 }
 SAID: dict[str, Callable[[Ids], Json]] = {
     "completeInterview": lambda ids: {"roomName": f"interview-{ids['interview_id']}"},
-    "createWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},  # an address, which needs no name server
+    "createWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},  # an IP address needs no DNS
     "updateWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},
 }
 
 
 def texts_of(operation: Operation) -> Iterator[tuple[str | int, ...]]:
-    """Yield the place of each text in the call's body: keys and indexes."""
+    """Yield the path of each text in the body: keys and indexes."""
     if operation.body is not None:
         yield from _texts(operation, operation.body_schema, ())
 
@@ -187,7 +187,7 @@ def _texts(operation: Operation, schema: Json, place: tuple[str | int, ...]) -> 
     schema = operation.schema(schema)
     kinds = [operation.schema(each) for each in (schema, *schema.get("anyOf", []))]
     if any(kind.get("type") == "string" for kind in kinds) or not ({"type", "anyOf", "$ref"} & schema.keys()):
-        yield place  # a schema without a type takes anything, texts too
+        yield place  # a schema without a type accepts any value
     for kind in kinds:
         for name, inner in kind.get("properties", {}).items():
             yield from _texts(operation, inner, (*place, name))

@@ -1,4 +1,4 @@
-"""The table of the defences is true: each piece of code is there, each test that shows it, and the page names them."""
+"""The table of defences is correct: its code and its tests exist, and the threat model names existing tests."""
 
 import re
 
@@ -12,10 +12,10 @@ PAGE = (ROOT / "docs" / "threat-model.md").read_text()
 
 
 @pytest.mark.parametrize("defence", DEFENCES, ids=lambda defence: defence.name)
-def test_a_defence_can_be_taken_out(defence: Defence) -> None:
-    """What take_out.py replaces is found exactly once, and its tests are where they are looked for."""
+def test_a_defence_can_be_removed(defence: Defence) -> None:
+    """The code that take_out.py replaces occurs exactly once, and its tests exist."""
     source = (ROOT / defence.file).read_text()
-    assert source.count(defence.code) == 1, f"{defence.file} has changed: say in defences/ what the defence is now"
+    assert source.count(defence.code) == 1, f"{defence.file} has changed: update the defence in defences/"
     compile(source.replace(defence.code, defence.without), defence.file, "exec", dont_inherit=True)
     assert defence.tests
     for test in defence.tests:
@@ -27,12 +27,12 @@ def assert_there(test: str) -> None:
     assert re.search(rf"^ *(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
-def test_each_defence_has_a_name_of_its_own() -> None:
+def test_each_defence_has_a_unique_name() -> None:
     assert len({each.name for each in DEFENCES}) == len(DEFENCES)
 
 
-def test_the_page_shows_tests_that_there_are() -> None:
-    """Each is written `tests/file.py::test_name`, or as a link to its file."""
+def test_the_page_names_existing_tests() -> None:
+    """Tests are written as `tests/file.py::test_name`, or as a link to the file."""
     shown = re.findall(r"`(tests/[\w/]+\.py::\w+)`", PAGE)
     assert shown
     for test in shown:

@@ -1,6 +1,6 @@
-"""Every call of the OpenAPI document, tried by who may not make it: another organization, no key, a lesser key.
+"""Every operation of the OpenAPI document, called by another organization, without a key, and with a lesser key.
 
-The document is walked, so a call that is added later is covered by itself.
+The tests read the document, so new operations are covered automatically.
 """
 
 import uuid
@@ -38,30 +38,30 @@ WITH_IDS = [each for each in GUARDED if each.ids]
 READING = [each for each in GUARDED if each.method == "GET" and str(each) not in ENDLESS]
 
 
-def told(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Return all of a refusal but the request's id."""
+def response_of(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Return status, headers and body of a refusal without the request id."""
     headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
     return answer.status_code, headers, {**answer.json(), "requestId": None}
 
 
-def succeeded(operation: Operation, answer: httpx.Response) -> None:
+def assert_success(operation: Operation, answer: httpx.Response) -> None:
     assert answer.is_success, (
         f"{operation.method} {operation.path} answered its owner {answer.status_code}: {answer.text}\n"
-        "Say in tests/attacks/document.py what has to happen before (BEFORE) or what its body says (SAID)."
+        "Add to tests/attacks/document.py what has to happen before (BEFORE) or values of the body (SAID)."
     )
 
 
-def test_each_call_with_an_id_asks_who_calls() -> None:
+def test_each_call_with_an_id_authenticates() -> None:
     open_ones = {str(each) for each in ALL if each.ids and not each.is_guarded}
     assert open_ones == BY_WHAT_IT_SHOWS
     assert len(WITH_IDS) > 10
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
-async def test_another_organizations_id_is_as_one_that_never_was(
+async def test_another_organizations_id_is_answered_like_an_unknown_one(
     operation: Operation, owner: Owner, other: Owner, sessions: Sessions
 ) -> None:
-    """The same answer to the last header, and nothing is changed; with the own id the very same call succeeds."""
+    """The response has identical headers, and nothing changes; the same call with an own id succeeds."""
     own, foreign = await owner.new(operation), await other.new(operation)
     before = await everything(sessions)
     for place in range(len(operation.ids)):
@@ -69,15 +69,15 @@ async def test_another_organizations_id_is_as_one_that_never_was(
         rest = operation.ids[place:]
         refused = await owner.ask(operation, kept | {name: foreign[name] for name in rest})
         never = await owner.ask(operation, kept | {name: str(uuid.uuid4()) for name in rest})
-        assert told(refused) == told(never)
+        assert response_of(refused) == response_of(never)
         assert refused.status_code == 404
     assert await everything(sessions) == before
-    succeeded(operation, await owner.ask(operation, own))
-    succeeded(operation, await other.ask(operation, foreign))
+    assert_success(operation, await owner.ask(operation, own))
+    assert_success(operation, await other.ask(operation, foreign))
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_call_takes_one_scope_and_no_other(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_a_call_requires_one_scope(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     async with sessions.begin() as session:
         organization_id = (await session.scalars(select(ApiKey.organization_id))).one()
@@ -88,15 +88,17 @@ async def test_a_call_takes_one_scope_and_no_other(operation: Operation, owner: 
     assert (refused.status_code, refused.json()["code"]) == (403, "missing_scope")
     (needed,) = [scope for scope in Scope if f"'{scope}'" in refused.json()["detail"]]
     for wrong in set(Scope) - {needed}:
-        assert told(await Owner(owner.client, f"ik_{wrong}", "").ask(operation, ids)) == told(refused)
+        assert response_of(await Owner(owner.client, f"ik_{wrong}", "").ask(operation, ids)) == response_of(refused)
     assert await everything(sessions) == before
     if str(operation) not in ENDLESS:
-        succeeded(operation, await Owner(owner.client, f"ik_{needed}", "").ask(operation, ids))
+        assert_success(operation, await Owner(owner.client, f"ik_{needed}", "").ask(operation, ids))
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_key_is_taken_from_one_place_alone(operation: Operation, owner: Owner, sessions: Sessions) -> None:
-    """The Authorization header: what stands in an address is in every log on the way."""
+async def test_a_key_is_accepted_in_the_authorization_header_only(
+    operation: Operation, owner: Owner, sessions: Sessions
+) -> None:
+    """Only in the Authorization header: proxies log URLs."""
     ids = await owner.new(operation)
     joined = await owner.client.post(f"/interviews/{await new_interview(owner, ids)}/join")
     invite = await owner.made(f"/interviews/{await new_interview(owner, ids)}/invite")
@@ -112,39 +114,39 @@ async def test_a_key_is_taken_from_one_place_alone(operation: Operation, owner: 
     tokens = (joined.json()["participantToken"], invite["invite"], hash_key(owner.key).hex(), "*", "%", "' OR '1'='1")
     given += [{"headers": {"Authorization": f"Bearer {each}"}} for each in tokens]
     for each in given:
-        answer = await asked_bare(owner, operation, ids, **each)
+        answer = await call_without_key(owner, operation, ids, **each)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), each
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert await everything(sessions) == before
 
 
-async def asked_bare(owner: Owner, operation: Operation, ids: Ids, **given: Any) -> httpx.Response:
-    """Make the call without the owner's key."""
+async def call_without_key(owner: Owner, operation: Operation, ids: Ids, **given: Any) -> httpx.Response:
+    """Make the call without the API key."""
     path = operation.path.format_map(ids)
     return await owner.client.request(operation.method, path, json=body_of(operation, ids), **given)
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=str)
-async def test_a_revoked_key_is_no_key(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_each_call_refuses_a_revoked_key(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     never = await Owner(owner.client, "ik_never", "").ask(operation, ids)
     async with sessions.begin() as session:
         await session.execute(update(ApiKey).values(revoked_at=datetime.now(UTC)))
     before = await everything(sessions)
-    assert told(await owner.ask(operation, ids)) == told(never)
+    assert response_of(await owner.ask(operation, ids)) == response_of(never)
     assert never.status_code == 401
     assert await everything(sessions) == before
 
 
 @pytest.mark.parametrize("operation", READING, ids=str)
-async def test_what_is_read_is_the_own_organizations_alone(operation: Operation, owner: Owner, other: Owner) -> None:
-    """In every list, in every order that its document names, and in every count."""
+async def test_reads_return_only_the_own_organizations_data(operation: Operation, owner: Owner, other: Owner) -> None:
+    """In every list, with every documented parameter value, and in every count."""
     mine, theirs = await fill(owner), await fill(other)
     for reader, own, foreign in ((owner, mine, theirs), (other, theirs, mine)):
         ids = {name: own[name] for name in operation.ids}
-        for params in asked_for(operation):
+        for params in parameter_sets(operation):
             answer = await reader.ask(operation, ids, params=params)
-            succeeded(operation, answer)
+            assert_success(operation, answer)
             for theirs_alone in foreign.values():
                 assert theirs_alone not in answer.text
             assert answer.json().get("total", 1) == 1
@@ -153,15 +155,15 @@ async def test_what_is_read_is_the_own_organizations_alone(operation: Operation,
 
 
 async def fill(owner: Owner) -> Ids:
-    """Make one of each thing that there is; return the ids, and a text that each has."""
+    """Create one of each resource; return the ids, and a text that occurs in each."""
     ids: Ids = {}
     for name, make in MADE.items():
         ids[name] = await make(owner, ids)
     return ids | {"text": f"of {owner.name}", "id": f"of-{owner.name}"}
 
 
-def asked_for(operation: Operation) -> list[dict[str, str]]:
-    """Return nothing, each value of each parameter of which the document names all, and since long ago."""
+def parameter_sets(operation: Operation) -> list[dict[str, str]]:
+    """Return sets of parameters: none, each value of each enumeration, and `since` long ago."""
     found: list[dict[str, str]] = [{}]
     for each in operation.parameters("query"):
         schema = operation.schema(each["schema"])
@@ -173,8 +175,10 @@ def asked_for(operation: Operation) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("operation", [each for each in WITH_IDS if each.method != "GET"], ids=str)
-async def test_another_organizations_row_is_not_waited_for(operation: Operation, own_engine: AsyncEngine) -> None:
-    """How long an answer takes tells nothing of it, and nobody can hold a row that is not theirs."""
+async def test_a_call_does_not_wait_for_another_organizations_row(
+    operation: Operation, own_engine: AsyncEngine
+) -> None:
+    """The response time reveals nothing, and a caller cannot lock another organization's row."""
     sessions = create_sessionmaker(own_engine)
     async with client_of(create_app(make_settings(), sessions)) as client:
         owner, other = Owner(client, API_KEY, "ours"), await another(client, sessions)
@@ -183,4 +187,6 @@ async def test_another_organizations_row_is_not_waited_for(operation: Operation,
             for table in ("interviews", "webhook_endpoints", "deliveries"):
                 await busy.execute(text(f"SELECT FROM {table} FOR UPDATE"))
             refused = await owner.ask(operation, ids)
-        assert refused.status_code == 404, refused.text  # who waits gets a 503, as the lock is never free
+        assert refused.status_code == 404, (
+            refused.text
+        )  # a call that waits gets a 503, because the lock is never released

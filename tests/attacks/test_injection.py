@@ -1,6 +1,6 @@
-"""Texts that are no texts: SQL, header lines, NUL, half characters, megabytes, in every field that takes a text.
+"""Malicious texts in every field: SQL, header lines, NUL, surrogates, megabytes.
 
-The document is walked, so a field that is added later is covered by itself.
+The tests read the OpenAPI document, so new fields are covered automatically.
 """
 
 import json
@@ -54,8 +54,8 @@ IN_HEADERS = [
     b"*",
 ]
 DIFFER = {
-    "invite",  # a new secret is told by the name of the one that was sent
-    "url",  # told as it is sent to: the same in percent signs
+    "invite",  # the response has a new secret under the same name
+    "url",  # percent-encoded in the response
 }
 ALL = operations()
 WITH_TEXTS = [each for each in ALL if each.body is not None]
@@ -63,8 +63,8 @@ WITH_QUERY = [each for each in ALL if each.parameters("query")]
 WITH_HEADERS = [each for each in ALL if each.parameters("header")]
 
 
-def did_no_harm(answer: httpx.Response, given: object) -> None:
-    """It was taken or refused, by a problem that says why, and no line of it became a header."""
+def assert_harmless(answer: httpx.Response, given: object) -> None:
+    """Check that the text was accepted or refused with a problem, and added no header."""
     assert answer.status_code < 500, (given, answer.text)
     assert "X-Injected" not in answer.headers
     assert not any("\n" in value or "\r" in value for value in answer.headers.values())
@@ -73,7 +73,7 @@ def did_no_harm(answer: httpx.Response, given: object) -> None:
 
 
 def with_text(body: dict[str, Any], place: tuple[str | int, ...], text: str) -> dict[str, Any]:
-    """Return the body with the text at the place, which is made if the example has it not."""
+    """Return the body with the text at the path, which is created if the example lacks it."""
     changed: Any = deepcopy(body)
     inner = changed
     for key, following in zip(place, (*place[1:], None), strict=True):
@@ -90,8 +90,8 @@ def with_text(body: dict[str, Any], place: tuple[str | int, ...], text: str) -> 
     return found
 
 
-def found_at(answer: Any, place: tuple[str | int, ...]) -> object:
-    """Return what stands at the place of the answer, None if it has no such place; a batch answers with `data`."""
+def value_at(answer: Any, place: tuple[str | int, ...]) -> object:
+    """Return the value at the path of the response, or None; the response of a batch has `data`."""
     for key in place:
         if isinstance(answer, dict):
             answer = answer.get("data" if key == "interviews" else key)
@@ -104,11 +104,11 @@ def found_at(answer: Any, place: tuple[str | int, ...]) -> object:
 
 
 def as_json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode()  # which spells half a character as an escape
+    return json.dumps(body).encode()  # json.dumps escapes surrogates
 
 
 @pytest.mark.parametrize("operation", WITH_TEXTS, ids=str)
-async def test_a_text_of_a_body_is_kept_as_it_is_or_refused(
+async def test_a_text_in_a_body_is_stored_unchanged_or_refused(
     operation: Operation, owner: Owner, other: Owner, sessions: Sessions
 ) -> None:
     for make in (MADE["interview_id"], MADE["endpoint_id"]):
@@ -118,12 +118,12 @@ async def test_a_text_of_a_body_is_kept_as_it_is_or_refused(
     body = body_of(operation, ids)
     places = list(texts_of(operation))
     assert body is not None
-    assert places, "no text was found in the schema: the walk does not see this body"
+    assert places, "no text field was found in the schema of this body"
     for place in places:
         for text in ATTACKS.values():
             answer = await send(owner, operation, ids, as_json(with_text(body, place, text)))
-            did_no_harm(answer, (place, text[:40]))
-            shown = found_at(answer.json(), place) if answer.is_success else None
+            assert_harmless(answer, (place, text[:40]))
+            shown = value_at(answer.json(), place) if answer.is_success else None
             assert shown in (None, text) or place[-1] in DIFFER, (place, text[:40])
     assert theirs <= rows_of(await everything(sessions))
 
@@ -137,18 +137,18 @@ async def send(owner: Owner, operation: Operation, ids: Ids, body: bytes) -> htt
 
 
 @pytest.mark.parametrize("operation", WITH_QUERY, ids=str)
-async def test_a_text_of_a_query_finds_or_is_refused(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_a_text_in_a_query_is_used_or_refused(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     before = await everything(sessions)
     for parameter in operation.parameters("query"):
         for text in IN_ADDRESSES:
             path = f"{operation.path.format_map(ids)}?{parameter['name']}={text}"
-            did_no_harm(await owner.call(operation.method, path), path[:120])
+            assert_harmless(await owner.call(operation.method, path), path[:120])
     assert await everything(sessions) == before
 
 
 @pytest.mark.parametrize("operation", [each for each in ALL if each.ids], ids=str)
-async def test_a_text_of_a_path_is_nothing(operation: Operation, owner: Owner, sessions: Sessions) -> None:
+async def test_a_text_in_a_path_is_not_found(operation: Operation, owner: Owner, sessions: Sessions) -> None:
     ids = await owner.new(operation)
     before = await everything(sessions)
     body = body_of(operation, ids)
@@ -156,13 +156,13 @@ async def test_a_text_of_a_path_is_nothing(operation: Operation, owner: Owner, s
         for text in IN_ADDRESSES:
             path = operation.path.format_map(ids | {name: text})
             answer = await owner.call(operation.method, path, json=body)
-            did_no_harm(answer, path[:120])
+            assert_harmless(answer, path[:120])
             assert answer.status_code in (404, 405), path
     assert await everything(sessions) == before
 
 
 @pytest.mark.parametrize("operation", WITH_HEADERS, ids=str)
-async def test_a_text_of_a_header_becomes_no_other_header(operation: Operation, owner: Owner) -> None:
+async def test_a_text_in_a_header_adds_no_other_header(operation: Operation, owner: Owner) -> None:
     ids = await owner.new(operation)
     body = body_of(operation, ids)
     for parameter in operation.parameters("header"):
@@ -172,12 +172,12 @@ async def test_a_text_of_a_header_becomes_no_other_header(operation: Operation, 
                 answer = await owner.call(operation.method, operation.path, headers=headers)
             else:
                 answer = await owner.call(operation.method, operation.path.format_map(ids), json=body, headers=headers)
-            did_no_harm(answer, (parameter["name"], text))
+            assert_harmless(answer, (parameter["name"], text))
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ("NUL", "half a character", "megabyte")])
-async def test_what_may_be_kept_is_read_again_to_the_letter(owner: Owner, name: str) -> None:
-    """By every reader: the interview, the list, the candidate, the agent, the endpoint."""
+async def test_a_stored_text_is_read_back_unchanged(owner: Owner, name: str) -> None:
+    """In every response: the interview, the list, the join, the agent's context, the endpoint."""
     text = ATTACKS[name] or " "
     body = NEW | {"jobTitle": text, "participantName": text, "instructions": text, "context": {text: [text]}}
     made = await owner.made("/interviews", body)

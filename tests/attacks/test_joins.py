@@ -1,7 +1,7 @@
-"""Joining by what is no invitation: tokens of LiveKit, keys, and guesses over many connections at once.
+"""Joins with credentials other than an invite: LiveKit tokens, keys, and guesses over many connections.
 
-Invites that are guessed, foreign, expired or revoked are in test_invites.py, what a stranger learns before the start
-and after the end in test_join_policies.py, all limits of wrong tries in test_wrong_tries.py.
+Guessed, foreign, expired and revoked invites are in test_invites.py, responses before the start and after the end in
+test_join_policies.py, the limits of wrong tries in test_wrong_tries.py.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ async def by_invite(sessions: Sessions) -> AsyncIterator[InterviewDriver]:
         yield driver
 
 
-async def test_a_token_of_another_interview_opens_nothing(by_invite: InterviewDriver, sessions: Sessions) -> None:
-    """Whatever a candidate was given for one interview, wherever it is put: the other one asks for its own invite."""
+async def test_a_token_of_another_interview_is_refused(by_invite: InterviewDriver, sessions: Sessions) -> None:
+    """Credentials of one interview, in any place of a request, do not open another interview."""
     one, other = await by_invite.new(), await by_invite.new()
     secret = await invited(by_invite, one)
     await invited(by_invite, other)
@@ -41,7 +41,7 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: InterviewDr
     token = joined["participantToken"]
     path = f"/interviews/{other['interviewId']}"
     for number, given in enumerate((token, secret, API_KEY, f"inv_{token}", joined["roomName"], one["interviewId"])):
-        address = f"203.0.113.{100 + number}"  # one each, or the limits would answer
+        address = f"203.0.113.{100 + number}"  # one each, to stay below the limits
         for said in ({"invite": given}, {"bearer": given}, {"phoneNumber": given, "invite": given}):
             answer = await try_join(by_invite, other, at_address=address, **said)
             assert answer.status_code in (401, 403), given
@@ -56,9 +56,7 @@ async def test_a_token_of_another_interview_opens_nothing(by_invite: InterviewDr
 
 
 @pytest.mark.parametrize("name", ["join", "token"])
-async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(
-    by_invite: InterviewDriver, name: str
-) -> None:
+async def test_an_invite_is_refused_before_the_start_and_after_the_end(by_invite: InterviewDriver, name: str) -> None:
     made = await by_invite.new(opensAt=(by_invite.now + timedelta(days=365)).isoformat())
     said = {"invite": await invited(by_invite, made)}
     problem_of(await by_invite.call(made, name, json=said, headers={}), 409, "too_early")
@@ -66,8 +64,8 @@ async def test_an_invite_opens_neither_before_the_start_nor_after_the_end(
     problem_of(await by_invite.call(made, name, json=said, headers={}), 409, "interview_over")
 
 
-async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_invite: InterviewDriver) -> None:
-    """A candidate comes back after a lost connection: a link that works once would keep the right one out."""
+async def test_an_invite_can_be_reused_until_it_is_revoked(by_invite: InterviewDriver) -> None:
+    """A candidate returns after a lost connection, so a single-use link would lock them out."""
     made = await by_invite.new()
     secret = await invited(by_invite, made)
     for _ in range(3):
@@ -78,7 +76,7 @@ async def test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant(by_inv
 
 
 def test_brute_force_over_eight_connections_of_a_running_service(own_database: str, tmp_path: Path) -> None:
-    """Real sockets, guesses as fast as they go: five wrong numbers are judged, and the right one is not the sixth."""
+    """Over real sockets, as fast as possible: five wrong numbers are checked, and the right number is then refused."""
     with serving(tmp_path, database_url=own_database, JOIN_POLICY="phone") as url:
         made = httpx.post(f"{url}/interviews", headers=AUTHORIZED, json=NEW, timeout=60).json()
         path = f"{url}/interviews/{made['interviewId']}/join"
@@ -91,7 +89,7 @@ def test_brute_force_over_eight_connections_of_a_running_service(own_database: s
 
 
 async def attack(url: str, guesses: list[str]) -> Counter[int]:
-    """Guess over eight connections at once; count the answers by their status."""
+    """Guess over eight connections at once; count the responses by status."""
     left = iter(guesses)
     answers: Counter[int] = Counter()
 

@@ -1,9 +1,9 @@
-"""Requests whose end two servers may see at two places: what is hidden in one, past a proxy, gets no answer."""
+"""Request smuggling: a request hidden in an ambiguous one, behind a proxy, gets no response."""
 
 import pytest
 from fastapi import FastAPI
 
-from tests.sockets import line, serving
+from tests.sockets import connect_to, serving
 
 POST = b"POST /interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/join HTTP/1.1\r\nHost: x\r\n"
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -24,9 +24,9 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
         b"X\0A: b\r\n\r\n",
     ],
 )
-async def test_what_is_ambiguous_is_refused_and_its_connection_closed(app: FastAPI, rest: bytes) -> None:
-    async with serving(app) as port, line(port) as attacker:
-        await attacker.say(POST + rest + HIDDEN)
+async def test_an_ambiguous_request_is_refused_and_its_connection_closed(app: FastAPI, rest: bytes) -> None:
+    async with serving(app) as port, connect_to(port) as attacker:
+        await attacker.send(POST + rest + HIDDEN)
         answer = await attacker.rest()
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.count(b"HTTP/1.1 ") == 1

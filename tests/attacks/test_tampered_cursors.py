@@ -1,4 +1,4 @@
-"""Cursors that no page gave, changed or of another list or organization: they show the caller's own rows or none."""
+"""Tampered cursors, and cursors of another list or organization, show the caller's own rows or none."""
 
 import base64
 
@@ -7,7 +7,7 @@ import pytest
 from tests.attacks.document import MADE, Ids, Operation, Owner, operations
 
 PAGED = [each for each in operations() if any(known["name"] == "cursor" for known in each.parameters("query"))]
-WITH = {"summarizeInterviews": {"by": "jobPostId"}}  # what else it takes for a list to have pages
+WITH = {"summarizeInterviews": {"by": "jobPostId"}}  # parameters that give a list several pages
 NONE_AT_ALL = [
     "0",
     "-",
@@ -25,7 +25,7 @@ NONE_AT_ALL = [
 
 
 async def fill(owner: Owner) -> Ids:
-    """Make enough of everything for a second page of each list."""
+    """Create enough resources for a second page of each list."""
     ids: Ids = {}
     for name, make in MADE.items():
         for _ in range(3):
@@ -40,12 +40,12 @@ async def fill(owner: Owner) -> Ids:
 async def cursor_of(owner: Owner, operation: Operation, ids: Ids) -> str:
     answer = await owner.ask(operation, ids, params={"limit": 1, **WITH.get(str(operation), {})})
     found = answer.json()["nextCursor"]
-    assert found, f"{operation} has one page only: say in `fill` how it gets a second one"
+    assert found, f"{operation} has one page only: create more in `fill`"
     return str(found)
 
 
 def flipped(cursor: str) -> list[str]:
-    """Return the cursor with a bit turned over in each of its bytes, with letters changed, and cut at each place."""
+    """Return the cursor with a bit flipped in each byte, with letters changed, and cut at each position."""
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     changed = [bytes([*raw[:n], byte ^ (1 << n % 8), *raw[n + 1 :]]) for n, byte in enumerate(raw)]
     found = [base64.urlsafe_b64encode(each).decode().rstrip("=") for each in changed]
@@ -54,7 +54,7 @@ def flipped(cursor: str) -> list[str]:
 
 
 @pytest.mark.parametrize("operation", PAGED, ids=str)
-async def test_a_cursor_is_no_key(operation: Operation, owner: Owner, other: Owner) -> None:
+async def test_a_tampered_cursor_shows_no_foreign_rows(operation: Operation, owner: Owner, other: Owner) -> None:
     mine, theirs = await fill(owner), await fill(other)
     own_ids, foreign_ids = ({name: ids[name] for name in operation.ids} for ids in (mine, theirs))
     cursor = await cursor_of(owner, operation, own_ids)
@@ -75,5 +75,5 @@ async def test_a_cursor_is_no_key(operation: Operation, owner: Owner, other: Own
     assert len(following.text) > 40
 
 
-async def test_all_lists_are_tried() -> None:
+async def test_all_lists_are_covered() -> None:
     assert len(PAGED) >= 5

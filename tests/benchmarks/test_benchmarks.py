@@ -22,7 +22,7 @@ from benchmarks.results import Chart, Goal, Section, median_ratio
 from benchmarks.scenarios.join import CONTENDERS, INVITE, OPEN, PHONE, requests_of
 from benchmarks.scenarios.lists import queries_of
 from benchmarks.scenarios.webhooks import EVENTS, KEPT, events_about
-from benchmarks.servers import AUTHORIZED, Contender, Running, ours, running
+from benchmarks.servers import AUTHORIZED, Contender, RunningServer, ours, run_server
 from benchmarks.stories import webhook_request
 from benchmarks.tools import BenchmarkFailed, require
 from benchmarks.wrk import http_request, prepare
@@ -30,7 +30,7 @@ from benchmarks.wrk import http_request, prepare
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks read /proc")
 
 
-def send(server: Running, requests: Iterable[bytes]) -> list[tuple[int, Any]]:
+def send(server: RunningServer, requests: Iterable[bytes]) -> list[tuple[int, Any]]:
     """Send prepared requests one after the other on one connection; return each answer's status and JSON."""
     answers = []
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -58,7 +58,7 @@ def read_prepared(file: Path) -> list[bytes]:
 def test_ours_takes_the_prepared_joins(contender: Contender, own_database: str, tmp_path: Path) -> None:
     prepare_database(own_database)
     candidates = add_interviews(own_database, 5)
-    with running(contender, own_database, tmp_path) as server:
+    with run_server(contender, own_database, tmp_path) as server:
         answers = send(server, read_prepared(requests_of(contender, candidates, tmp_path)))
         assert server.cpu_seconds() > 0
         assert server.peak() >= server.resident() > 0
@@ -74,7 +74,7 @@ def test_ours_takes_the_prepared_webhooks_and_believes_the_story(own_database: s
     assert len(events) == len({event.id for event in events}) == 3 * EVENTS
     file = prepare((webhook_request(event, time.time()) for event in events), tmp_path / "webhooks")
     asked = [http_request("GET", f"/interviews/{each.interview_id}", AUTHORIZED) for each in candidates]
-    with running(ours(), own_database, tmp_path) as server:
+    with run_server(ours(), own_database, tmp_path) as server:
         answers = send(server, read_prepared(file))
         states = [(said["status"], said["endReason"]) for _, said in send(server, asked)]
     recorded = 3 * (EVENTS - 2)  # track_published moves nothing, and is not kept
@@ -87,7 +87,7 @@ def test_ours_takes_the_prepared_webhooks_and_believes_the_story(own_database: s
 def test_ours_takes_every_list_query(own_database: str, tmp_path: Path) -> None:
     prepare_database(own_database)
     add_interviews(own_database, 210)
-    with running(ours(), own_database, tmp_path) as server:
+    with run_server(ours(), own_database, tmp_path) as server:
         queries = queries_of(server, own_database, replace(Options(), interviews=210))
         asked = [http_request("GET", paths[0], AUTHORIZED) for paths in queries.values()]
         answers = dict(zip(queries, send(server, asked), strict=True))
@@ -121,7 +121,7 @@ def test_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("goal", "verdict"),
+    ("goal", "result"),
     [
         (Goal("rate", 1.4, "at least", 0.8, 1.3), "met, the aim too"),
         (Goal("rate", 0.8, "at least", 0.8, 1.3), "met"),
@@ -133,9 +133,9 @@ def test_options() -> None:
         (Goal("lost", 1, "at most", 0, 0, ""), "missed"),
     ],
 )
-def test_verdicts(goal: Goal, retry_decision: str) -> None:
-    assert goal.retry_decision == retry_decision
-    assert goals_table([goal]).splitlines()[2].endswith(f"| {retry_decision} |")
+def test_result_of_a_goal(goal: Goal, result: str) -> None:
+    assert goal.result == result
+    assert goals_table([goal]).splitlines()[2].endswith(f"| {result} |")
 
 
 def test_a_ratio_is_that_of_one_round() -> None:

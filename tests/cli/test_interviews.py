@@ -98,11 +98,11 @@ def test_without_a_database_none_is_made(
 
 def test_a_name_does_not_command_the_terminal(interviews: Command, own_database: str) -> None:
     insert(own_database, 1, name=f"E'{HOSTILE}'".replace("\x1b", "\\x1b"))
-    table = interviews.told("list")
+    table = interviews.text("list")
     assert "\ufffd[2J[bold]أسماء[/bold] :smile: \ufffd" in table
     (row,) = interviews.lines("list")
     assert row["participantName"] == HOSTILE
-    shown = interviews.told("show", row["interviewId"])
+    shown = interviews.text("show", row["interviewId"])
     assert "\x1b" not in table + shown
 
 
@@ -194,7 +194,7 @@ def test_beside_a_running_service(
     shown = interviews.lines("show", str(DEMO_ID))[0]
     assert shown["timeline"][0]["text"] == "The interview was scheduled"
     assert {name: shown[name] for name in shown if name != "timeline"} == ours.call("GET", f"/interviews/{DEMO_ID}")
-    told = interviews.told("show", str(DEMO_ID))
+    told = interviews.text("show", str(DEMO_ID))
     for each in ("Nobody is connected.", "READY_TO_JOIN -> CANCELLED: it was cancelled", "MENA Bank"):
         assert each in told
     assert [row["interviewId"] for row in interviews.lines("list")] == [str(DEMO_ID)]
@@ -202,7 +202,7 @@ def test_beside_a_running_service(
     ours.stop()
     assert postmaster.exists()
     for watcher, end, code in ((for_people, signal.SIGINT, 130), (for_scripts, signal.SIGTERM, 0)):
-        assert watcher.running
+        assert watcher.is_running
         watcher.send(end)
         assert watcher.wait(WITHIN) == code
         assert "Traceback" not in watcher.output

@@ -28,7 +28,7 @@ def test_a_key_from_its_making_to_its_end(
     def status_with(key: str) -> int:
         return httpx.get(f"{ours.url}/interviews", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code
 
-    key = interviews.told("keys", "create", "platform", "--scope", "interviews:read", "--scope", "agent").strip()
+    key = interviews.text("keys", "create", "platform", "--scope", "interviews:read", "--scope", "agent").strip()
     (made,) = interviews.lines("keys", "create", "x", "--organization", "ACME", "--create", "--scope", "admin")
     assert made["key"].startswith(f"ik_{made['id']}_")
     assert (status_with(key), status_with(made["key"])) == (200, 403)
@@ -41,13 +41,13 @@ def test_a_key_from_its_making_to_its_end(
     ]
     assert listed[2] == {name: made[name] for name in made if name != "key"}
     assert interviews.lines("keys", "list", "--organization", "ACME") == listed[2:]
-    table = interviews.told("keys", "list")
+    table = interviews.text("keys", "list")
     for told in ("platform", "agent interviews:read", listed[1]["id"]):
         assert told in table
     for shown in (table, str(listed), execute(own_database, "SELECT string_agg(k::text, ' ') FROM api_keys k")):
         assert key[-40:] not in shown
 
-    assert "was revoked at" in interviews.told("keys", "revoke", listed[1]["id"])
+    assert "was revoked at" in interviews.text("keys", "revoke", listed[1]["id"])
     assert status_with(key) == 401  # the service that runs knows at once
     (ended,) = interviews.lines("keys", "revoke", "platform")
     assert ended["revokedAt"] == interviews.lines("keys", "list")[1]["revokedAt"] is not None
@@ -67,7 +67,7 @@ def test_a_key_that_expires(interviews: Command, own_database: str) -> None:
     assert [each["expiresAt"] for each in interviews.lines("keys", "list")] == [each["expiresAt"] for each in made]
     assert {each["lastUsedAt"] for each in made} == {None}
     execute(own_database, "UPDATE api_keys SET last_used_at = '2998-01-01 10:00Z' WHERE name = 'never'")
-    table = interviews.told("keys", "list")
+    table = interviews.text("keys", "list")
     assert "2999-01-31 09:00:00Z" in table
     assert "2998-01-01 10:00:00Z" in table
 
@@ -104,7 +104,7 @@ def test_an_expiry_that_is_none(interviews: Command, arguments: tuple[str, ...],
 
 def test_a_name_is_used_once(interviews: Command) -> None:
     arguments = ("keys", "create", "x", "--organization", "new", "--create", "--scope", "admin")
-    assert interviews.told(*arguments).startswith("ik_")
+    assert interviews.text(*arguments).startswith("ik_")
     assert_refused(interviews.run(*arguments), "A key named 'x' exists")
 
 

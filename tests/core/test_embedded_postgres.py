@@ -1,4 +1,4 @@
-"""Real servers in short folders, and real processes that share, kill and interrupt them."""
+"""Real servers, and real processes that share, kill and interrupt them."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ from app.core.embedded_postgres import FAST_AND_UNSAFE, EmbeddedPostgresError, S
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
-PATIENCE = 60  # seconds; a bound for what hangs, nothing is measured by it
+TIMEOUT = 60  # seconds, a timeout for a hanging test
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
 
-# Says where the server is, stays until it gets a line, says so when it has left.
+# Prints the server's location, waits for a line on stdin, and prints when it has left.
 SHARE = """
 import sys
 from pathlib import Path
@@ -39,7 +39,7 @@ with embedded_postgres(Path(sys.argv[1]), FAST_AND_UNSAFE) as server:
 print("left", flush=True)
 """
 
-# The same, in the foreground of the terminal that is its standard input.
+# The same, in the foreground of a terminal on stdin.
 SHARE_IN_TERMINAL = """
 import fcntl, signal, sys, termios
 from pathlib import Path
@@ -84,7 +84,7 @@ except EmbeddedPostgresError as error:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name (a socket's path is limited) that every user can enter, unlike pytest's own."""
+    """A folder with a short path (socket paths are limited) that every user can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="ep", dir="/tmp", ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()
         path.chmod(0o755)
@@ -105,7 +105,7 @@ def postmaster_pid(data: Path) -> int:
 
 
 def is_stopped(data: Path) -> bool:
-    """Removing this file is the last thing a server does."""
+    """Return whether the server has removed this file, the last step of its shutdown."""
     return not (data / "postmaster.pid").exists()
 
 
@@ -121,7 +121,7 @@ def query(url: str, sql: str, *arguments: object) -> Any:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -129,7 +129,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def python(script: str, data: Path, program: str = sys.executable, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run `script` on folder `data` in a process of its own; it is killed at the end if it still runs."""
+    """Run `script` on folder `data` in a process, which is killed at the end if it still runs."""
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY, **options}
     with subprocess.Popen([program, "-c", script, str(data)], **options) as process:  # noqa: S603 - our own scripts
         try:
@@ -148,7 +148,7 @@ def leave(process: subprocess.Popen[str]) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
     assert read_line(process) == "left"
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 def make_cluster(data: Path) -> None:
@@ -181,7 +181,7 @@ def test_run_after_a_killed_one_joins_its_server_and_stops_it(folder: Path) -> N
     with python(SHARE, data) as process:
         assert read_line(process)
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     orphan = postmaster_pid(data)
     with embedded_postgres(data, FAST_AND_UNSAFE) as server:
         assert postmaster_pid(data) == orphan
@@ -266,7 +266,7 @@ def test_process_id_of_a_zombie_in_the_pid_file(folder: Path) -> None:
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     (folder / "pg" / "postmaster.pid").write_text(f"{zombie.pid}\n")
     assert_kept(folder / "pg")
-    zombie.wait(PATIENCE)
+    zombie.wait(TIMEOUT)
 
 
 @needs_proc
@@ -285,13 +285,13 @@ def test_empty_pid_file(folder: Path) -> None:
 
 
 def test_stop_does_not_signal_a_process_that_got_the_servers_id(folder: Path) -> None:
-    folder.chmod(0o700)  # as root the server then has our user id, and may signal our processes
+    folder.chmod(0o700)  # with root the server has our user id, and may signal our processes
     data = folder / "pg"
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with embedded_postgres(data, FAST_AND_UNSAFE):
         os.kill(postmaster_pid(data), signal.SIGKILL)
         (data / "postmaster.pid").write_text(f"{bystander.pid}\n{data}\n")
-    bystander.communicate(b"\n", timeout=PATIENCE)
+    bystander.communicate(b"\n", timeout=TIMEOUT)
     assert bystander.returncode == 0
 
 
@@ -313,7 +313,10 @@ def test_socket_folder_that_others_can_enter_is_refused(folder: Path) -> None:
     os.chown(server.socket_dir, data.stat().st_uid, -1)
     server.socket_dir.chmod(0o777)
     try:
-        with pytest.raises(EmbeddedPostgresError, match="belongs to somebody else"), embedded_postgres(data):
+        with (
+            pytest.raises(EmbeddedPostgresError, match="is not private to its user: delete it"),
+            embedded_postgres(data),
+        ):
             pass
     finally:
         server.socket_dir.rmdir()
@@ -349,7 +352,7 @@ def test_hostile_environment(folder: Path) -> None:
     server = {"PGDATA": "/nonexistent", "PGOPTIONS": "-c nonsense=1", "PGSERVICE": "nonsense"}
     environment = {**os.environ, **locale, **libpq, **server, "PYTHONUTF8": "1"}
     with python(QUERY_WITH_ARABIC, folder / "pg", env=environment) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0
     assert float(output) > 0
 
@@ -422,7 +425,7 @@ def test_application_role_owns_its_database_and_is_no_superuser(folder: Path) ->
 def test_application_database_is_made_once_by_many(folder: Path) -> None:
     with embedded_postgres(folder / "pg", FAST_AND_UNSAFE) as server, ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(server.ensure_application_database, "مقابلات", 'odd "role"') for _ in range(6)]
-        urls = {call.result(PATIENCE) for call in calls}
+        urls = {call.result(TIMEOUT) for call in calls}
         assert len(urls) == 1
         assert query(urls.pop(), "SELECT current_user || ' of ' || current_database()") == 'odd "role" of مقابلات'
 
@@ -450,7 +453,7 @@ def test_first_start_that_was_killed(folder: Path, kill: signal.Signals) -> None
     with python(SHARE, data, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: (new / "base").exists() or data.exists())
         process.send_signal(kill)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     make_cluster(data)
     assert_kept(data)
     assert not new.exists()
@@ -465,9 +468,9 @@ def test_initdb_that_outlives_its_killed_parent_keeps_the_lock_until_it_ends(fol
         for pid in initdb_of(new):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
-        orphans = initdb_of(new)  # none if it ended first, on a machine too busy for us to see it
+        orphans = initdb_of(new)  # None if initdb ended first, on a busy machine
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     with Path(f"{data}.start.lock").open("a") as lock_interview:
         for pid in orphans:
             with pytest.raises(BlockingIOError):
@@ -504,7 +507,10 @@ def test_folder_with_other_files_is_left_alone(folder: Path) -> None:
     data = folder / "pg"
     data.mkdir()
     (data / "thesis.txt").write_text("the only copy")
-    with pytest.raises(EmbeddedPostgresError, match="in the way"), embedded_postgres(data, FAST_AND_UNSAFE):
+    with (
+        pytest.raises(EmbeddedPostgresError, match=f"Cannot replace {data} "),
+        embedded_postgres(data, FAST_AND_UNSAFE),
+    ):
         pass
     assert (data / "thesis.txt").read_text() == "the only copy"
 
@@ -524,7 +530,7 @@ def test_cluster_of_another_major_version(folder: Path) -> None:
         pass
 
 
-def test_server_that_refuses_to_start_says_why(folder: Path) -> None:
+def test_the_error_of_a_server_that_does_not_start(folder: Path) -> None:
     data = folder / "pg"
     with pytest.raises(EmbeddedPostgresError, match="nonsense"), embedded_postgres(data, {"nonsense": "1"}):
         pass
@@ -572,7 +578,7 @@ def test_without_the_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_on_windows(folder: Path) -> None:
     with python(WITHOUT_FCNTL, folder / "pg") as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert output == "The embedded PostgreSQL runs on Linux and macOS only: set DATABASE_URL.\n"
 
 
@@ -580,7 +586,7 @@ def test_import_loads_nothing_but_the_standard_library(folder: Path) -> None:
     script = "import sys, app.core.embedded_postgres; print({name.split('.')[0] for name in sys.modules} & "
     script += "{'asyncpg', 'embedded_postgres', 'sqlalchemy', 'pydantic', 'asyncio'})"
     with python(script, folder) as process:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=TIMEOUT)
     assert output == "set()\n"
 
 

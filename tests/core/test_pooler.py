@@ -1,4 +1,4 @@
-"""All features through a real PgBouncer in transaction mode, with fewer connections than callers."""
+"""All features through a real PgBouncer in transaction mode, with fewer connections than clients."""
 
 import asyncio
 import signal
@@ -41,7 +41,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def service(tmp_path: Path, empty_database: str) -> AsyncIterator[Service]:
-    """A service of two processes, with its worker, on an empty database."""
+    """A service of two processes with its worker, on an empty database."""
     async with running_stub() as livekit:
         with pooler(empty_database) as pooled:
             ours = Service(

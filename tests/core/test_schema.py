@@ -43,7 +43,7 @@ async def alembic(engine: AsyncEngine, what: Callable[[Config, str], None], revi
 
 
 async def inspected(engine: AsyncEngine) -> dict[str, Any]:
-    """Return all that the database says of its tables."""
+    """Return the tables as the database describes them."""
 
     def look(connection: Connection) -> dict[str, Any]:
         found = inspect(connection)
@@ -84,7 +84,7 @@ async def test_up_down_and_up_again(engine: AsyncEngine) -> None:
     assert await inspected(engine) == up
 
 
-async def test_each_step_down_can_be_taken_up_again(engine: AsyncEngine) -> None:
+async def test_each_downgrade_can_be_upgraded_again(engine: AsyncEngine) -> None:
     up = await inspected(engine)
     for steps in (1, 2):
         for _ in range(steps):
@@ -93,7 +93,7 @@ async def test_each_step_down_can_be_taken_up_again(engine: AsyncEngine) -> None
         assert await inspected(engine) == up
 
 
-async def test_the_migrations_make_what_the_models_say(engine: AsyncEngine) -> None:
+async def test_the_migrations_match_the_models(engine: AsyncEngine) -> None:
     """As `alembic check` does."""
 
     def compare(connection: Connection) -> list[Any]:
@@ -158,7 +158,7 @@ async def assert_behind(sessions: async_sessionmaker[AsyncSession]) -> None:
             await check_schema(session)
 
 
-async def test_readiness_tells_of_a_schema_that_is_behind(engine: AsyncEngine, settings: Settings) -> None:
+async def test_readiness_reports_a_schema_that_is_behind(engine: AsyncEngine, settings: Settings) -> None:
     current = await head(engine)
     async with client_of(create_app(settings, create_sessionmaker(engine))) as client:
         assert (await client.get("/health/ready")).status_code == 200

@@ -1,8 +1,8 @@
-"""The AI agent as LiveKit's agent framework would connect it, without the AI; as a process of its own it can die.
+"""The AI agent as LiveKit's agent framework connects it, without the AI; as a process it can be killed.
 
 `python -m tests.e2e.agent <serverUrl> <token> <outcome>` joins, announces the outcome unless it is empty, prints
-`connected`, and leaves on SIGTERM or when its stdin closes. On SIGUSR1 it raises, which ends it as the framework ends a
-job whose entrypoint raises: the room is left all the same.
+`connected`, and leaves on SIGTERM or when its stdin closes. On SIGUSR1 it raises and leaves the room, as the framework
+does when a job's entrypoint raises.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def agent_token(
 ) -> str:
     """A job's token with the grants of livekit-server's BuildAgentToken (livekit/protocol, agent/token.go).
 
-    The timeouts, in seconds, count only if this token creates the room; None leaves the server's.
+    The timeouts, in seconds, apply only if this token creates the room; None means the server's defaults.
     """
     token = (
         api.AccessToken(livekit.api_key, livekit.api_secret)
@@ -69,7 +69,7 @@ def agent_token(
 
 @dataclass(frozen=True)
 class Arrival:
-    """A participant as it was at the moment of participant_connected."""
+    """A participant at the moment of participant_connected."""
 
     identity: str
     sid: str
@@ -86,7 +86,7 @@ class Hearing:
 
 
 class Agent:
-    """Make it, `join()`, look at what it saw and heard, `leave()`."""
+    """Create it, `join()`, check what it received, `leave()`."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Agent:
         self.room = rtc.Room()
         self.arrivals: list[Arrival] = []
         self.departures: list[str] = []  # identities
-        self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self.disconnect_reason: str | None = None  # caused by others; the SDK does not always report its own leave
         self.data: list[rtc.DataPacket] = []
         self._url = livekit.ws_url
         self._token = agent_token(
@@ -125,30 +125,30 @@ class Agent:
         await self.room.connect(self._url, self._token)
 
     def run_seed_handler(self) -> list[str]:
-        """Registers the seed's own participant_connected handler; the lines it prints appear in the list."""
+        """Register the seed's participant_connected handler; the lines it prints appear in the list."""
         return seed.register_agent_handler(self.room)
 
     async def speak(self) -> None:
-        """Publishes a voice; an agent that publishes nothing is announced to the others up to 3 s late."""
+        """Publish audio; others see an agent that publishes nothing up to 3 s late."""
         self._voice = await Tone.publish(self.room)
 
     async def announce(self, outcome: str) -> None:
-        """Sets the attribute that participant_left will carry: pending, completed or failed."""
+        """Set the attribute that participant_left will carry: pending, completed or failed."""
         await self.room.local_participant.set_attributes({"interview.outcome": outcome})
 
     def arrival(self, identity: str) -> Arrival | None:
-        """The last arrival of this identity."""
+        """Return the last arrival of this identity."""
         return next((one for one in reversed(self.arrivals) if one.identity == identity), None)
 
     def hearing(self, identity: str) -> Hearing:
         return self._hearing.setdefault(identity, Hearing())
 
     def hears(self, identity: str) -> bool:
-        """Whether sound, not only silence, came from this participant."""
+        """Return whether sound, not only silence, came from this participant."""
         return self.hearing(identity).peak > 500
 
     async def leave(self) -> None:
-        """CLIENT_INITIATED; nothing happens when it has left already."""
+        """Leave as CLIENT_INITIATED; does nothing if it has left already."""
         if self._voice is not None:
             await self._voice.stop()
             self._voice = None
@@ -188,7 +188,7 @@ async def _listen(stream: rtc.AudioStream, hearing: Hearing) -> None:
 
 
 class AgentProcess:
-    """An agent as a process: `vanish()` ends it without a word, `fail()` by an exception, `leave()` as it should."""
+    """An agent as a process: `vanish()` kills it, `fail()` raises in it, `leave()` ends it regularly."""
 
     def __init__(
         self, livekit: LiveKitServer, room: str, *, log: Path, outcome: str = "", departure_timeout: int | None = None
@@ -202,27 +202,27 @@ class AgentProcess:
         )
 
     async def join(self) -> None:
-        """Returns when it is connected and has announced; ProcessFailed with its output if it ends first."""
+        """Return when it is connected and has announced. Raises ProcessFailed with its output if it ends first."""
         self._process.start()
         await says(self._process, "connected")
 
     def vanish(self) -> None:
-        """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""
+        """Send SIGKILL: LiveKit notices some 20 s later, with CONNECTION_TIMEOUT."""
         self._process.kill()
 
     def fail(self) -> None:
-        """It raises: LiveKit sees CLIENT_INITIATED, as if it had left on purpose."""
+        """Raise in it: LiveKit reports CLIENT_INITIATED, as for a regular leave."""
         self._process.send(signal.SIGUSR1)
 
     async def leave(self) -> None:
-        """SIGTERM, as from its worker: CLIENT_INITIATED."""
+        """Send SIGTERM, as its worker does: CLIENT_INITIATED."""
         self._process.send(signal.SIGTERM)
         if await asyncio.to_thread(self._process.wait, 60) is None:
             self._process.kill()
 
 
 class _Broken(Exception):
-    """What a job's entrypoint raises."""
+    """The exception of a job's entrypoint."""
 
 
 async def _stay(server_url: str, token: str, outcome: str) -> None:

@@ -1,4 +1,4 @@
-"""The candidate's side as it is: livekit-client in Chromium, on a page that runs the seed's startInterview."""
+"""The candidate's browser: livekit-client in Chromium, on a page that runs the seed's startInterview."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ from tests.e2e.toolchain import Missing, one_at_a_time
 
 WEB = Path(__file__).parent / "web"
 
-# A microphone that beeps, permission to use it without a question, and nothing that asks the network by itself.
+# A microphone that beeps, permission to use it without a prompt, and no background network requests.
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ _FLAGS = [
 
 
 def find_chromium() -> Path:
-    """The browser named by CHROMIUM, else one on PATH; Missing otherwise."""
+    """Return the browser of CHROMIUM, or one on PATH. Raises Missing."""
     if named := os.environ.get("CHROMIUM"):
         if not os.access(named, os.X_OK):
             raise Missing(f"CHROMIUM names {named}, which is no program")
@@ -46,9 +46,9 @@ def find_chromium() -> Path:
 
 
 def install_packages() -> None:
-    """`npm ci` for the page, unless node_modules was made from this very lock; Missing without node or npm."""
+    """Run `npm ci` unless node_modules is up to date with the lock. Raises Missing without node or npm."""
     wanted = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()
-    made_from = WEB / "node_modules" / ".made-from"  # written last: an interrupted npm leaves none
+    made_from = WEB / "node_modules" / ".made-from"  # written last, so an interrupted npm leaves none
     with one_at_a_time(f"npm-ci-{hashlib.sha256(bytes(WEB)).hexdigest()[:12]}"):
         if made_from.exists() and made_from.read_text() == wanted:
             return
@@ -70,12 +70,12 @@ def install_packages() -> None:
 
 class _Pages(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Says nothing: a request is no news."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def serve_pages() -> Iterator[str]:
-    """Serves the page's folder from a thread; gives its origin, http://127.0.0.1:<free port>."""
+    """Serve the page's folder in a thread; yield its origin, http://127.0.0.1:<free port>."""
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Pages, directory=WEB)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -98,7 +98,7 @@ async def launch(chromium: Path) -> AsyncIterator[Browser]:
 
 
 class PageState(TypedDict):
-    """What start-interview.js keeps in window.state."""
+    """The window.state of start-interview.js."""
 
     statuses: list[str]  # every interviewStatus so far, "ready" first
     error: str | None
@@ -109,38 +109,38 @@ class PageState(TypedDict):
 
 @dataclass(frozen=True)
 class JoinAnswer:
-    """What the service answered to the page's POST .../join."""
+    """The response to the page's POST .../join."""
 
     status: int
     body: dict[str, Any]
 
 
 class InterviewPage:
-    """One tab with the interview's page; `tab` is playwright's Page, for all that is not here."""
+    """A tab with the interview's page; `tab` is playwright's Page."""
 
     def __init__(self, tab: Page) -> None:
         self.tab = tab
 
     @classmethod
     async def open(cls, browser: Browser, origin: str) -> "InterviewPage":
-        """A tab in a context of its own: nothing is shared with another page."""
+        """Open a tab in its own context, which shares nothing with other pages."""
         tab = await (await browser.new_context()).new_page()
         await tab.goto(f"{origin}/index.html")
         return cls(tab)
 
     async def join(self, service_url: str, interview_id: str, phone_number: str = "") -> JoinAnswer:
-        """Asks the service and, if it answers 200, runs the seed's startInterview to its end."""
+        """Request a join and, if the response is 200, run the seed's startInterview to its end."""
         answer = await self.tab.evaluate(
             "args => window.join(args[0], args[1], args[2])", [service_url, interview_id, phone_number]
         )
         return JoinAnswer(answer["status"], answer["body"])
 
     async def start(self, join_response: Mapping[str, object], phone_number: str = "") -> None:
-        """Runs the seed's startInterview to its end with a joinResponse at hand."""
+        """Run the seed's startInterview to its end with this joinResponse."""
         await self.tab.evaluate("args => window.start(args[0], args[1])", [dict(join_response), phone_number])
 
     async def join_by_token_source(self, service_url: str, interview_id: str, **options: str) -> None:
-        """Joins through POST .../token with livekit-client's TokenSource.endpoint; an error is in the state."""
+        """Join through POST .../token with livekit-client's TokenSource.endpoint; the state has the error."""
         await self.tab.evaluate(
             "args => window.joinByTokenSource(args[0], args[1], args[2])", [service_url, interview_id, options]
         )
@@ -150,5 +150,5 @@ class InterviewPage:
         return state
 
     async def leave(self) -> None:
-        """Disconnects; the page stays open. To close the tab: `tab.close()`."""
+        """Disconnect; the page stays open until `tab.close()`."""
         await self.tab.evaluate("window.leave()")

@@ -1,7 +1,7 @@
-"""A candidate in Python, for what needs no browser; as a process of its own it can die or freeze.
+"""A candidate in Python, for tests that need no browser; as a process it can be killed or frozen.
 
 `python -m tests.e2e.candidate <serverUrl> <participantToken>` joins, publishes a microphone, prints `connected`,
-and leaves on SIGTERM or when its stdin closes, so that it does not outlive the test that started it.
+and leaves on SIGTERM or when its stdin closes, so it does not outlive its test.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from tests.e2e.toolchain import ROOT
 
 
 class Candidate:
-    """Make it of a joinResponse's serverUrl and participantToken, `join()`, `leave()`."""
+    """Create it from a joinResponse's serverUrl and participantToken, `join()`, `leave()`."""
 
     def __init__(self, server_url: str, token: str, *, microphone: bool = True) -> None:
         self.room = rtc.Room()
-        self.disconnect_reason: str | None = None  # by others; the SDK does not always say so of its own leave
+        self.disconnect_reason: str | None = None  # caused by others; the SDK does not always report its own leave
         self.data: list[rtc.DataPacket] = []
         self._server_url = server_url
         self._token = token
@@ -40,7 +40,7 @@ class Candidate:
             self._microphone = await Tone.publish(self.room)
 
     async def leave(self) -> None:
-        """CLIENT_INITIATED; nothing happens when it has left already."""
+        """Leave as CLIENT_INITIATED; does nothing if it has left already."""
         if self._microphone is not None:
             await self._microphone.stop()
             self._microphone = None
@@ -51,7 +51,7 @@ class Candidate:
 
 
 class CandidateProcess:
-    """The same as a process: `vanish()` ends it without a word, `freeze()` and `thaw()` stop and go on."""
+    """A candidate as a process: `vanish()` kills it, `freeze()` stops it, `thaw()` continues it."""
 
     def __init__(self, server_url: str, token: str, *, log: Path) -> None:
         self._process = Process(
@@ -62,12 +62,12 @@ class CandidateProcess:
         )
 
     async def join(self) -> None:
-        """Returns when it is connected and publishes; ProcessFailed with its output if it ends first."""
+        """Return when it is connected and publishes. Raises ProcessFailed with its output if it ends first."""
         self._process.start()
         await says(self._process, "connected")
 
     def vanish(self) -> None:
-        """kill -9: LiveKit notices some 20 s later, and says CONNECTION_TIMEOUT."""
+        """Send SIGKILL: LiveKit notices some 20 s later, with CONNECTION_TIMEOUT."""
         self._process.kill()
 
     def freeze(self) -> None:
@@ -77,7 +77,7 @@ class CandidateProcess:
         self._process.send(signal.SIGCONT)
 
     async def leave(self) -> None:
-        """SIGTERM, on which it disconnects: CLIENT_INITIATED."""
+        """Send SIGTERM, on which it disconnects: CLIENT_INITIATED."""
         self.thaw()
         self._process.send(signal.SIGTERM)
         if await asyncio.to_thread(self._process.wait, 60) is None:

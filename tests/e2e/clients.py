@@ -1,4 +1,4 @@
-"""What agents and candidates have in common for a test."""
+"""The interface of agents and candidates."""
 
 from typing import Protocol, TypeVar
 

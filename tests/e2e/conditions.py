@@ -1,4 +1,4 @@
-"""Waiting for what other processes bring about."""
+"""Waiting for conditions that other processes fulfil."""
 
 import asyncio
 import inspect
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
-HOPELESS = 60  # seconds; a limit for a test that fails, never a measure
+HOPELESS = 60  # seconds, a timeout for a failing test
 
 
 @overload
@@ -19,9 +19,9 @@ async def eventually(probe: Callable[[], T | None], *, within: float = HOPELESS)
 
 
 async def eventually(probe: Callable[[], Any], *, within: float = HOPELESS) -> Any:
-    """The first true value of `probe()`, asked again and again; an AssertionError in it counts as not yet.
+    """Poll `probe()` and return its first true value. An AssertionError in it counts as false.
 
-    AssertionError with the last value after `within` seconds: a limit for the hopeless case, never a measure.
+    Raises AssertionError with the last value after `within` seconds.
     """
     deadline = time.monotonic() + within
     last = "no answer"

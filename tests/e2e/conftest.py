@@ -1,4 +1,4 @@
-"""The whole of it, once for each test worker: service, LiveKit server, page; and clients for each test."""
+"""Service, LiveKit server and page, once per test worker; clients for each test."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -37,8 +37,8 @@ def origin() -> Iterator[str]:
 def stack(
     request: pytest.FixtureRequest, livekit_binary: Path, origin: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """For tests that leave both running, each in rooms of its own; one that ends either makes its own: start_stack."""
-    # asked for by name and late: where something is missing no database is made
+    """A shared stack. A test that stops the service or LiveKit starts its own with start_stack."""
+    # requested late, so no database is created when something is missing
     new_database: Callable[[], str] = request.getfixturevalue("new_database")
     folder = tmp_path_factory.mktemp("stack")
     try:
@@ -53,7 +53,7 @@ def stack(
 def own_stack(
     request: pytest.FixtureRequest, livekit_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> OwnStack:
-    """Starts a stack with settings of its own; when it is over, `interviews audit` must find nothing on it."""
+    """Start a stack with its own settings; `interviews audit` must find no difference at the end."""
 
     @contextmanager
     def start(*, replicas: int = 0, **settings: str | int) -> Iterator[Stack]:
@@ -83,7 +83,7 @@ async def platform(stack: Stack) -> AsyncIterator[Platform]:
 
 @pytest.fixture
 def schedule(stack: Stack, platform: Platform, join: Join, tmp_path: Path) -> Schedule:
-    """Schedules interviews, each with clients that leave at the end of the test."""
+    """Schedule interviews, whose clients leave at the end of the test."""
 
     async def scheduled(**texts: object) -> Interview:
         made = await platform.schedule(**texts)
@@ -94,14 +94,14 @@ def schedule(stack: Stack, platform: Platform, join: Join, tmp_path: Path) -> Sc
 
 @pytest.fixture
 async def livekit_api(stack: Stack) -> AsyncIterator[api.LiveKitAPI]:
-    """To look into LiveKit, and to act on it as somebody else than the service."""
+    """LiveKit's API, to inspect it and to change rooms from outside the service."""
     async with api.LiveKitAPI(stack.livekit.http_url, stack.livekit.api_key, stack.livekit.api_secret) as client:
         yield client
 
 
 @pytest.fixture
 async def join() -> AsyncIterator[Join]:
-    """Joins an agent or a candidate, and lets it leave at the end of the test."""
+    """Join an agent or a candidate, which leaves at the end of the test."""
     async with AsyncExitStack() as leaving:
 
         async def joined(client: C) -> C:
@@ -138,7 +138,7 @@ async def page(browser: Browser, origin: str) -> browsers.InterviewPage:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows the ends of the logs with a test that failed."""
+    """Show the tails of the logs with a failed test."""
     report = yield
     stack = getattr(item, "funcargs", {}).get("stack")
     if report.failed and isinstance(stack, Stack):

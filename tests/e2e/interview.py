@@ -1,4 +1,4 @@
-"""An interview on a running stack: those who come to it, and what a recruiter reads of it."""
+"""An interview on a running stack: its participants, and the recruiter's view of it."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from tests.e2e.stack import Stack
 
 @dataclass
 class Interview:
-    """A scheduled interview, those who come to it, and what a recruiter reads of it."""
+    """A scheduled interview, its participants, and the recruiter's view of it."""
 
     id: str
     stack: Stack
@@ -28,11 +28,11 @@ class Interview:
         return f"interview-{self.id}" if attempt == 1 else f"interview-{self.id}-{attempt}"
 
     async def candidate(self, *, microphone: bool = True) -> Candidate:
-        """Join as the candidate's frontend does: ask for a joinResponse, connect with it."""
-        return await self.enter(await self.ticket(microphone=microphone))
+        """Join as the candidate's frontend does: request a joinResponse, connect with it."""
+        return await self.enter(await self.unconnected_candidate(microphone=microphone))
 
-    async def ticket(self, *, microphone: bool = True) -> Candidate:
-        """Ask for a joinResponse only: a candidate who has not connected with it yet."""
+    async def unconnected_candidate(self, *, microphone: bool = True) -> Candidate:
+        """Request a joinResponse, and return a candidate that has not connected with it."""
         answer = await self.platform.join(self.id)
         return Candidate(answer["serverUrl"], answer["participantToken"], microphone=microphone)
 
@@ -41,7 +41,7 @@ class Interview:
         return await self.enter(CandidateProcess(answer["serverUrl"], answer["participantToken"], log=self._log()))
 
     async def agent(self, outcome: str = "", *, attempt: int = 1) -> Agent:
-        """Join as an agent, which announces the outcome unless it is empty."""
+        """Join an agent, which announces the outcome unless it is empty."""
         agent = Agent(self.stack.livekit, self.room(attempt), departure_timeout=self._departure_timeout)
         await self.enter(agent)
         if outcome:
@@ -59,7 +59,7 @@ class Interview:
         return await self.enter(agent)
 
     async def becomes(self, status: str, end_reason: str | None = None, *, within: float = HOPELESS) -> dict[str, Any]:
-        """Wait until a recruiter reads that status; return the whole interview."""
+        """Wait for that status; return the interview."""
 
         async def reached() -> dict[str, Any]:
             found = await self.platform.read(self.id)
@@ -74,28 +74,28 @@ class Interview:
             raise
 
     async def story(self) -> list[str]:
-        """Return the timeline as people read it."""
+        """Return the texts of the timeline."""
         return [f"{each['at']} #{each['attempt']} {each['text']}" for each in await self.platform.timeline(self.id)]
 
     async def path(self, attempt: int = 1) -> list[str]:
-        """Return every status that the attempt took, in order, as the timeline tells."""
+        """Return the statuses of the attempt in order, from the timeline."""
         lines = await self.lines("status")
         return [
             line["detail"]["to"] for line in lines if line["attempt"] == attempt and line["name"] != "attempt_opened"
         ]
 
     async def shows(self, kind: str, name: str, *, within: float = HOPELESS) -> list[dict[str, Any]]:
-        """Wait until the timeline has such lines; return them."""
+        """Wait until the timeline has such entries; return them."""
         return await eventually(partial(self.lines, kind, name), within=within)
 
     async def lines(self, kind: str, name: str | None = None) -> list[dict[str, Any]]:
-        """Return the timeline's lines of a kind."""
+        """Return the timeline's entries of a kind."""
         entries = await self.platform.timeline(self.id)
         return [each for each in entries if each["kind"] == kind and name in (None, each["name"])]
 
     @property
     def _departure_timeout(self) -> int:
-        """What an agent that may create the room passes, as the README says: otherwise LiveKit's 20 s count."""
+        """The departure timeout of an agent's token, as the README describes; LiveKit's default is 20 s."""
         return int(self.stack.service.env.get("CANDIDATE_GRACE", 120)) + 5
 
     def _log(self) -> Path:
@@ -104,6 +104,6 @@ class Interview:
 
 
 class Schedule(Protocol):
-    """The type of the fixture `schedule`: keys as POST /interviews takes them."""
+    """The type of the fixture `schedule`, with the fields of POST /interviews."""
 
     async def __call__(self, **texts: object) -> Interview: ...

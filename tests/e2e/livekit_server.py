@@ -1,6 +1,6 @@
-"""A real livekit-server for the tests: found or built from the module pinned beside this file, started and ended.
+"""A real livekit-server for the tests, found on this machine or built from the module pinned beside this file.
 
-`python -m tests.e2e.livekit_server` builds it beforehand and prints where it is.
+`python -m tests.e2e.livekit_server` builds it and prints its path.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ PACKAGE = "github.com/livekit/livekit-server/cmd/server"
 
 
 def find_or_build() -> Path:
-    """The program named by LIVEKIT_SERVER, the right version on PATH, or one built once into the user's cache.
+    """Return the program of LIVEKIT_SERVER, the right version on PATH, or one built once into the user's cache.
 
-    Missing: none of them, and no Go, or the build failed.
+    Raises Missing if none exists and Go is missing, or if the build fails.
     """
     if named := os.environ.get("LIVEKIT_SERVER"):
         if not os.access(named, os.X_OK):
@@ -60,7 +60,7 @@ def _build(binary: Path) -> None:
     binary.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
         new = Path(folder) / "livekit-server"
-        # readonly: every module must be in the committed go.sum, and neither file is rewritten
+        # readonly: every module must be in the committed go.sum, and go.mod and go.sum are not rewritten
         built = subprocess.run(  # noqa: S603 - Go, on the pinned module
             [go, "build", "-mod=readonly", "-buildvcs=false", "-o", str(new), PACKAGE],
             cwd=MODULE,
@@ -76,19 +76,19 @@ def _build(binary: Path) -> None:
 
 
 class LiveKitServer:
-    """One server on ports of 127.0.0.1 that it keeps when it is started again after `kill()` or `stop()`."""
+    """A server on ports of 127.0.0.1 that stay the same when it restarts after `kill()` or `stop()`."""
 
     api_key = "devkey"
 
     def __init__(self, binary: Path, folder: Path, *, webhook_urls: Sequence[str]) -> None:
         self.webhook_urls = list(webhook_urls)
         self.api_secret = secrets.token_hex(24)
-        self.more_keys: dict[str, str] = {}  # pairs that it takes besides
-        self.webhook_key = ""  # that signs the webhooks; by default api_key
+        self.more_keys: dict[str, str] = {}  # further key pairs that it accepts
+        self.webhook_key = ""  # signs the webhooks; api_key by default
         self.log = folder / "livekit-server.log"
         self._config = folder / "livekit-server.json"
         self._ports: tuple[int, int, int] | None = None
-        # a clean environment: the server reads LIVEKIT_* for itself
+        # a clean environment, because the server reads LIVEKIT_*
         self._process = Process(
             [str(binary), "--config", str(self._config)], env=clean_environment(), cwd=folder, log=self.log
         )
@@ -102,9 +102,9 @@ class LiveKitServer:
         return f"ws://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Returns when it takes connections; Missing where it can't run, ProcessFailed with its log otherwise."""
+        """Return when it accepts connections. Raises Missing, or ProcessFailed with its log."""
         if {name for _, name in socket.if_nameindex()} <= {"lo", "lo0"}:
-            raise Missing("LiveKit needs a network interface besides the loopback one, and there is none")
+            raise Missing("LiveKit needs a network interface besides the loopback one")
         if self._ports is not None:
             return self._launch(self._ports)
         for _ in range(4):
@@ -116,7 +116,7 @@ class LiveKitServer:
         return self._launch((free_port(), free_port(), free_port()))
 
     def stop(self) -> None:
-        """SIGTERM, on which it waits for its participants, a second one after 2 s, SIGKILL after 2 s more."""
+        """Send SIGTERM, on which it waits for its participants, a second one after 2 s, and SIGKILL 2 s later."""
         for _ in range(2):
             self._process.send(signal.SIGTERM)
             if self._process.wait(2) is not None:
@@ -124,15 +124,15 @@ class LiveKitServer:
         self._process.kill()
 
     def kill(self) -> None:
-        """SIGKILL: no webhook tells of it, ever."""
+        """Send SIGKILL: no webhook reports it."""
         self._process.kill()
 
     def log_tail(self, lines: int = 60) -> str:
         return self._process.log_tail(lines)
 
     @property
-    def running(self) -> bool:
-        return self._process.running
+    def is_running(self) -> bool:
+        return self._process.is_running
 
     @property
     def _port(self) -> int:
@@ -142,7 +142,7 @@ class LiveKitServer:
 
     def _launch(self, ports: tuple[int, int, int]) -> None:
         port, tcp_port, udp_port = ports
-        # JSON is YAML. Of the rooms' timeouts it says nothing: they come with the token of the first who joins.
+        # JSON is YAML. It has no room timeouts: those are in the token of the first participant.
         config = {
             "port": port,
             "bind_addresses": ["127.0.0.1"],
@@ -160,10 +160,10 @@ class LiveKitServer:
         self._process.start()
         try:
             self._process.wait_until(lambda: http_status(port, "/") == 200, within=60)
-            # A SIGTERM in its first 300 ms is lost, and nothing tells when it would no longer be. By then a clash of
-            # ports has ended it too, even if another server answered on the port.
+            # A SIGTERM in its first 300 ms is lost, and no event marks their end. By then a port conflict has ended
+            # it too, even if another server answered on the port.
             time.sleep(0.3)
-            self._process.wait_until(lambda: self._process.running, within=1)
+            self._process.wait_until(lambda: self._process.is_running, within=1)
         except ProcessFailed:
             self._process.kill()
             raise

@@ -1,4 +1,4 @@
-"""A stack of one's own with short waits, and what only a test may do to it."""
+"""A stack with its own settings, and operations on it that only tests use."""
 
 import json
 import subprocess
@@ -21,13 +21,13 @@ from tests.e2e.stack import Stack
 
 
 class OwnStack(Protocol):
-    """The type of the fixture `own_stack`: settings by their names, as in the environment."""
+    """The type of the fixture `own_stack`: settings by their environment names."""
 
     def __call__(self, *, replicas: int = 0, **settings: str | int) -> AbstractContextManager[Stack]: ...
 
 
 async def execute(stack: Stack, statement: str, *values: object) -> None:
-    """Write into the service's database behind its back."""
+    """Execute a statement in the service's database."""
     connection = await asyncpg.connect(stack.service.env["DATABASE_URL"])
     try:
         await connection.execute(statement, *values)
@@ -45,12 +45,12 @@ async def fetch(stack: Stack, query: str, *values: object) -> Any:
 
 
 async def shorten(interview: Interview, seconds: int) -> None:
-    """Give an interview that has not begun a maxDuration shorter than the minute that the API asks for."""
+    """Set a maxDuration below the API's minimum of a minute, before the interview starts."""
     await execute(interview.stack, "UPDATE interviews SET max_duration = $1 WHERE id::text = $2", seconds, interview.id)
 
 
 async def rounds(stack: Stack, count: int) -> None:
-    """Wait until the reconciler has begun so many more rounds: what it would do by then it has done."""
+    """Wait for so many more rounds of the reconciler."""
     for _ in range(count):
         before = await fetch(stack, "SELECT last_run FROM ticks WHERE name = 'reconcile'")
         await eventually(partial(fetch, stack, "SELECT last_run > $1 FROM ticks WHERE name = 'reconcile'", before))
@@ -58,7 +58,7 @@ async def rounds(stack: Stack, count: int) -> None:
 
 @dataclass(frozen=True)
 class Audited:
-    """What `interviews audit` printed, and its exit code."""
+    """The output and the exit code of `interviews audit`."""
 
     code: int
     output: str
@@ -80,7 +80,7 @@ def audit(service: Service) -> Audited:
 
 
 def seconds_left(packets: Sequence[rtc.DataPacket]) -> list[int]:
-    """Return what the service announced: a packet with a sender is not the service's."""
+    """Return the service's announcements; packets of the service have no sender."""
     return [
         json.loads(packet.data)["secondsLeft"]
         for packet in packets
@@ -89,5 +89,5 @@ def seconds_left(packets: Sequence[rtc.DataPacket]) -> list[int]:
 
 
 def is_out(client: Candidate | Agent, reason: str = "ROOM_DELETED") -> Callable[[], bool]:
-    """Tell, when called, whether the client itself saw that it was put out for that reason."""
+    """Return a function that returns whether the client was disconnected for that reason."""
     return lambda: client.disconnect_reason == reason

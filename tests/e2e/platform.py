@@ -7,7 +7,7 @@ import httpx
 
 from tests.e2e.service import Service
 
-# The seed's example, but for the interviewId, which is ours to give.
+# The seed's example without interviewId, which the service assigns.
 SEED_INTERVIEW: Mapping[str, object] = {
     "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
     "applicationId": "1e526d64-f4e5-4353-a69f-9642959e8236",
@@ -16,7 +16,7 @@ SEED_INTERVIEW: Mapping[str, object] = {
     "companyName": "MENA Bank",
     "phoneNumber": "966509876543",
 }
-# What the agent is to find, as the seed writes it.
+# What the agent must receive, in the seed's form.
 SEED_METADATA: Mapping[str, object] = {
     **SEED_INTERVIEW,
     "participantName": "Candidate",
@@ -28,7 +28,7 @@ SEED_METADATA: Mapping[str, object] = {
 
 
 class Platform:
-    """Make it of a running service; it is closed by `aclose()`."""
+    """A client of a running service; close it with `aclose()`."""
 
     def __init__(self, service: Service) -> None:
         self._client = httpx.AsyncClient(base_url=service.url, timeout=60)
@@ -42,7 +42,7 @@ class Platform:
         return self._ok(answer, 201)
 
     async def join(self, interview_id: str) -> dict[str, Any]:
-        """Return the joinResponse; it is the candidate's frontend that asks for it, so without a key."""
+        """Return the joinResponse, requested without a key as by the candidate's frontend."""
         return self._ok(await self._client.post(f"/interviews/{interview_id}/join"), 200)
 
     async def read(self, interview_id: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Platform:
         return found["status"], found["endReason"]
 
     async def refused(self, interview_id: str) -> dict[str, Any]:
-        """Return the problem with which a join is refused: 409."""
+        """Return the problem of a join that is refused with 409."""
         return self._ok(await self._client.post(f"/interviews/{interview_id}/join"), 409)
 
     async def cancel(self, interview_id: str) -> dict[str, Any]:
@@ -64,13 +64,13 @@ class Platform:
         return self._ok(answer, 200)
 
     async def complete(self, interview_id: str, room: str, outcome: str, **more: object) -> dict[str, Any]:
-        """Report as the agent does, which has the platform's key here."""
+        """Report as the agent does, here with the platform's key."""
         report = {"roomName": room, "outcome": outcome, **more}
         answer = await self._client.post(f"/interviews/{interview_id}/complete", headers=self._key, json=report)
         return self._ok(answer, 200)
 
     async def timeline(self, interview_id: str) -> list[dict[str, Any]]:
-        """Return all of it, oldest first."""
+        """Return all entries, oldest first."""
         entries: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
@@ -82,7 +82,7 @@ class Platform:
             cursor = {"cursor": page["nextCursor"]}
 
     async def metric(self, sample: str) -> float:
-        """Return a sample of GET /metrics, 0 while there is none: `name{label="value"}`."""
+        """Return a sample of GET /metrics by its `name{label="value"}`; 0 if it does not exist."""
         answer = await self._client.get("/metrics")
         found = [line.rpartition(" ")[2] for line in answer.text.splitlines() if line.startswith(f"{sample} ")]
         return float(found[0]) if found else 0.0

@@ -1,4 +1,4 @@
-"""Child processes that a test starts, watches and ends, by their own id."""
+"""Child processes of a test."""
 
 import contextlib
 import http.client
@@ -13,17 +13,16 @@ from pathlib import Path
 
 from tests.e2e.conditions import eventually
 
-# Below the range from which Linux and macOS give ports to outgoing connections: a port stays free while its
-# server is down in an outage test.
+# Below the ephemeral ports of Linux and macOS, so a port stays free while its server is down in an outage test.
 _PORTS = range(20_000, 32_000)
 
 
 class ProcessFailed(Exception):
-    """A process ended, or was not ready in time; the message holds the end of its log."""
+    """A process ended, or was not ready in time; the message contains the tail of its log."""
 
 
 class Process:
-    """A program with its output in `log`, which is appended to when it is started again."""
+    """A program that writes to `log`; a restart appends to it."""
 
     def __init__(self, args: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self.args = list(args)
@@ -31,14 +30,14 @@ class Process:
         self.cwd = cwd
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
-        self._started_at = 0  # bytes of the log that earlier runs wrote
+        self._started_at = 0  # bytes in the log from earlier runs
 
     def start(self) -> None:
-        if self.running:
+        if self.is_running:
             raise RuntimeError(f"{self.args[0]} is running")
         with self.log.open("ab") as log:
             self._started_at = log.tell()
-            # Its stdin is a pipe that closes when this process dies, however it dies: a program may watch for that.
+            # Its stdin is a pipe that closes when this process dies, even by SIGKILL; programs may watch it.
             self._child = subprocess.Popen(  # noqa: S603 - the arguments are the tests' own
                 self.args, env=self.env, cwd=self.cwd, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
@@ -50,14 +49,14 @@ class Process:
         return self._child.pid
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return self._child is not None and self.wait(0) is None
 
     def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
-        """Returns once `ready()`; ProcessFailed if the process ends first or `within` seconds pass."""
+        """Return once `ready()`. Raises ProcessFailed if the process ends first or after `within` seconds."""
         deadline = time.monotonic() + within
         while not ready():
-            if not self.running:
+            if not self.is_running:
                 code = None if self._child is None else self._child.returncode
                 raise ProcessFailed(f"{self.args[0]} ended with {code}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
@@ -69,7 +68,7 @@ class Process:
             self._child.send_signal(sent)
 
     def wait(self, within: float) -> int | None:
-        """The exit code, or None when the process is still there after `within` seconds."""
+        """Return the exit code, or None if the process still runs after `within` seconds."""
         if self._child is None:
             return None
         try:
@@ -82,14 +81,14 @@ class Process:
         return code
 
     def kill(self) -> None:
-        """SIGKILL: no farewell, as in a crash."""
+        """Send SIGKILL, as in a crash."""
         if self._child is not None:
             self._child.kill()
             self.wait(10)
 
     @property
     def output(self) -> str:
-        """What it has written since its last start."""
+        """The output since the last start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -97,27 +96,27 @@ class Process:
             return log.read().decode(errors="replace")
 
     def log_tail(self, lines: int = 60) -> str:
-        """The last lines of all runs, each cut to 400 characters: LiveKit logs whole session descriptions."""
+        """Return the last lines of all runs, cut to 400 characters, because LiveKit logs session descriptions."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(line[:400] for line in text.splitlines()[-lines:])
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """PATH and HOME of this process and nothing else of it."""
+    """Return PATH and HOME of this process only."""
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | extra
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that neither TCP nor UDP uses now; another process may still take it before you do."""
+    """Return a port of 127.0.0.1 that is free for TCP and UDP; another process may take it meanwhile."""
     while True:
-        # not `random`: pytest-randomly seeds it alike in every worker, so that all would try the same ports
+        # not `random`: pytest-randomly gives every worker the same seed, so all would try the same ports
         port = secrets.choice(_PORTS)
         if _can_bind(port, socket.SOCK_STREAM) and _can_bind(port, socket.SOCK_DGRAM):
             return port
 
 
 def http_status(port: int, path: str) -> int | None:
-    """The status that 127.0.0.1 answers to a GET, None when there is no answer."""
+    """Return the status of a GET to 127.0.0.1, None without a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -140,10 +139,10 @@ def _can_bind(port: int, kind: socket.SocketKind) -> bool:
 
 
 async def says(process: Process, line: str) -> None:
-    """Returns when the process has printed that line; ProcessFailed with its log if it ends first."""
+    """Return when the process has printed that line. Raises ProcessFailed with its log if it ends first."""
 
     def said() -> bool:
-        if not process.running:
+        if not process.is_running:
             raise ProcessFailed(f"the process ended:\n{process.log_tail()}")
         return line in process.output.splitlines()
 

@@ -1,6 +1,6 @@
-"""The two pieces of code that this service was asked to work with, word for word: what they do is the contract.
+"""The seed: the two pieces of code that this service must work with, verbatim.
 
-The agent's handler is here, the frontend's function in web/start-interview.js between its two marks.
+The agent's handler is here, the frontend's function is in web/start-interview.js between two markers.
 """
 
 import json
@@ -12,7 +12,7 @@ from livekit import rtc
 
 from tests.e2e.toolchain import ROOT
 
-# outside the repository; a clone of it alone has no such file
+# outside the repository, so a clone lacks it
 ORIGINAL = ROOT.parent / "shared" / "seed" / "participant-metadata.md"
 PAGE_SCRIPT = Path(__file__).parent / "web" / "start-interview.js"
 
@@ -43,13 +43,13 @@ def on_participant_connected(participant: rtc.RemoteParticipant):
 
 
 def frontend_function() -> str:
-    """The text of startInterview that the test page runs."""
+    """Return the source of startInterview that the test page runs."""
     _, text, _ = re.split(r"^// (?:begin|end) of the seed's text\n", PAGE_SCRIPT.read_text(), flags=re.MULTILINE)
     return text
 
 
 def original_code(language: str) -> str:
-    """The first block of that language in the original, FileNotFoundError where that is not at hand."""
+    """Return the first block of that language in the original. Raises FileNotFoundError without the original."""
     block = re.search(rf"^```{language}\n(.*?)^```$", ORIGINAL.read_text(), re.MULTILINE | re.DOTALL)
     if block is None:
         raise LookupError(f"{ORIGINAL} has no block of {language}")
@@ -57,7 +57,7 @@ def original_code(language: str) -> str:
 
 
 def register_agent_handler(room: rtc.Room) -> list[str]:
-    """Runs AGENT_HANDLER, which registers itself on the room; the lines that it prints appear in the list."""
+    """Run AGENT_HANDLER, which registers itself on the room; the lines that it prints appear in the list."""
     printed: list[str] = []
     names = {"ctx": SimpleNamespace(room=room), "json": json, "rtc": rtc, "print": printed.append}
     exec(compile(AGENT_HANDLER, "seed", "exec"), names)  # noqa: S102 - its text is above, and must run as it is

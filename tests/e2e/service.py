@@ -1,4 +1,4 @@
-"""The service as an operator runs it: a process of its own, told everything by its environment."""
+"""The service as an operator runs it: a process that is configured by its environment."""
 
 import signal
 import sys
@@ -12,12 +12,12 @@ API_KEY = "ik_end_to_end_tests"
 
 
 def webhook_url(port: int) -> str:
-    """Where a service on this port takes LiveKit's webhooks; LiveKit is started before the service and must know."""
+    """Return the webhook URL of a service on this port, which LiveKit needs before the service starts."""
     return f"http://127.0.0.1:{port}/webhooks/livekit"
 
 
 class Service:
-    """`interviews serve` on a port that it keeps when it is started again after `kill()` or `stop()`."""
+    """`interviews serve` on a port that stays the same when it restarts after `kill()` or `stop()`."""
 
     api_key = API_KEY
 
@@ -34,7 +34,7 @@ class Service:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder / "service.log"
-        # the folder is the test's own, so no .env is read there
+        # the test's own folder has no .env
         self._process = Process(
             [sys.executable, "-m", "app.cli", "serve"],
             env=clean_environment(
@@ -56,15 +56,15 @@ class Service:
 
     @property
     def env(self) -> dict[str, str]:
-        """What the next start gets; change it in place."""
+        """The environment of the next start; change it in place."""
         return self._process.env
 
     @property
-    def running(self) -> bool:
-        return self._process.running
+    def is_running(self) -> bool:
+        return self._process.is_running
 
     def start(self) -> None:
-        """Returns once GET /health/ready answers 200; ProcessFailed with its log if it ends, or after 60 s."""
+        """Return once GET /health/ready is 200. Raises ProcessFailed with its log if it ends, or after 60 s."""
         self._process.start()
         try:
             self._process.wait_until(lambda: http_status(self.port, "/health/ready") == 200, within=60)
@@ -73,8 +73,8 @@ class Service:
             raise
 
     def stop(self) -> int | None:
-        """SIGTERM; its exit code, or None if it did not end within 60 s and was killed."""
-        if not self.running:
+        """Send SIGTERM; return the exit code, or None if it had to be killed after 60 s."""
+        if not self.is_running:
             return None
         self._process.send(signal.SIGTERM)
         code = self._process.wait(60)
@@ -83,7 +83,7 @@ class Service:
         return code
 
     def kill(self) -> None:
-        """SIGKILL, as in a crash."""
+        """Send SIGKILL, as in a crash."""
         self._process.kill()
 
     def log_tail(self, lines: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""Service and LiveKit server, each knowing the other."""
+"""A service and a LiveKit server that are configured for each other."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from tests.e2e.service import Service, webhook_url
 class Stack:
     service: Service
     livekit: LiveKitServer
-    origin: str  # of the page, which the service allows
-    replicas: tuple[Service, ...] = ()  # further services on the same database, which get the same webhooks
+    origin: str  # of the page; the service allows it
+    replicas: tuple[Service, ...] = ()  # further services on the same database, with the same webhooks
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -36,11 +36,11 @@ def start_stack(
     env: Mapping[str, str] | None = None,
     replicas: int = 0,
 ) -> Iterator[Stack]:
-    """All running, with their logs and configuration in `folder`; ended in the end, whatever a test did to them.
+    """Start a stack with logs and configuration in `folder`, and stop it at the end.
 
-    `env` is more environment for the service, `replicas` how many more of it. Missing where LiveKit can't run.
+    `env` is added to the service's environment, `replicas` are added services. Raises Missing if LiveKit cannot run.
     """
-    # LiveKit must know where the services will be, and they, which start after it, where LiveKit is.
+    # LiveKit needs the services' URLs before they start.
     ports = [free_port() for _ in range(replicas + 1)]
     livekit = LiveKitServer(binary, folder, webhook_urls=[webhook_url(port) for port in ports])
     services: list[Service] = []

@@ -1,4 +1,4 @@
-"""The seed's frontend in a real browser, word for word, with our joinResponse."""
+"""The seed's frontend, verbatim, in a real browser with our joinResponse."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -70,10 +70,10 @@ async def test_without_that_setting_set_metadata_is_refused_and_the_agents_metad
 
     assert answer.status == 200
     state = await page.state()
-    assert state["error"] == "Failed to connect to interview"  # the seed's own words for any error
+    assert state["error"] == "Failed to connect to interview"  # the seed's message for any error
     assert any("SignalRequestError" in line for line in state["consoleErrors"])
     identity = f"candidate-{made['candidateId']}"
-    await eventually(lambda: agent.hears(identity))  # it is connected all the same
+    await eventually(lambda: agent.hears(identity))  # it is still connected
     arrival = await eventually(lambda: agent.arrival(identity))
     assert json.loads(arrival.metadata) == {**SEED_METADATA, "interviewId": made["interviewId"]}
     assert agent.room.remote_participants[identity].metadata == arrival.metadata

@@ -1,4 +1,4 @@
-"""`interviews doctor` beside a real service and a real LiveKit server, both well and ill."""
+"""`interviews doctor` with a real service and a real LiveKit server, healthy and broken."""
 
 import json
 import subprocess
@@ -20,8 +20,8 @@ WRONG = "wrong-secret-that-is-long-enough-for-livekit"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What `interviews doctor --json` printed, and its exit code."""
+class DoctorResult:
+    """The output and the exit code of `interviews doctor --json`."""
 
     code: int
     ok: bool
@@ -44,24 +44,24 @@ def run(service: Service, *arguments: str, **changed: str) -> subprocess.Complet
     )
 
 
-def doctor(service: Service, **changed: str) -> Told:
+def doctor(service: Service, **changed: str) -> DoctorResult:
     done = run(service, "--json", **changed)
     assert "Traceback" not in done.stderr, done.stderr
-    told = json.loads(done.stdout)
-    states = {each["what"]: each["state"] for each in told["findings"]}
-    return Told(done.returncode, told["ok"], states, told["findings"])
+    result = json.loads(done.stdout)
+    states = {each["what"]: each["state"] for each in result["findings"]}
+    return DoctorResult(done.returncode, result["ok"], states, result["findings"])
 
 
-async def test_all_is_well(stack: Stack, platform: Platform) -> None:
+async def test_a_healthy_deployment(stack: Stack, platform: Platform) -> None:
     await platform.schedule(instructions="x" * 5000)
-    told = doctor(stack.service)
-    assert (told.code, told.ok) == (0, True), told
-    assert set(told.states) == {
+    result = doctor(stack.service)
+    assert (result.code, result.ok) == (0, True), result
+    assert set(result.states) == {
         "kind of database", "database", "clock of the database", "migrations", "bootstrap key", "token size",
         "clock of LiveKit", "LiveKit and its keys", "webhook",
     }  # fmt: skip
-    assert told.of("token size")["state"] == "warn"
-    assert {state for what, state in told.states.items() if what != "token size"} == {"ok"}
+    assert result.of("token size")["state"] == "warn"
+    assert {state for what, state in result.states.items() if what != "token size"} == {"ok"}
     assert await fetch(stack, "SELECT count(*) FROM probes") == 0
     assert await fetch(stack, "SELECT count(*) FROM timeline WHERE detail::text LIKE '%doctor%'") == 0
     shown = run(stack.service)
@@ -69,33 +69,33 @@ async def test_all_is_well(stack: Stack, platform: Platform) -> None:
     assert "ok     webhook                it arrived and was verified" in shown.stdout
 
 
-def test_each_fault_is_told(stack: Stack) -> None:
+def test_each_fault_is_reported(stack: Stack) -> None:
     service = stack.service
     elsewhere = f"127.0.0.1:{free_port()}"
 
-    told = doctor(service, LIVEKIT_API_SECRET=WRONG)
-    assert (told.code, told.ok) == (1, False)
-    assert "Compare LIVEKIT_API_KEY" in told.of("LiveKit and its keys")["todo"]
-    assert told.states["webhook"] == "fault"
+    result = doctor(service, LIVEKIT_API_SECRET=WRONG)
+    assert (result.code, result.ok) == (1, False)
+    assert "Compare LIVEKIT_API_KEY" in result.of("LiveKit and its keys")["todo"]
+    assert result.states["webhook"] == "fault"
 
-    told = doctor(service, LIVEKIT_API_URL=f"http://{elsewhere}")
-    assert (told.states["clock of LiveKit"], told.states["LiveKit and its keys"]) == ("fault", "fault")
+    result = doctor(service, LIVEKIT_API_URL=f"http://{elsewhere}")
+    assert (result.states["clock of LiveKit"], result.states["LiveKit and its keys"]) == ("fault", "fault")
 
-    told = doctor(service, DATABASE_URL=f"postgresql://u:hush@{elsewhere}/d")
-    assert (told.code, told.states["database"], told.states["LiveKit and its keys"]) == (1, "fault", "ok")
-    assert "hush" not in str(told)
+    result = doctor(service, DATABASE_URL=f"postgresql://u:hush@{elsewhere}/d")
+    assert (result.code, result.states["database"], result.states["LiveKit and its keys"]) == (1, "fault", "ok")
+    assert "hush" not in str(result)
 
-    told = doctor(service, BOOTSTRAP_API_KEY="ik_another")
-    assert (told.code, told.states["bootstrap key"]) == (0, "warn")
+    result = doctor(service, BOOTSTRAP_API_KEY="ik_another")
+    assert (result.code, result.states["bootstrap key"]) == (0, "warn")
 
 
 @pytest.mark.slow
 async def test_a_webhook_that_does_not_arrive(own_stack: OwnStack) -> None:
     with own_stack() as stack:
         stack.service.stop()
-        told = doctor(stack.service)
+        result = doctor(stack.service)
         stack.service.start()
-        assert (told.code, told.states["webhook"]) == (1, "fault")
-        assert "webhook.urls" in told.of("webhook")["todo"]
-        assert {state for what, state in told.states.items() if what != "webhook"} == {"ok"}
+        assert (result.code, result.states["webhook"]) == (1, "fault")
+        assert "webhook.urls" in result.of("webhook")["todo"]
+        assert {state for what, state in result.states.items() if what != "webhook"} == {"ok"}
         assert await fetch(stack, "SELECT count(*) FROM probes") == 0

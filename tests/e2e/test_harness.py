@@ -1,4 +1,4 @@
-"""That the end-to-end tests' own equipment works, with a stub in place of the service."""
+"""The end-to-end tests' own tools work, with a stub in place of the service."""
 
 import datetime
 import json
@@ -54,7 +54,7 @@ http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).s
 
 
 class WebhookStub:
-    """Takes LiveKit's webhooks and checks their signatures."""
+    """Receives LiveKit's webhooks and checks their signatures."""
 
     def __init__(self) -> None:
         self.deliveries: list[tuple[str, str]] = []  # body, Authorization
@@ -68,7 +68,7 @@ class WebhookStub:
                 self.end_headers()
 
             def log_message(self, *args: object) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -87,7 +87,7 @@ class Equipment:
     webhooks: WebhookStub
 
     def token(self, room: str, identity: str = "candidate", *, may_update_metadata: bool = False) -> str:
-        """A candidate's token, with the metadata in it, that lets the room end a second after the last has left."""
+        """Return a candidate's token with the metadata; its room ends a second after the last participant left."""
         grants = api.VideoGrants(
             room_join=True,
             room=room,
@@ -110,7 +110,7 @@ class Equipment:
         return {"serverUrl": self.livekit.ws_url, "participantToken": token, **METADATA}
 
     def seen(self, room: str) -> list[tuple[str, str]]:
-        """Event and identity of what the webhooks told of this room, without the tracks."""
+        """Return event and identity of this room's webhooks, without those of tracks."""
         events = self.webhooks.events(self.livekit, room)
         return [(one.event, one.participant.identity) for one in events if not one.event.startswith("track_")]
 
@@ -139,7 +139,7 @@ def equipment(livekit_binary: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 async def room(equipment: Equipment) -> AsyncIterator[str]:
-    """A name of its own for each test; the room is deleted in the end."""
+    """A name for this test's room, which is deleted at the end."""
     name = f"room-{uuid4()}"
     yield name
     livekit = equipment.livekit
@@ -182,7 +182,7 @@ async def test_agent_hears_the_candidate_and_the_candidate_the_agent(
     await eventually(lambda: [one for one in tracks.values() if one.track is not None])
 
 
-async def test_webhooks_tell_of_a_visit_in_order(equipment: Equipment, room: str, join: Join) -> None:
+async def test_webhooks_of_a_session_arrive_in_order(equipment: Equipment, room: str, join: Join) -> None:
     candidate = await join(Candidate(equipment.livekit.ws_url, equipment.token(room)))
     await eventually(lambda: ("participant_joined", "candidate") in equipment.seen(room))
     await candidate.leave()
@@ -263,7 +263,7 @@ async def test_page_runs_the_seeds_function_and_the_agent_hears_its_microphone(
     assert (await page.state())["disconnectReason"] == "CLIENT_INITIATED"
 
 
-async def test_page_shows_what_went_wrong(equipment: Equipment, room: str, page: InterviewPage) -> None:
+async def test_page_shows_an_error(equipment: Equipment, room: str, page: InterviewPage) -> None:
     await page.start({**equipment.join_response("no token"), "status": "READY_TO_JOIN"})
 
     state = await page.state()
@@ -282,7 +282,7 @@ def test_server_comes_back_on_the_same_ports(livekit_binary: Path, tmp_path: Pat
         livekit.start()
         assert http_status(port, "/") == 200
         livekit.stop()
-        assert not livekit.running
+        assert not livekit.is_running
         assert http_status(port, "/") is None
     except Missing as reason:
         missing(reason)
@@ -292,7 +292,7 @@ def test_server_comes_back_on_the_same_ports(livekit_binary: Path, tmp_path: Pat
 
 def test_service_comes_back_on_the_same_port(equipment: Equipment, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "cli.py").write_text(STUB_SERVICE)  # found first: the service runs in this folder
+    (tmp_path / "app" / "cli.py").write_text(STUB_SERVICE)  # first on its path: the service runs in this folder
     service = Service(tmp_path, port=free_port(), database_url="none", livekit=equipment.livekit)
     try:
         service.start()
@@ -313,7 +313,7 @@ def test_service_that_ends_at_once_shows_its_log(equipment: Equipment, tmp_path:
     service = Service(tmp_path, port=free_port(), database_url="none", livekit=equipment.livekit)
     with pytest.raises(ProcessFailed, match="the database does not answer"):
         service.start()
-    assert not service.running
+    assert not service.is_running
 
 
 def test_livekit_server_may_be_named(livekit_binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""LiveKit's key pair is replaced as docs/operations.md says, step by step, while candidates join."""
+"""LiveKit's key pair is replaced by the steps of docs/operations.md, while candidates join."""
 
 import asyncio
 import secrets
@@ -25,7 +25,7 @@ NEW_KEY = "newkey"
 
 @dataclass
 class Joins:
-    """What candidates got who joined all the time, through whichever replica answered."""
+    """Candidates that join continuously, through any replica."""
 
     statuses: list[int] = field(default_factory=list)
 
@@ -36,7 +36,7 @@ class Joins:
                 await asyncio.sleep(0.1)
 
     async def _join(self, client: httpx.AsyncClient, services: tuple[Service, ...], interview_id: str) -> int:
-        for service in services:  # as a load balancer does: to the next, where none takes the connection
+        for service in services:  # as a load balancer does: the next one if a connection is refused
             try:
                 return (await client.post(f"{service.url}/interviews/{interview_id}/join")).status_code
             except httpx.TransportError:
@@ -46,7 +46,7 @@ class Joins:
 
 @dataclass
 class Rotation:
-    """The stack, with the old key pair and the new one."""
+    """The stack with the old and the new key pair."""
 
     stack: Stack
     platform: Platform
@@ -62,7 +62,7 @@ class Rotation:
         return Interview(made["interviewId"], self.stack, self.platform, self.join, self.folder)
 
     async def talk(self, interview: Interview) -> None:
-        """Both connect and the agent ends it; the status shows that LiveKit's webhooks were taken."""
+        """Both connect and the agent ends it; the status proves that LiveKit's webhooks were accepted."""
         agent = await interview.agent()
         await interview.becomes("IN_PROGRESS")
         await agent.announce("completed")
@@ -75,7 +75,7 @@ class Rotation:
         await asyncio.to_thread(livekit.start)
 
     async def restart_services(self, **settings: str) -> None:
-        """One after the other, as a rolling deployment does."""
+        """Restart one after the other, as in a rolling deployment."""
         for service in self.stack.services:
             service.env.update(settings)
             assert await asyncio.to_thread(service.stop) == 0
@@ -100,36 +100,36 @@ async def test_livekits_keys_are_replaced_without_a_lost_webhook_or_a_failed_joi
         rotation = Rotation(stack, Platform(stack.service), join, tmp_path)
         livekit = stack.livekit
         async with candidates_joining(rotation) as joins:
-            # 1. LiveKit takes both pairs, and signs with the old one.
+            # 1. LiveKit accepts both pairs, and signs with the old one.
             livekit.more_keys, livekit.webhook_key = {NEW_KEY: rotation.new_secret}, rotation.old_key
             await rotation.restart_livekit()
             interview = await rotation.interview()
             await interview.candidate()
             await rotation.talk(interview)
 
-            # 2. The service signs with the new pair, and takes webhooks of both.
+            # 2. The service signs with the new pair, and accepts webhooks of both.
             interview = await rotation.interview()
-            ticket = await interview.ticket()  # of the old pair, used after the change
+            unconnected_candidate = await interview.unconnected_candidate()  # with the old pair, used after the change
             await rotation.restart_services(
                 LIVEKIT_API_KEY=NEW_KEY,
                 LIVEKIT_API_SECRET=rotation.new_secret,
                 LIVEKIT_PREVIOUS_KEYS=f"{rotation.old_key}:{rotation.old_secret}",
             )
-            await join(ticket)
+            await join(unconnected_candidate)
             await rotation.talk(interview)
             interview = await rotation.interview()
-            await interview.candidate()  # of the new pair
+            await interview.candidate()  # with the new pair
             await rotation.talk(interview)
 
             # 3. LiveKit signs with the new pair.
             interview = await rotation.interview()
-            ticket = await interview.ticket()
+            unconnected_candidate = await interview.unconnected_candidate()
             livekit.webhook_key = NEW_KEY
             await rotation.restart_livekit()
-            await join(ticket)
+            await join(unconnected_candidate)
             await rotation.talk(interview)
 
-            # 4. No token of the old pair is alive: LiveKit forgets it, then the service.
+            # 4. All tokens of the old pair have expired: LiveKit drops it, then the service.
             livekit.api_key, livekit.api_secret, livekit.more_keys = NEW_KEY, rotation.new_secret, {}
             await rotation.restart_livekit()
             await rotation.restart_services(LIVEKIT_PREVIOUS_KEYS="")

@@ -1,6 +1,6 @@
-"""The whole log of a service through which everything has gone, also what is refused and what breaks: it names nobody.
+"""The log of a service contains no personal data and no secrets, after all features, refusals and failures.
 
-What is sought is what the run has sent and got: a new field is sought by itself.
+The test searches for all values that the run sent and received, so new fields are covered automatically.
 """
 
 import json
@@ -45,38 +45,45 @@ PERSON: dict[str, Any] = {
 REFUSED = "Refused By-The-Database"
 SPELLINGS = ("+966 51 234 5678", "00966512345678", "٠٥١٢٣٤٥٦٧٨", "0512345678", "+966-(0)51-234-5678")
 WRONG = "+966 51 999 8877"
-OURS = {"roomName", "outcome", "eventTypes", "joinPolicy", "event", "sid"}  # what is sent in words of ours or LiveKit's
-TOLD = {"participantToken", "participant_token", "invite", "secret", "url"}  # what is answered and is to be kept secret
-SHORTEST = 4  # letters; anything shorter is found anywhere
+NAME_FIELDS = {
+    "roomName",
+    "outcome",
+    "eventTypes",
+    "joinPolicy",
+    "event",
+    "sid",
+}  # sent names, ours or LiveKit's
+SECRET_FIELDS = {"participantToken", "participant_token", "invite", "secret", "url"}  # secrets in responses
+MIN_LENGTH = 4  # characters; shorter texts occur anywhere
 PATTERNS = re.compile(r"eyJ[\w-]{6}|ik_[0-9a-f]{6}|inv_[0-9a-z]{4}|whsec_")
 
 
 @dataclass
-class Heard:
-    """All that went to the service and came from it, as far as it may be in no log."""
+class Traffic:
+    """All that was sent to the service and received from it, as far as the log must not contain it."""
 
     needles: set[str] = field(default_factory=set)
 
     def add(self, *texts: str) -> None:
-        self.needles |= {text for text in texts if len(text) >= SHORTEST}
+        self.needles |= {text for text in texts if len(text) >= MIN_LENGTH}
 
     async def request(self, request: httpx.Request) -> None:
         self.add(request.headers.get("Authorization", "").removeprefix("Bearer "), request.url.query.decode())
         self.add(*request.url.params.values())
         with suppress(ValueError):
             sent = leaves(json.loads(await request.aread()))
-            self.add(*(text for name, text in sent if name not in OURS and not ROOM_NAME.fullmatch(text)))
+            self.add(*(text for name, text in sent if name not in NAME_FIELDS and not ROOM_NAME.fullmatch(text)))
 
     async def answer(self, answer: httpx.Response) -> None:
         with suppress(ValueError):
-            self.add(*(text for name, text in leaves(json.loads(await answer.aread())) if name in TOLD))
+            self.add(*(text for name, text in leaves(json.loads(await answer.aread())) if name in SECRET_FIELDS))
 
     def found_in(self, log: str) -> set[str]:
         return {needle for needle in self.needles if needle.lower() in log.lower()}
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the texts in JSON, and those before them their fields' names."""
+    """Yield the texts in JSON, each with the names of its fields."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, key)
@@ -88,7 +95,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def numbers_in(log: str, number: str) -> list[str]:
-    """Return the lines with the number in any spelling: digits of any script, with whatever is written between them."""
+    """Return the lines with the number in any form: digits of any script, with any separators."""
     digits = [str(unicodedata.decimal(letter)) for letter in number if letter.isdecimal()]
     within = re.compile(r"[\s().+-]*".join(digits[-9:]))
     ascii_log = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in log)
@@ -97,13 +104,13 @@ def numbers_in(log: str, number: str) -> list[str]:
 
 @dataclass
 class Run:
-    """A running stack, and a caller that remembers what it sent."""
+    """A running stack, and a client that records its traffic."""
 
     stack: Stack
     client: httpx.AsyncClient
-    heard: Heard
-    commands: str = ""
-    """What commands have written to standard error; what lists keys or faults, to standard output too."""
+    traffic: Traffic
+    command_output: str = ""
+    """The standard error of commands, and the standard output of those that list keys or faults."""
 
     @property
     def key(self) -> dict[str, str]:
@@ -115,32 +122,32 @@ class Run:
         return answer.json() if answer.content else None
 
     def command(self, *arguments: str, is_log: bool = False) -> str:
-        """Run `interviews` beside the service; return what it printed."""
+        """Run `interviews` beside the service; return its output."""
         service = self.stack.service
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "app.cli", *arguments],
             env=service.env, cwd=service.log.parent, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
-        self.commands += done.stderr + (done.stdout if is_log else "")
+        self.command_output += done.stderr + (done.stdout if is_log else "")
         return done.stdout
 
 
 @asynccontextmanager
-async def running(stack: Stack) -> AsyncIterator[Run]:
-    heard = Heard()
-    webhook_driver: dict[str, list[Callable[..., Any]]] = {"request": [heard.request], "response": [heard.answer]}
+async def call_service(stack: Stack) -> AsyncIterator[Run]:
+    traffic = Traffic()
+    webhook_driver: dict[str, list[Callable[..., Any]]] = {"request": [traffic.request], "response": [traffic.answer]}
     async with httpx.AsyncClient(base_url=stack.service.url, timeout=30, event_hooks=webhook_driver) as client:
-        yield Run(stack, client, heard)
+        yield Run(stack, client, traffic)
 
 
-def talkative(service: Service, **settings: str) -> None:
-    """Start it again with other settings, and with all that Python itself can tell."""
+def verbose_settings(service: Service, **settings: str) -> None:
+    """Restart the service with other settings, and with Python's debug output."""
     service.stop()
     service.env.update(settings, PYTHONASYNCIODEBUG="1", PYTHONDEVMODE="1")
     service.start()
 
 
-async def schedules_and_edits(run: Run) -> dict[str, Any]:
+async def schedule_and_edit(run: Run) -> dict[str, Any]:
     keyed = {"headers": {**run.key, "Idempotency-Key": "key-of-the-log"}}
     made: dict[str, Any] = await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
     await run.call("POST", "/interviews", 201, json=PERSON, **keyed)
@@ -156,8 +163,8 @@ async def schedules_and_edits(run: Run) -> dict[str, Any]:
     return made
 
 
-async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
-    """Every way to join, wrong and right; return the answer to the right one."""
+async def try_all_joins(run: Run, made: dict[str, Any]) -> dict[str, Any]:
+    """Join in every way, wrong and right; return the successful response."""
     path = f"/interviews/{made['interviewId']}"
     await run.call("POST", f"{path}/join", 401, headers={})
     await run.call("POST", f"{path}/join", 403, headers={}, json={"phoneNumber": WRONG})
@@ -172,15 +179,15 @@ async def wants_in(run: Run, made: dict[str, Any]) -> dict[str, Any]:
     for secret in (invite, "+966512345678", run.stack.service.api_key, "layla-al-qahtani"):
         await run.call("POST", f"/interviews/{secret}/join", 404, json={})
         await run.call("GET", f"/{secret}", 404, params={"invite": secret})
-        run.heard.add(secret)
+        run.traffic.add(secret)
     await run.call("PATCH", "/organization", 200, json={"joinPolicy": "invite"})
     await run.call("POST", f"{path}/join", 401, headers={}, json={"phoneNumber": SPELLINGS[0]})
     answer: dict[str, Any] = await run.call("POST", f"{path}/join", 200, headers=bearer)
     return answer
 
 
-async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
-    """Forged ones, and signed ones that are no events or of no interview; LiveKit itself sends the true ones."""
+async def send_webhooks(run: Run, made: dict[str, Any]) -> None:
+    """Send forged webhooks, and signed ones without a valid event or interview; LiveKit sends the real ones."""
     livekit, at = run.stack.livekit, datetime.now(UTC)
     who = livekit_webhooks.participant("PA_9", "observer-Huda", joined_at=at) | {"name": "Huda Of-The-Webhook"}
     for room in (made["roomName"], "a room for Huda", "interview-6a0b1f7c-52b5-4a5e-9d6c-0d8c1d2f3a4b"):
@@ -192,30 +199,35 @@ async def is_sent_webhooks(run: Run, made: dict[str, Any]) -> None:
     for body in (b'"a text of Huda"', b"{Huda"):
         headers = {"Authorization": livekit_webhooks.sign(body, livekit.api_key, livekit.api_secret)}
         await run.call("POST", "/webhooks/livekit", 400, headers=headers, content=body)
-    run.heard.add("Huda")
+    run.traffic.add("Huda")
 
 
-async def talks(run: Run, made: dict[str, Any], ticket: dict[str, Any], join: Join) -> None:
+async def hold_conversation(run: Run, made: dict[str, Any], join_response: dict[str, Any], join: Join) -> None:
     agent = await join(Agent(run.stack.livekit, made["roomName"]))
-    await join(Candidate(ticket["serverUrl"], ticket["participantToken"]))
+    await join(Candidate(join_response["serverUrl"], join_response["participantToken"]))
     path = f"/interviews/{made['interviewId']}"
 
-    async def reads(expected: str) -> bool:
+    async def has_status(expected: str) -> bool:
         return bool((await run.call("GET", path, 200))["status"] == expected)
 
-    await eventually(lambda: reads("IN_PROGRESS"))
-    told = "Layla told it all"
-    run.heard.add(told, "outcome of Layla")
+    await eventually(lambda: has_status("IN_PROGRESS"))
+    summary = "Layla told it all"
+    run.traffic.add(summary, "outcome of Layla")
     await agent.room.local_participant.set_attributes({"interview.outcome": "outcome of Layla"})
-    report = {"roomName": made["roomName"], "outcome": "failed", "summary": told, "result": {"moved": ["to Dhahran"]}}
+    report = {
+        "roomName": made["roomName"],
+        "outcome": "failed",
+        "summary": summary,
+        "result": {"moved": ["to Dhahran"]},
+    }
     await run.call("POST", f"{path}/complete", 422, json=report | {"remark": "She is from Abha"})
     await run.call("POST", f"{path}/complete", 200, json=report)
     await agent.leave()
-    await eventually(lambda: reads("FAILED"))
+    await eventually(lambda: has_status("FAILED"))
 
 
-async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:
-    """The database refuses a row, quoting it; then it does not answer."""
+async def break_database(run: Run, made: dict[str, Any], database_url: str) -> None:
+    """Make the database refuse a row and quote it, then stop responding."""
     path = f"/interviews/{made['interviewId']}"
     database = await asyncpg.connect(database_url)
     try:
@@ -232,10 +244,10 @@ async def breaks(run: Run, made: dict[str, Any], database_url: str) -> None:
         await database.close()
 
 
-async def commands(run: Run, made: dict[str, Any]) -> None:
+async def run_commands(run: Run, made: dict[str, Any]) -> None:
     key = re.search(r"ik_[0-9a-f]+_[0-9a-f]+", run.command("keys", "create", "of-layla", "--scope", "interviews:read"))
     assert key
-    run.heard.add(key[0])
+    run.traffic.add(key[0])
     await run.call("GET", "/interviews", 200, headers={"Authorization": f"Bearer {key[0]}"})
     run.command("keys", "revoke", "of-layla")
     await run.call("GET", "/interviews", 401, headers={"Authorization": f"Bearer {key[0]}"})
@@ -243,42 +255,42 @@ async def commands(run: Run, made: dict[str, Any]) -> None:
     run.command("list", "Layla")
     run.command("keys", "list", is_log=True)
     run.command("doctor", is_log=True)
-    run.commands += audit(run.stack.service).output
+    run.command_output += audit(run.stack.service).output
 
 
-async def is_told(run: Run, receiver: Receiver) -> None:
-    """Of its endpoint's failures, which answer with what is no concern of ours."""
+async def fail_webhooks(run: Run, receiver: Receiver) -> None:
+    """Make the webhook endpoint fail with personal data in its response."""
     endpoint = await run.call("POST", "/webhook-endpoints", 201, json={"url": f"{receiver.url}/of-the-log"})
     path = f"/webhook-endpoints/{endpoint['endpointId']}"
     receiver.answer = status(500, Remark="Layla was here")
-    run.heard.add("Layla was here", endpoint["secret"].removeprefix("whsec_"))
+    run.traffic.add("Layla was here", endpoint["secret"].removeprefix("whsec_"))
     await run.call("POST", f"{path}/test", 202)
     await run.call("POST", f"{path}/rotate-secret", 200)
     await eventually(lambda: len(receiver.received) > 0)
     receiver.answer = status(410)
 
 
-async def test_the_whole_log_names_nobody(own_stack: OwnStack, join: Join) -> None:
+async def test_the_log_contains_no_personal_data(own_stack: OwnStack, join: Join) -> None:
     with own_stack() as stack:
-        talkative(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
-        async with running(stack) as run, receiving() as receiver:
-            await is_told(run, receiver)
-            made = await schedules_and_edits(run)
-            ticket = await wants_in(run, made)
-            await is_sent_webhooks(run, made)
-            await talks(run, made, ticket, join)
-            await breaks(run, made, stack.service.env["DATABASE_URL"])
-            await commands(run, made)
+        verbose_settings(stack.service, JOIN_POLICY="phone", PERSONAL_DATA_RETENTION_DAYS="1")
+        async with call_service(stack) as run, receiving() as receiver:
+            await fail_webhooks(run, receiver)
+            made = await schedule_and_edit(run)
+            join_response = await try_all_joins(run, made)
+            await send_webhooks(run, made)
+            await hold_conversation(run, made, join_response, join)
+            await break_database(run, made, stack.service.env["DATABASE_URL"])
+            await run_commands(run, made)
             path = f"/interviews/{made['interviewId']}"
             await run.call("DELETE", f"{path}/personal-data", 204)
             await run.call("POST", f"{path}/join", 410, json={"phoneNumber": SPELLINGS[0]})
-            run.heard.add(stack.livekit.api_secret, "observer-Huda")
+            run.traffic.add(stack.livekit.api_secret, "observer-Huda")
         log = stack.service.log.read_text()
-        seen = log + run.commands
-        # it did say something of each: of errors, too, and the run has sent what is sought
+        seen = log + run.command_output
+        # the log covers all parts, also errors, and the run has sent the values
         for word in (made["interviewId"], "unexpected error", "CheckViolation", "database_unavailable", " 410 "):
             assert word in log, word
-        assert {*SPELLINGS, WRONG, PERSON["participantName"], ticket["participantToken"]} <= run.heard.needles
-        assert run.heard.found_in(seen) == set()
+        assert {*SPELLINGS, WRONG, PERSON["participantName"], join_response["participantToken"]} <= run.traffic.needles
+        assert run.traffic.found_in(seen) == set()
         assert [numbers_in(seen, number) for number in (PERSON["phoneNumber"], WRONG)] == [[], []]
         assert PATTERNS.findall(seen) == []

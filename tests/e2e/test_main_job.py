@@ -38,7 +38,7 @@ async def _delete_room(livekit: api.LiveKitAPI, room: str) -> None:
 async def test_the_seeds_example_reaches_the_agent_as_it_is_written(
     stack: Stack, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
-    """The demo interview has the seed's ids, and the agent runs the seed's handler."""
+    """With the demo interview, which has the seed's ids, and the seed's handler in the agent."""
     room = f"interview-{DEMO_ID}"
     agent = Agent(stack.livekit, room)
     printed = agent.run_seed_handler()
@@ -128,7 +128,7 @@ async def test_a_second_device_takes_over(interview: Interview) -> None:
     assert sorted(each["role"] for each in found["connected"]) == ["AGENT", "CANDIDATE"]
 
 
-async def test_somebody_deletes_the_room(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_room_is_deleted_from_outside(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
     await interview.agent()
     await interview.candidate()
     await interview.becomes("IN_PROGRESS")
@@ -137,11 +137,11 @@ async def test_somebody_deletes_the_room(interview: Interview, livekit_api: api.
 
 
 async def test_a_python_clients_set_metadata_changes_nothing(interview: Interview, livekit_api: api.LiveKitAPI) -> None:
-    """The SDK says nothing of the refusal; what the agent sees stays what the service wrote."""
+    """The SDK does not report the refusal; the agent still sees the service's metadata."""
     agent = await interview.agent()
     candidate = await interview.candidate()
     await candidate.room.local_participant.set_metadata('{"phoneNumber": "another"}')
-    await eventually(lambda: agent.hears(candidate.identity))  # by then the server has long had the request
+    await eventually(lambda: agent.hears(candidate.identity))  # by then the server has received the request
     listed = await livekit_api.room.list_participants(api.ListParticipantsRequest(room=interview.room()))
     metadata = {each.identity: each.metadata for each in listed.participants}[candidate.identity]
     assert json.loads(metadata) == {**SEED_METADATA, "interviewId": interview.id}
@@ -149,7 +149,7 @@ async def test_a_python_clients_set_metadata_changes_nothing(interview: Intervie
     assert arrival.metadata == metadata
 
 
-async def test_arabic_reaches_the_agent_to_the_letter(
+async def test_arabic_reaches_the_agent_unchanged(
     stack: Stack, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     texts = {"participantName": "محمد العُتيبي", "jobTitle": "مطوّر برمجيات أول", "companyName": "بنك مينا"}
@@ -167,5 +167,5 @@ async def test_arabic_reaches_the_agent_to_the_letter(
 
 
 def test_the_seed_is_read_as_written() -> None:
-    """The handler in the tests is the seed's; this guards against a handler that reads nothing."""
+    """The tests run the seed's handler; this detects a handler that reads nothing."""
     assert seed.AGENT_HANDLER.count("metadata['") == 11

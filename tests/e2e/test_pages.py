@@ -1,4 +1,4 @@
-"""Swagger in a real browser that reaches nothing but the service."""
+"""Swagger in a real browser that can reach the service only."""
 
 from urllib.parse import urlsplit
 

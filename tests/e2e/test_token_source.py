@@ -39,7 +39,7 @@ async def test_fetching_ahead_is_not_joining(stack: Stack, platform: Platform, p
     assert await platform.status(made["interviewId"]) == ("READY_TO_JOIN", None)
 
 
-async def test_the_page_gets_the_sentence_for_a_field_that_it_may_not_set(
+async def test_the_page_gets_the_error_for_a_field_that_it_may_not_set(
     stack: Stack, platform: Platform, page: InterviewPage
 ) -> None:
     made = await platform.schedule()

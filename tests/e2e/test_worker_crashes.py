@@ -1,4 +1,4 @@
-"""Clients that die without a word, on a real LiveKit server, which notices some 20 s later: CONNECTION_TIMEOUT."""
+"""Clients that are killed, on a real LiveKit server, which notices some 20 s later: CONNECTION_TIMEOUT."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-NOTICED = 60  # seconds within which LiveKit has noticed, and told, with all the patience a busy machine needs
+NOTICED = 60  # seconds within which LiveKit notices and sends the webhook, even on a busy machine
 
 
 @pytest.fixture(scope="module")
 def stack(own_stack: OwnStack) -> Iterator[Stack]:
-    """The waits are longer than the 20 s: they count from the death, not from LiveKit's noticing it."""
+    """The waits exceed the 20 s, because they count from the death, not from its detection."""
     with own_stack(CANDIDATE_GRACE=40, AGENT_WAIT=40, GOODBYE=1, RECONCILE_EVERY=5) as running:
         yield running
 
@@ -36,7 +36,7 @@ async def test_the_candidate_dies_and_is_back(schedule: Schedule) -> None:
 
 
 async def test_the_candidate_freezes_and_thaws(schedule: Schedule) -> None:
-    """Its client connects anew by itself, with the token that it has."""
+    """Its client reconnects by itself with its old token."""
     interview = await schedule()
     await interview.agent("pending")
     candidate = await interview.candidate_process()
@@ -64,7 +64,7 @@ async def test_the_candidate_dies_for_good(schedule: Schedule) -> None:
 
 
 async def test_agents_die(schedule: Schedule) -> None:
-    """What an agent has announced decides; a silent one that dies has not left on purpose."""
+    """The agent's announcement decides; a silent agent that dies has not left on purpose."""
     silent, pending, completed = [await schedule() for _ in range(3)]
     agents = []
     for interview, outcome in ((silent, ""), (pending, "pending"), (completed, "completed")):

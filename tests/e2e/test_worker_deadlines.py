@@ -1,4 +1,4 @@
-"""Deadlines on a real LiveKit server: what ends because nothing happened, and who is then put out."""
+"""Deadlines on a real LiveKit server: which interviews end, and which participants are removed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 
 
 def soon(seconds: float = 6) -> str:
-    """Return an instant before which a busy machine has scheduled and joined."""
+    """Return an instant far enough ahead to schedule and join on a busy machine."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
@@ -56,7 +56,7 @@ async def test_a_candidate_who_leaves_on_purpose_and_stays_away(schedule: Schedu
     await eventually(is_out(agent))
 
 
-async def test_nobody_came(schedule: Schedule) -> None:
+async def test_nobody_joins(schedule: Schedule) -> None:
     interview = await schedule(closesAt=soon())
     over = await interview.becomes("NO_SHOW")
     assert over["endedAt"] == over["closesAt"]
@@ -78,9 +78,7 @@ async def test_the_candidate_looked_in_and_left_before_it_started(schedule: Sche
     assert await interview.path() == ["WAITING_FOR_AGENT", "READY_TO_JOIN", "ABANDONED"]
 
 
-async def test_audit_names_the_row_that_somebody_tampered_with(
-    schedule: Schedule, platform: Platform, stack: Stack
-) -> None:
+async def test_audit_reports_a_row_that_was_tampered_with(schedule: Schedule, platform: Platform, stack: Stack) -> None:
     interview, reopened = await schedule(), await schedule()
     for each in (interview, reopened):
         await platform.cancel(each.id)

@@ -1,4 +1,4 @@
-"""One interview with the waits that production has. `pytest -s` prints its story, and docs/a-run.md has one."""
+"""An interview with the default waits. `pytest -s` prints its timeline; docs/a-run.md shows one."""
 
 import sys
 from collections.abc import Iterator
@@ -30,10 +30,10 @@ async def test_a_candidate_who_drops_for_good_has_two_minutes(stack: Stack, sche
     await interview.becomes("RECONNECTING")
     (left,) = [line["at"] for line in await interview.lines("livekit", "participant_left")]
     over = await interview.becomes("ABANDONED", "CANDIDATE_LEFT", within=180)
-    # LiveKit stamps the leave with a whole second, and it counts from that second's end
+    # LiveKit dates the leave to a whole second, and the grace counts from that second's end
     waited = datetime.fromisoformat(over["endedAt"]) - datetime.fromisoformat(left)
     assert timedelta(seconds=119) < waited <= timedelta(seconds=121)
     assert agent.disconnect_reason is None
-    await eventually(is_out(agent, "ROOM_CLOSED"))  # the room waited 5 s longer than the grace
+    await eventually(is_out(agent, "ROOM_CLOSED"))  # the room outlives the grace by 5 s
     assert await interview.path() == ["IN_PROGRESS", "RECONNECTING", "ABANDONED"]
     sys.stdout.write("\n".join(["", *await interview.story(), ""]))

@@ -1,4 +1,4 @@
-"""An agent by its name: who dispatches one when, and how often, on a real LiveKit server with no agent worker."""
+"""Dispatches of a named agent, on a real LiveKit server without agent workers."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-DISPATCH_AFTER = 6  # seconds, in which an agent is there also on a busy machine
+DISPATCH_AFTER = 6  # seconds, enough for an agent to join on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 
 
 async def dispatches(livekit: api.LiveKitAPI, room: str) -> list[str]:
-    """Return what those dispatches carry that the service made; LiveKit's own, from the token, carries nothing."""
+    """Return the metadata of the service's dispatches; LiveKit's own, from the token, has none."""
     listed = await livekit.agent_dispatch.list_dispatch(room)
     assert {each.agent_name for each in listed} == {"interviewer"}
     return sorted(each.metadata for each in listed if each.metadata)
@@ -38,7 +38,7 @@ async def test_one_agent_is_dispatched_for_each_loss(
     (line,) = await interview.shows("service", "agent_dispatched")
     (candidate,) = (await interview.platform.read(interview.id))["connected"]
     waited = datetime.fromisoformat(line["at"]) - datetime.fromisoformat(candidate["joinedAt"])
-    assert waited > timedelta(seconds=DISPATCH_AFTER - 1)  # to the millisecond it is another clock's
+    assert waited > timedelta(seconds=DISPATCH_AFTER - 1)  # LiveKit's clock differs by milliseconds
     await rounds(stack, 3)
     assert await dispatches(livekit_api, interview.room()) == ["interview.dispatch=1"]
 
@@ -57,7 +57,7 @@ async def _second(livekit: api.LiveKitAPI, room: str) -> bool:
     return "interview.dispatch=2" in await dispatches(livekit, room)
 
 
-async def test_an_agent_that_is_there_in_time_is_not_doubled(
+async def test_no_agent_is_dispatched_when_one_joins_in_time(
     schedule: Schedule, livekit_api: api.LiveKitAPI, stack: Stack
 ) -> None:
     interview = await schedule()

@@ -1,4 +1,4 @@
-"""The service killed with -9, while people talk, join and leave."""
+"""The service is killed with SIGKILL, while people talk, join and leave."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PERIOD = 4  # seconds between two rounds of the reconciler
 OUTAGE = 40  # seconds; LiveKit drops what it could not deliver for 30
-GRACE = OUTAGE + 20  # so that no room is closed before the service is back because its candidate has left
+GRACE = OUTAGE + 20  # so that a room stays open after its candidate left, until the service is back
 
 
 @pytest.fixture
@@ -29,15 +29,15 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 async def test_the_service_is_down_while_people_join_and_leave(
     stack: Stack, schedule: Schedule, platform: Platform, join: Join
 ) -> None:
-    """What is right after the start was found by asking: the webhooks are lost."""
+    """After the restart the service gets the state from LiveKit's API, because the webhooks are lost."""
     talking, meeting, dropping, parting, finished = [await schedule() for _ in range(5)]
     agents = [await each.agent("pending") for each in (talking, dropping, parting, finished)]
     candidates = [await each.candidate() for each in (talking, dropping, parting, finished)]
     began, *_ = [await each.becomes("IN_PROGRESS") for each in (talking, dropping, parting, finished)]
-    ticket = await meeting.ticket()
+    unconnected_candidate = await meeting.unconnected_candidate()
 
     stack.service.kill()
-    await join(ticket)
+    await join(unconnected_candidate)
     await meeting.agent("pending")
     await candidates[1].leave()
     await candidates[2].leave()
@@ -52,15 +52,15 @@ async def test_the_service_is_down_while_people_join_and_leave(
     await dropping.becomes("RECONNECTING")
     await parting.becomes("RECONNECTING")
     await finished.becomes("WAITING_FOR_AGENT")
-    assert datetime.fromisoformat(met["startedAt"]) < back_at  # LiveKit tells when they came, also afterwards
+    assert datetime.fromisoformat(met["startedAt"]) < back_at  # LiveKit's API reports when they joined
     assert await talking.path() == ["IN_PROGRESS"]
     assert (await platform.read(talking.id))["startedAt"] == began["startedAt"]
 
-    # what the agent announced when it left was lost with its webhook: that is what the call is for
+    # the agent's announcement was lost with its webhook, so the agent reports by the API
     await platform.complete(finished.id, finished.room(), "completed")
     await finished.becomes("COMPLETED", "AGENT_REPORTED")
     await dropping.becomes("FAILED", "CONNECTION_LOST", within=GRACE + HOPELESS)
-    # of the two leaves LiveKit may still deliver the agent's alone: then nothing tells that the candidate's was first
+    # LiveKit may deliver the agent's leave only: then nothing shows that the candidate left first
     unknowable = {("FAILED", "CONNECTION_LOST"), ("FAILED", "AGENT_UNAVAILABLE")}
     await eventually(lambda: _ended(platform, parting.id, unknowable), within=GRACE + HOPELESS)
     assert await talking.path() == ["IN_PROGRESS"]

@@ -1,4 +1,4 @@
-"""The LiveKit server killed with -9, while people talk."""
+"""The LiveKit server is killed with SIGKILL, while people talk."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ from tests.e2e.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PERIOD = 4  # seconds between two rounds of the reconciler
-GRACE = 30  # seconds, in which clients are back from a LiveKit that was started again
-TALK = 20  # seconds of the conversation that is to end while LiveKit is away
+GRACE = 30  # seconds, in which clients reconnect after LiveKit's restart
+TALK = 20  # seconds, for a conversation that ends while LiveKit is down
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 
 
 async def test_livekit_dies_and_is_back(stack: Stack, schedule: Schedule, platform: Platform) -> None:
-    """Those who are still there connect anew, with new sids in a new room; the others are found to be gone."""
+    """Remaining clients reconnect with new sids in a new room; the service detects that the others have left."""
     lasting, losing = await schedule(), await schedule()
     agent = await lasting.agent("pending")
     await lasting.candidate()
@@ -57,7 +57,7 @@ async def test_livekit_dies_and_is_back(stack: Stack, schedule: Schedule, platfo
 
 
 async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platform: Platform) -> None:
-    """What can't be asked about is not decided; nor does anything hang once there is an answer again."""
+    """Nothing is decided while LiveKit is unreachable, and nothing hangs after that."""
     quiet, timed = await schedule(), await schedule()
     await shorten(timed, TALK)
     agents = [await each.agent_process("pending") for each in (quiet, timed)]
@@ -71,12 +71,12 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
         candidate.vanish()
     (line,) = await timed.shows("service", "postponed", within=TALK + HOPELESS)
     assert "LiveKit did not answer" in line["text"]
-    await eventually(lambda: _put_off_again(platform))
+    await eventually(lambda: _postponed_again(platform))
     assert await platform.status(timed.id) == ("IN_PROGRESS", None)
     assert await platform.status(quiet.id) == ("IN_PROGRESS", None)
 
     stack.livekit.start()
-    within = 60 + HOPELESS  # it is tried once a minute at least
+    within = 60 + HOPELESS  # it is retried at least once a minute
     over = await timed.becomes("COMPLETED", "MAX_DURATION_REACHED", within=within)
     assert over["talkTime"] == TALK
     assert await timed.path() == ["IN_PROGRESS", "COMPLETED"]
@@ -85,5 +85,5 @@ async def test_livekit_is_gone_for_long(stack: Stack, schedule: Schedule, platfo
     assert await quiet.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 
 
-async def _put_off_again(platform: Platform) -> bool:
+async def _postponed_again(platform: Platform) -> bool:
     return await platform.metric("interviews_put_off_total") >= 3

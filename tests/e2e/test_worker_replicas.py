@@ -1,4 +1,4 @@
-"""Two services on one database, each told every webhook by LiveKit, while many interviews are due at once."""
+"""Two services on one database, both with all of LiveKit's webhooks, while many interviews are due at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +27,7 @@ def stack(own_stack: OwnStack) -> Iterator[Stack]:
 
 @pytest.fixture
 async def platforms(stack: Stack) -> AsyncIterator[list[Platform]]:
-    """One for each service."""
+    """A platform for each service."""
     async with AsyncExitStack() as closing:
         made = [Platform(service) for service in stack.services]
         for each in made:
@@ -79,7 +79,7 @@ async def test_everything_is_done_once(
 
 
 async def _read_on(platforms: list[Platform], interviews: list[Interview]) -> None:
-    """Load, until cancelled."""
+    """Generate load until cancelled."""
     while True:
         for platform in platforms:
             await asyncio.gather(*(platform.read(each.id) for each in interviews))

@@ -1,4 +1,4 @@
-"""What people and callers do to a living interview on a real LiveKit server, and what becomes of its room."""
+"""Changes to a live interview by participants and API calls on a real LiveKit server, and the result for its room."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ async def room_names(livekit: api.LiveKitAPI) -> list[str]:
 
 
 async def try_to_join(join: Join, client: Candidate) -> None:
-    """Join with a token for a room that is deleted again as soon as it is there: it may not even get in."""
+    """Join with a token for a room that is deleted as soon as it exists; the join may fail."""
     try:
         await join(client)
     except rtc.ConnectError:
@@ -46,7 +46,7 @@ async def test_a_second_device_takes_over_and_nothing_ends(schedule: Schedule, p
 
     async def talks_on() -> dict[str, Any]:
         found = await platform.read(interview.id)
-        assert found["talkTime"] > 4  # beyond the grace, in which the device that was thrown out does not come back
+        assert found["talkTime"] > 4  # longer than the grace, in which the removed device does not return
         return found
 
     found = await eventually(talks_on)
@@ -54,7 +54,7 @@ async def test_a_second_device_takes_over_and_nothing_ends(schedule: Schedule, p
     assert sorted(each["role"] for each in found["connected"]) == ["AGENT", "CANDIDATE"]
 
 
-async def test_somebody_removes_the_candidate(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_candidate_is_removed_from_outside(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
     interview = await schedule()
     await interview.agent()
     candidate = await interview.candidate()
@@ -66,7 +66,9 @@ async def test_somebody_removes_the_candidate(schedule: Schedule, livekit_api: a
     assert await interview.path() == ["IN_PROGRESS", "RECONNECTING", "FAILED"]
 
 
-async def test_somebody_deletes_the_room_of_a_silent_agent(schedule: Schedule, livekit_api: api.LiveKitAPI) -> None:
+async def test_the_room_of_a_silent_agent_is_deleted_from_outside(
+    schedule: Schedule, livekit_api: api.LiveKitAPI
+) -> None:
     interview = await schedule()
     await interview.agent()
     await interview.candidate()
@@ -75,7 +77,7 @@ async def test_somebody_deletes_the_room_of_a_silent_agent(schedule: Schedule, l
     await interview.becomes("COMPLETED", "ROOM_DELETED")
 
 
-async def test_somebody_deletes_the_room_of_an_agent_that_had_not_finished(
+async def test_the_room_of_an_unfinished_agent_is_deleted_from_outside(
     schedule: Schedule, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
@@ -84,7 +86,7 @@ async def test_somebody_deletes_the_room_of_an_agent_that_had_not_finished(
     await interview.becomes("IN_PROGRESS")
     await livekit_api.room.delete_room(api.DeleteRoomRequest(room=interview.room()))
     await interview.becomes("FAILED", "AGENT_UNAVAILABLE")
-    assert (await interview.path())[-2:] == ["RECONNECTING", "FAILED"]  # LiveKit puts out either of them first
+    assert (await interview.path())[-2:] == ["RECONNECTING", "FAILED"]  # LiveKit removes either of them first
 
 
 async def test_a_silent_agent_is_shut_down(schedule: Schedule) -> None:
@@ -97,7 +99,7 @@ async def test_a_silent_agent_is_shut_down(schedule: Schedule) -> None:
     await eventually(is_out(candidate))
 
 
-async def test_an_agent_that_was_done_is_shut_down(schedule: Schedule) -> None:
+async def test_an_agent_that_announced_completed_is_shut_down(schedule: Schedule) -> None:
     interview = await schedule()
     agent = await interview.agent_process("completed")
     candidate = await interview.candidate()
@@ -108,7 +110,7 @@ async def test_an_agent_that_was_done_is_shut_down(schedule: Schedule) -> None:
 
 
 async def test_an_agent_that_had_announced_pending_raises(schedule: Schedule) -> None:
-    """Its webhook is the same as that of an agent that leaves on purpose; only what it announced tells them apart."""
+    """Its webhook equals that of a regular leave; only the announcement distinguishes them."""
     interview = await schedule()
     agent = await interview.agent_process("pending")
     candidate = await interview.candidate()
@@ -131,8 +133,8 @@ async def test_max_duration_ends_the_conversation(schedule: Schedule) -> None:
     assert await interview.path() == ["IN_PROGRESS", "COMPLETED"]
 
 
-async def test_both_are_told_how_much_time_is_left(schedule: Schedule) -> None:
-    interview = await schedule(maxDuration=70)  # so that both can take data when a minute is left
+async def test_both_are_notified_of_the_time_left(schedule: Schedule) -> None:
+    interview = await schedule(maxDuration=70)  # so that both can receive data when a minute is left
     agent = await interview.agent("pending")
     candidate = await interview.candidate()
     (left,) = await eventually(lambda: seconds_left(agent.data))
@@ -143,11 +145,11 @@ async def test_both_are_told_how_much_time_is_left(schedule: Schedule) -> None:
     await interview.becomes("IN_PROGRESS")
 
 
-async def test_cancel_puts_everybody_out_and_an_old_token_does_not_bring_it_back(
+async def test_cancel_empties_the_room_and_an_old_token_does_not_recreate_it(
     schedule: Schedule, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
-    old = await interview.ticket(microphone=False)
+    old = await interview.unconnected_candidate(microphone=False)
     agent = await interview.agent()
     candidate = await interview.candidate()
     await interview.becomes("IN_PROGRESS")
@@ -184,7 +186,7 @@ async def test_a_reopened_interview_goes_on_in_another_room_and_the_old_one_stay
     schedule: Schedule, platform: Platform, join: Join, livekit_api: api.LiveKitAPI
 ) -> None:
     interview = await schedule()
-    old = await interview.ticket(microphone=False)
+    old = await interview.unconnected_candidate(microphone=False)
     await platform.cancel(interview.id)
     reopened = await platform.reopen(interview.id)
     assert (reopened["status"], reopened["attempt"], reopened["roomName"]) == ("READY_TO_JOIN", 2, interview.room(2))
@@ -211,13 +213,13 @@ async def test_an_agent_reports_and_the_room_is_deleted_after_a_goodbye(schedule
     await eventually(is_out(agent))
     (line,) = await interview.shows("service", "room_deleted")
     goodbye = datetime.fromisoformat(line["at"]) - datetime.fromisoformat(done["endedAt"])
-    assert goodbye > timedelta(seconds=0.9)  # of 1; both are told in whole milliseconds
+    assert goodbye > timedelta(seconds=0.9)  # of 1; both instants are in whole milliseconds
     found = await platform.read(interview.id)
     assert {key: found[key] for key in report} == report
     assert found["endedAt"] == done["endedAt"]
 
 
-async def test_a_late_report_amends_what_the_network_made_of_it(schedule: Schedule, platform: Platform) -> None:
+async def test_a_late_report_amends_the_result(schedule: Schedule, platform: Platform) -> None:
     interview = await schedule()
     await interview.agent("pending")
     candidate = await interview.candidate()

@@ -1,4 +1,4 @@
-"""A microphone that hears a constant tone."""
+"""A microphone with a constant tone."""
 
 import asyncio
 import math
@@ -7,11 +7,11 @@ from array import array
 from livekit import rtc
 
 _RATE = 48_000  # samples a second
-_FRAME = _RATE // 10  # 100 ms, in which 440 Hz makes whole waves: frames join without a click
+_FRAME = _RATE // 10  # 100 ms, whole waves of 440 Hz, so frames join without a click
 
 
 class Tone:
-    """440 Hz at half the full scale, published as a microphone until stopped."""
+    """440 Hz at half of full scale, published as a microphone until stopped."""
 
     def __init__(self, source: rtc.AudioSource) -> None:
         self._source = source
@@ -27,7 +27,7 @@ class Tone:
         return cls(source)
 
     async def stop(self) -> None:
-        # not cancelled: the native side would answer a capture that nobody awaits any more
+        # not cancelled: the native side would complete a capture that is no longer awaited
         self._over = True
         await self._playing
         await self._source.aclose()

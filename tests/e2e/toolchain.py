@@ -1,4 +1,4 @@
-"""What the end-to-end tests take from outside the virtualenv, and where they keep what they made of it."""
+"""The tools of the end-to-end tests from outside the virtualenv, and the cache of what they build."""
 
 import contextlib
 import fcntl
@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Missing(Exception):
-    """Something outside the project is not there; the message is the reason to skip, or to fail where it must be."""
+    """A tool outside the project is missing; the message is the reason to skip or fail."""
 
 
 def missing(reason: Missing) -> NoReturn:
-    """Skips, saying why; fails where REQUIRE_E2E=1 says that everything must be there."""
+    """Skip with this reason; fail if REQUIRE_E2E=1."""
     if os.environ.get("REQUIRE_E2E") == "1":
         pytest.fail(f"REQUIRE_E2E=1, but {reason}", pytrace=False)
     pytest.skip(str(reason))
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Holds a lock of this machine's user, so that of several test workers one makes a thing and the rest find it."""
+    """Hold a lock of this user, so that one of several test workers builds and the others wait."""
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""`serve --workers`: several processes behind one port, as operators run, kill and stop them."""
+"""`serve --workers`: several processes on one port, which operators start, kill and stop."""
 
 import os
 import re
@@ -36,17 +36,17 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def started(service: Service) -> list[int]:
-    """Return the process ids of all that were ever started to serve."""
+    """Return the ids of all server processes that were ever started."""
     return [int(pid) for pid in re.findall(r"Started server process \[(\d+)\]", service.output)]
 
 
 def answering(service: Service) -> set[int]:
-    """Return the process ids of those that have answered a request."""
+    """Return the ids of the processes that have handled a request."""
     return {int(pid) for pid in re.findall(r"(\d+) INFO app.api.middleware", service.output)}
 
 
 def join(service: Service) -> None:
-    """Join the demo interview on a new connection; what is lost with a killed process is asked again."""
+    """Join the demo interview on a new connection, with retries if a process is killed."""
     for again in (True, False):
         try:
             answer = httpx.post(f"{service.url}/interviews/{DEMO_ID}/join", timeout=30)
@@ -77,14 +77,14 @@ def test_joins_go_on_while_a_process_is_killed_and_replaced(serve: Serve, own_da
     run_now(eventually(lambda: execute(own_database, names + "'interviews%'") == 0))
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_all_stop_when_told_to_and_take_postgres_along(serve: Serve, told: signal.Signals) -> None:
+@pytest.mark.parametrize("sent_signal", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_processes_and_postgres(serve: Serve, sent_signal: signal.Signals) -> None:
     ours = serve(WORKERS="2")
     with streaming(ours) as stream:
         stream.event()
-        ours.send(told)
+        ours.send(sent_signal)
         assert ours.wait(WITHIN) == 0, ours.log_tail()
-        stream.rest()  # ended, not cut
+        stream.rest()  # ended regularly
     assert ours.output.count("Finished server process") == 2
     assert "killed" not in ours.output
     assert not (ours.cwd / ".data" / "postgres" / "postmaster.pid").exists()
@@ -105,7 +105,7 @@ def test_a_killed_parent_leaves_neither_processes_nor_postgres(serve: Serve) -> 
     assert ours.output.count("the parent process is gone") == 2
 
 
-def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> None:
+def test_metrics_cover_all_processes(serve: Serve, own_database: str) -> None:
     ours = serve(WORKERS="3", DATABASE_URL=own_database)
     with streaming(ours) as stream:
         stream.event()
@@ -124,7 +124,7 @@ def test_figures_are_those_of_all_processes(serve: Serve, own_database: str) -> 
         assert metric(ours, "interviews_stream_listeners") == 0
 
 
-def test_one_that_can_not_start_is_tried_at_growing_pauses(tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_is_restarted_with_backoff(tmp_path: Path) -> None:
     parent = Process([sys.executable, "-c", CANT_START], env=clean_environment(), cwd=tmp_path, log=tmp_path / "log")
     parent.start()
     try:
@@ -135,7 +135,7 @@ def test_one_that_can_not_start_is_tried_at_growing_pauses(tmp_path: Path) -> No
     assert parent.wait(WITHIN) == 0
 
 
-def test_a_port_that_is_taken(serve: Serve, own_database: str, tmp_path: Path) -> None:
+def test_a_port_in_use(serve: Serve, own_database: str, tmp_path: Path) -> None:
     ours = serve(DATABASE_URL=own_database)
     ended = run(tmp_path, "serve", "--workers", "2", DATABASE_URL=own_database, PORT=str(ours.port))
     assert ended.returncode == 1

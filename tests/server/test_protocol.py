@@ -1,4 +1,4 @@
-"""Timeouts and size limits of a connection, on real sockets, with limits short enough for a test."""
+"""Timeouts and size limits of a connection, on real sockets, with short limits."""
 
 import asyncio
 import importlib
@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app import api
 from app.core.logging import LineFormatter
 from app.server import protocol
-from tests.sockets import line, serving
+from tests.sockets import connect_to, serving
 
 SHORT = 1.0  # seconds, long enough for a test to send its first bytes
 POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
@@ -47,7 +47,7 @@ def problem(answer: bytes) -> tuple[int, str]:
 
 
 def assert_too_slow(answer: bytes) -> None:
-    """A client that sends after the server has closed gets a reset, and may lose the response."""
+    """The client gets a timeout response, or a reset if it sends after the server closed."""
     assert not answer or problem(answer) == (408, "request_too_slow")
 
 
@@ -63,24 +63,24 @@ def assert_too_slow(answer: bytes) -> None:
     ],
 )
 async def test_a_malformed_request_is_answered_and_closed(app: FastAPI, sent: bytes, status: int, code: str) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(sent)
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(sent)
         assert problem(await client.rest()) == (status, code)
 
 
 @short_limits
 @pytest.mark.parametrize("sent", [GET + b"X-A: ", POST + b"Content-Length: 100\r\n\r\nab"], ids=["head", "body"])
 async def test_an_unfinished_request_is_answered_and_closed(app: FastAPI, sent: bytes) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(sent)
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(sent)
         assert problem(await client.rest()) == (408, "request_too_slow")
 
 
 async def test_a_malformed_request_is_in_the_log(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     caplog.handler.setFormatter(LineFormatter())
-    async with serving(app) as port, line(port) as client:
-        await client.say(b"no http\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(b"no http\r\n\r\n")
         _, _, body = (await client.rest()).partition(b"\r\n\r\n")
     logged = f"[{json.loads(body)['requestId']}] connection closed with 400 request_invalid"
     assert logged in caplog.text
@@ -96,10 +96,10 @@ async def test_responses_are_valid_http(app: FastAPI) -> None:
     app.add_api_route("/whole", whole, methods=["GET", "HEAD"])
     app.add_api_route("/streamed", streamed)
     rest = b" HTTP/1.1\r\nHost: x\r\n"
-    async with serving(app) as port, line(port) as client:
+    async with serving(app) as port, connect_to(port) as client:
         for sent in (b"GET /whole", b"HEAD /whole", b"GET /streamed"):
-            await client.say(sent + rest + b"\r\n")
-        await client.say(b"GET /whole" + rest + b"Connection: close\r\n\r\n")
+            await client.send(sent + rest + b"\r\n")
+        await client.send(b"GET /whole" + rest + b"Connection: close\r\n\r\n")
         responses = re.findall(rb"HTTP/1.1 200 OK\r\n(.*?)\r\n\r\n(.*?)(?=HTTP|$)", await client.rest(), re.DOTALL)
     heads = [head.split(b"\r\n") for head, _ in responses]
     assert [body for _, body in responses] == [b"body", b"", b"2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", b"body"]
@@ -125,8 +125,8 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
         return response
 
     app.add_api_route("/malformed", malformed)
-    async with serving(app) as port, line(port) as client:
-        await client.say(b"GET /malformed HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(b"GET /malformed HTTP/1.1\r\nHost: x\r\n\r\n")
         _, _, received = (await client.rest()).partition(b"\r\n\r\n")
     assert len(received) < 4
 
@@ -134,19 +134,19 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
 @short_limits
 @pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
 async def test_a_trickling_client_is_cut_off(app: FastAPI, begun: bytes) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(begun)
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(begun)
         _, answer = await asyncio.gather(client.trickle(), client.rest())
         assert_too_slow(answer)
 
 
 @short_limits
 async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
-    """The handler has answered before the body arrived. uvicorn alone would read the rest forever."""
-    async with serving(app) as port, line(port) as client:
-        await client.say(GET + b"\r\n")  # an app's first request is slow, and the next one has little time
+    """The handler responds before the body arrives; uvicorn alone would read the rest forever."""
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(GET + b"\r\n")  # an app's first request is slow, and the limits are short
         assert b"200 OK" in await client.reader.readuntil(b"}")
-        await client.say(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await client.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         _, answer = await asyncio.gather(client.trickle(), client.rest())
         assert problem(answer) == (404, "not_found")
 
@@ -154,41 +154,41 @@ async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
 @short_limits
 async def test_a_silent_connection_is_closed_without_a_response(app: FastAPI) -> None:
     """A browser opens connections that it may never use."""
-    async with serving(app) as port, line(port) as client:
+    async with serving(app) as port, connect_to(port) as client:
         assert await client.rest() == b""
 
 
 @short_limits
 async def test_the_second_request_of_a_connection_has_the_same_limits(app: FastAPI) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(GET + b"\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(GET + b"\r\n")
         assert b"200 OK" in await client.reader.readuntil(b"}")
-        await client.say(GET + b"\r\n")
+        await client.send(GET + b"\r\n")
         assert b"200 OK" in await client.reader.readuntil(b"}")
-        await client.say(GET)
+        await client.send(GET)
         _, answer = await asyncio.gather(client.trickle(), client.rest())
         assert_too_slow(answer)
 
 
 async def test_a_body_announced_as_too_large_is_rejected_unread(app: FastAPI) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(POST + b"Content-Length: 99999999999999999999\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(POST + b"Content-Length: 99999999999999999999\r\n\r\n")
         assert problem(await client.rest())[0] in (400, 413)
-        async with line(port) as other:
-            await other.say(POST + b"Content-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
+        async with connect_to(port) as other:
+            await other.send(POST + b"Content-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
             assert problem(await other.rest()) == (413, "body_too_large")
 
 
 async def test_a_hundred_megabytes_in_chunks_are_cut_off(app: FastAPI) -> None:
-    async with serving(app) as port, line(port) as client:
-        await client.say(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         sent = 0
         while sent < 100 and not client.reader.at_eof():
-            await client.say(b"%x\r\n%s\r\n" % (MEGABYTE, b"x" * MEGABYTE))
+            await client.send(b"%x\r\n%s\r\n" % (MEGABYTE, b"x" * MEGABYTE))
             sent += 1
             if client.writer.is_closing() or client.reader.exception():
                 break
-        assert sent < 20  # two are read, one is discarded, the rest fits into buffers on the way
+        assert sent < 20  # two are read, one is discarded, the rest fits into buffers
 
 
 @short_limits
@@ -198,8 +198,8 @@ async def test_a_slow_handler_is_not_taken_for_a_slow_client(app: FastAPI) -> No
         return Response("done")
 
     app.add_api_route("/slow", slow, methods=["POST"])
-    async with serving(app) as port, line(port) as client:
-        await client.say(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" * 2)  # the second has to wait
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" * 2)  # the second waits
         assert await client.reader.readuntil(b"done")
         assert await client.reader.readuntil(b"done")
 
@@ -218,8 +218,8 @@ async def test_a_client_that_does_not_read_is_disconnected(app: FastAPI, monkeyp
 
     monkeypatch.setattr("tests.sockets.BoundedProtocol", Watched)
     app.add_api_route("/large", large)
-    async with serving(app) as port, line(port) as client:
-        await client.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 30)
 
 
@@ -247,8 +247,8 @@ async def test_uvicorn_has_the_internals_that_we_use(app: FastAPI, monkeypatch: 
             super().data_received(data)
 
     monkeypatch.setattr("tests.sockets.BoundedProtocol", Noted)
-    async with serving(app) as port, line(port) as client:
-        await client.say(GET + b"Connection: close\r\n\r\n")
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(GET + b"Connection: close\r\n\r\n")
         assert b"200 OK" in await client.rest()
 
     def has(name: str) -> bool:

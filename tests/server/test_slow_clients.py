@@ -1,4 +1,4 @@
-"""A slow-loris, hundreds of clients that never finish what they began: joins go on, and they are put out."""
+"""A slow-loris attack: hundreds of clients that never finish a request. Joins go on, and those clients time out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ import pytest
 from app.interviews.demo import DEMO_ID
 from tests.cli.test_cli import Service
 from tests.e2e.conditions import eventually
-from tests.sockets import Line, line
+from tests.sockets import SocketClient, connect_to
 
 CLIENTS = 200  # of each kind
 BEGUN = (
@@ -29,11 +29,11 @@ async def service(tmp_path: Path, own_database: str) -> AsyncIterator[Service]:
     await asyncio.to_thread(service.stop)
 
 
-async def _drip(client: Line, ended: Callable[[], None]) -> None:
-    """Send a byte a second until put out."""
+async def _drip(client: SocketClient, ended: Callable[[], None]) -> None:
+    """Send a byte a second until disconnected."""
     heard = asyncio.create_task(client.rest())
     while not heard.done():
-        await client.say(b"a")
+        await client.send(b"a")
         await asyncio.wait([heard], timeout=1)
     ended()
 
@@ -56,8 +56,8 @@ async def test_joins_go_on_beside_a_slow_loris(service: Service) -> None:
         attack = await stack.enter_async_context(asyncio.TaskGroup())
         for begun in BEGUN:
             for _ in range(CLIENTS):
-                slow = await stack.enter_async_context(line(service.port))
-                await slow.say(begun)
+                slow = await stack.enter_async_context(connect_to(service.port))
+                await slow.send(begun)
                 attack.create_task(_drip(slow, count))
         assert not await joined()
         await eventually(partial(joined), within=120)

@@ -1,4 +1,4 @@
-// What a Node developer writes for LiveKit's webhooks: the SDK's receiver, then one INSERT and one UPDATE in a transaction.
+// The obvious receiver of LiveKit's webhooks in Node: the SDK's receiver, then one INSERT and one UPDATE in a transaction.
 import express from "express";
 import { WebhookReceiver } from "livekit-server-sdk";
 import pg from "pg";

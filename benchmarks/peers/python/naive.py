@@ -1,4 +1,4 @@
-"""What a Python developer writes first: FastAPI, the SQLAlchemy ORM and livekit-api's token."""
+"""The obvious implementation in Python: FastAPI, the SQLAlchemy ORM and livekit-api's token."""
 
 import datetime
 import json

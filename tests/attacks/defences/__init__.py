@@ -1,17 +1,17 @@
-"""Every defence of the threat model: the piece of code that it is, the code without it, and the tests that then fail.
+"""The defences of the threat model: for each its code, the code without it, and the tests that then fail.
 
-`take_out.py` proves it. A test by its name alone stands for one of its cases at least, with [..] for that case.
+`take_out.py` proves it. A test name without [case] means that at least one of its cases fails.
 """
 
 from tests.attacks.defences.api import KEYS, TENANTS
+from tests.attacks.defences.batches import BATCHES
 from tests.attacks.defences.defence import Defence
-from tests.attacks.defences.people import LIMITS, LOG, PERSONAL_DATA
-from tests.attacks.defences.seat import DOORS, SEAT, START
-from tests.attacks.defences.together import MAX_BATCH
+from tests.attacks.defences.joins import JOINING, SETTINGS, TOKENS
+from tests.attacks.defences.limits_and_privacy import LIMITS, LOG, PERSONAL_DATA
+from tests.attacks.defences.texts import MESSAGES, WEBHOOK_URLS
 from tests.attacks.defences.webhooks import SOCKETS, WEBHOOKS
-from tests.attacks.defences.words import TARGETED, WORDS
 
 DEFENCES: tuple[Defence, ...] = (
-    *(*WEBHOOKS, *SOCKETS, *DOORS, *MAX_BATCH, *KEYS, *TENANTS, *LIMITS, *WORDS, *TARGETED),
-    *(*SEAT, *PERSONAL_DATA, *LOG, *START),
+    *(*WEBHOOKS, *SOCKETS, *JOINING, *BATCHES, *KEYS, *TENANTS, *LIMITS, *MESSAGES, *WEBHOOK_URLS),
+    *(*TOKENS, *PERSONAL_DATA, *LOG, *SETTINGS),
 )

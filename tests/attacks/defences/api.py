@@ -1,19 +1,19 @@
-"""API keys, the organizations that they belong to, and their cursors."""
+"""API keys, organizations and cursors."""
 
 from tests.attacks.defences.defence import Defence
 
 CALLS = "tests/attacks/test_every_call.py"
-FOREIGN = f"{CALLS}::test_another_organizations_id_is_as_one_that_never_was"
-READ = f"{CALLS}::test_what_is_read_is_the_own_organizations_alone"
+FOREIGN = f"{CALLS}::test_another_organizations_id_is_answered_like_an_unknown_one"
+READ = f"{CALLS}::test_reads_return_only_the_own_organizations_data"
 
 KEYS = (
     Defence(
-        "a key is taken from the header alone",
+        "a key is accepted in the Authorization header only",
         "app/api/dependencies.py",
         "    if credentials is None:\n        raise Unauthorized\n",
         '    given = request.query_params.get("key", "")\n'
         '    credentials = credentials or HTTPAuthorizationCredentials(scheme="Bearer", credentials=given)\n',
-        (f"{CALLS}::test_a_key_is_taken_from_one_place_alone[getInterview]",),
+        (f"{CALLS}::test_a_key_is_accepted_in_the_authorization_header_only[getInterview]",),
     ),
     Defence(
         "a revoked key is refused",
@@ -21,7 +21,7 @@ KEYS = (
         "    ApiKey.revoked_at.is_(None),\n",
         "",
         (
-            f"{CALLS}::test_a_revoked_key_is_no_key[listInterviews]",
+            f"{CALLS}::test_each_call_refuses_a_revoked_key[listInterviews]",
             "tests/stream/test_stream.py::test_a_revoked_keys_stream_ends",
         ),
     ),
@@ -49,17 +49,17 @@ KEYS = (
         ),
     ),
     Defence(
-        "a call takes its scope",
+        "a call requires its scope",
         "app/auth/api_keys.py",
         "if scope not in self.scopes:",
         "if not self.scopes:",
         tuple(
-            f"{CALLS}::test_a_call_takes_one_scope_and_no_other[{each}]"
+            f"{CALLS}::test_a_call_requires_one_scope[{each}]"
             for each in ("cancelInterview", "getContext", "listWebhookEndpoints", "changeOrganization")
         ),
     ),
     Defence(
-        "of a key only a hash is stored",
+        "a key is stored as a hash only",
         "app/auth/api_keys.py",
         "return hashlib.sha256(key.encode()).digest()",
         "return key.encode()",
@@ -73,7 +73,7 @@ KEYS = (
         ("tests/stream/test_stream.py::test_a_revoked_keys_stream_ends",),
     ),
     Defence(
-        "an answer is told again to who may make the call",
+        "a stored response is replayed only to callers with the scope of the call",
         "app/api/idempotency.py",
         "    caller.require(scope)  # a stored response requires the same scope\n",
         "",
@@ -83,61 +83,64 @@ KEYS = (
 
 TENANTS = (
     Defence(
-        "an interview is read by its organization",
+        "an interview is read by its organization only",
         "app/interviews/queries.py",
         "select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)",
         "select(Interview).where(Interview.id == interview_id)",
         tuple(f"{FOREIGN}[{each}]" for each in ("getInterview", "getContext", "getTimeline")),
     ),
     Defence(
-        "an interview is changed by its organization, and locked by nobody else",
+        "an interview is changed and locked by its organization only",
         "app/interviews/interview_rows.py",
         "AND ($2::uuid IS NULL OR organization_id = $2) FOR NO KEY UPDATE",
         "AND ($2::uuid IS NULL OR true) FOR NO KEY UPDATE",
         (
             *(f"{FOREIGN}[{each}]" for each in ("cancelInterview", "editInterview", "inviteCandidate")),
             f"{FOREIGN}[erasePersonalData]",
-            f"{CALLS}::test_another_organizations_row_is_not_waited_for[cancelInterview]",
-            f"{CALLS}::test_another_organizations_row_is_not_waited_for[erasePersonalData]",
+            f"{CALLS}::test_a_call_does_not_wait_for_another_organizations_row[cancelInterview]",
+            f"{CALLS}::test_a_call_does_not_wait_for_another_organizations_row[erasePersonalData]",
         ),
     ),
     Defence(
-        "interviews are listed to their organization",
+        "interviews are listed for their organization only",
         "app/interviews/search.py",
         "query = select(*columns).where(Interview.organization_id == self.organization_id, *_estimable(self.filters))",
         "query = select(*columns).where(*_estimable(self.filters))",
-        (f"{READ}[listInterviews]", "tests/attacks/test_tampered_cursors.py::test_a_cursor_is_no_key[listInterviews]"),
+        (
+            f"{READ}[listInterviews]",
+            "tests/attacks/test_tampered_cursors.py::test_a_tampered_cursor_shows_no_foreign_rows[listInterviews]",
+        ),
     ),
     Defence(
-        "interviews are counted for their organization",
+        "interviews are counted for their organization only",
         "app/interviews/counts.py",
         "return [Interview.organization_id == self.organization_id, *conditions(self.filters, now=self.now)]",
         "return [*conditions(self.filters, now=self.now)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
-        "so are the counts that are kept",
+        "stored counts are for their organization only",
         "app/interviews/counts.py",
         "clauses = [of.organization_id == query.organization_id]",
         "clauses = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
     ),
     Defence(
-        "changes are told to their organization",
+        "changes are streamed to their organization only",
         "app/stream/feed.py",
         "select(Change).where(Change.organization_id == organization_id, Change.xid < OLDEST_OPEN_XID)",
         "select(Change).where(Change.xid < OLDEST_OPEN_XID)",
         ("tests/stream/test_stream.py::test_another_organizations_changes_are_not_streamed",),
     ),
     Defence(
-        "a webhook endpoint is its organization's",
+        "a webhook endpoint belongs to its organization",
         "app/webhooks/endpoints.py",
         "        WebhookEndpoint.id == endpoint_id,\n        WebhookEndpoint.organization_id == organization_id,\n",
         "        WebhookEndpoint.id == endpoint_id,\n",
         tuple(f"{FOREIGN}[{each}]" for each in ("getWebhookEndpoint", "rotateWebhookSecret", "listDeliveries")),
     ),
     Defence(
-        "webhook endpoints are listed to their organization",
+        "webhook endpoints are listed for their organization only",
         "app/webhooks/endpoints.py",
         "    query = select(WebhookEndpoint).where(\n"
         "        WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)\n    )",
@@ -145,21 +148,21 @@ TENANTS = (
         (f"{READ}[listWebhookEndpoints]",),
     ),
     Defence(
-        "a delivery is its endpoint's",
+        "a delivery belongs to its endpoint",
         "app/webhooks/deliveries.py",
         "select(Delivery).where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint.id)",
         "select(Delivery).where(Delivery.id == delivery_id)",
         (f"{FOREIGN}[replayDelivery]",),
     ),
     Defence(
-        "an Idempotency-Key is its organization's",
+        "an Idempotency-Key belongs to its organization",
         "app/auth/idempotency_keys.py",
         "            IdempotencyKey.organization_id == call.organization_id,\n",
         "",
         ("tests/api/test_idempotency.py::test_keys_are_an_organizations_own",),
     ),
     Defence(
-        "a cursor is its list's",
+        "a cursor belongs to its sort and filters",
         "app/interviews/search.py",
         "if cursor_fingerprint != fingerprint:",
         "if not cursor_fingerprint:",

@@ -1,11 +1,11 @@
-"""What a row of the table says."""
+"""A defence and its proof."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Defence:
-    """`code` stands in `file` exactly once; with `without` in its place each of the `tests` fails."""
+    """`code` occurs in `file` exactly once. With `without` in its place, each of the `tests` fails."""
 
     name: str
     file: str
@@ -13,4 +13,4 @@ class Defence:
     without: str
     tests: tuple[str, ...]
     forever: bool = False
-    """Whether without it the tests wait for ever, as the service would."""
+    """Whether the tests hang without it, as the service would."""

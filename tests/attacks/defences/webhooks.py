@@ -1,4 +1,4 @@
-"""LiveKit's webhooks, and what comes over a socket at all."""
+"""LiveKit's webhooks, and the limits of connections."""
 
 from tests.attacks.defences.defence import Defence
 
@@ -7,7 +7,7 @@ MALFORMED = "tests/server/test_protocol.py::test_a_malformed_request_is_answered
 
 WEBHOOKS = (
     Defence(
-        "a webhook's signature is verified, by HS256 alone",
+        "a webhook's signature is verified, with HS256 only",
         "app/livekit/webhooks.py",
         '    if secret is None or head.get("alg") != "HS256" or not _UNSUPPORTED.isdisjoint(head):\n'
         "        raise WebhookNotSigned\n"
@@ -19,14 +19,14 @@ WEBHOOKS = (
         ),
     ),
     Defence(
-        "it signs this very body",
+        "the signature covers the body",
         "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):',
         "if not digest:",
         (f"{FORGED}[of_another_body]",),
     ),
     Defence(
-        "a candidate's own token is no signature",
+        "a candidate's token is no signature",
         "app/livekit/webhooks.py",
         'if not isinstance(checksum, str) or not hmac.compare_digest(checksum.encode(errors="replace"), digest):\n'
         "        raise WebhookNotSigned\n"
@@ -35,14 +35,14 @@ WEBHOOKS = (
         (f"{FORGED}[a_participants_own_token]",),
     ),
     Defence(
-        "it expires",
+        "the signature expires",
         "app/livekit/webhooks.py",
         '        and now - _LEEWAY < _timestamp(claims.get("exp"))\n',
         "",
         (f"{FORGED}[replayed_after_ten_minutes]",),
     ),
     Defence(
-        "there is one Authorization",
+        "only one Authorization header is accepted",
         "app/api/livekit_webhook.py",
         "if len(signatures) > 1:",
         "if len(signatures) > 9:",
@@ -56,14 +56,14 @@ WEBHOOKS = (
         ("tests/api/test_forged_webhooks.py::test_a_replay_within_its_life_is_a_duplicate",),
     ),
     Defence(
-        "of an event only ids, instants and reasons are stored",
+        "only ids, instants and reasons of an event are stored",
         "app/interviews/livekit_events.py",
         'detail |= {"outcome": who.attributes.get(OUTCOME, "")[:MAX_OUTCOME_LENGTH]}',
         "detail |= who.attributes",
         ("tests/api/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
     ),
     Defence(
-        "who is hidden is no candidate",
+        "a hidden participant is no candidate",
         "app/interviews/participant_events.py",
         'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
         'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
@@ -73,7 +73,7 @@ WEBHOOKS = (
 
 SOCKETS = (
     Defence(
-        "a body is cut off where it becomes too large",
+        "a body is cut off at the size limit",
         "app/api/dependencies.py",
         "if size > max_size:",
         "if size > 2**40:",
@@ -83,14 +83,14 @@ SOCKETS = (
         ),
     ),
     Defence(
-        "a body announced as too large is not awaited",
+        "a body with a Content-Length over the limit is not read",
         "app/api/dependencies.py",
         "if announced.isdigit() and (len(announced) > 18 or int(announced) > max_size):",
         'if announced == b"never":',
         ("tests/server/test_protocol.py::test_a_body_announced_as_too_large_is_rejected_unread",),
     ),
     Defence(
-        "a body that trickles is cut off",
+        "a slow body is cut off",
         "app/server/protocol.py",
         "self._limit_time(BODY_TIMEOUT)",
         "self._limit_time(3600)",
@@ -98,7 +98,7 @@ SOCKETS = (
         forever=True,
     ),
     Defence(
-        "a head that trickles is cut off",
+        "slow headers are cut off",
         "app/server/protocol.py",
         "self._timer = self.loop.call_later(self._time_limit, self._on_timeout)",
         "self._timer = self.loop.call_later(3600, self._on_timeout)",
@@ -106,7 +106,7 @@ SOCKETS = (
         forever=True,
     ),
     Defence(
-        "the size of a head is limited",
+        "the size of the headers is limited",
         "app/server/protocol.py",
         "if self._in_head and self._received > MAX_HEAD:",
         "if self._in_head and self._received > 2**40:",
@@ -120,7 +120,7 @@ SOCKETS = (
         ("tests/server/test_protocol.py::test_a_client_that_does_not_read_is_disconnected",),
     ),
     Defence(
-        "nesting without end is no JSON",
+        "deeply nested JSON is refused",
         "app/api/dependencies.py",
         "except (ValueError, RecursionError) as error:",
         "except ValueError as error:",

@@ -1,9 +1,9 @@
-// What the seed's function refers to: the state of a React component, and a room of livekit-client.
+// The names that the seed's function uses: the state of a React component, and a room of livekit-client.
 let joinResponse = null;
 let phoneNumber = "";
 const room = new LivekitClient.Room();
 
-// What the tests read.
+// The state that the tests read.
 window.state = { statuses: ["ready"], error: null, isCallActive: false, disconnectReason: null, consoleErrors: [] };
 window.room = room;
 
@@ -78,14 +78,14 @@ const startInterview = async () => {
 };
 // end of the seed's text
 
-// Starts with a joinResponse at hand.
+// Starts with this joinResponse.
 window.start = async (response, phone) => {
   joinResponse = response;
   phoneNumber = phone;
   await startInterview();
 };
 
-// Asks the service for a joinResponse and starts; resolves to the service's answer.
+// Requests a joinResponse from the service and starts; resolves to the response.
 window.join = async (serviceUrl, interviewId, phone) => {
   const response = await fetch(`${serviceUrl}/interviews/${interviewId}/join`, {
     method: "POST",
@@ -101,7 +101,7 @@ window.join = async (serviceUrl, interviewId, phone) => {
   return { status: response.status, body };
 };
 
-// As LiveKit's own components do it: credentials from the standard token endpoint, fetched ahead.
+// As LiveKit's components do: credentials from the standard token endpoint, fetched ahead.
 window.joinByTokenSource = async (serviceUrl, interviewId, options) => {
   const source = LivekitClient.TokenSource.endpoint(`${serviceUrl}/interviews/${interviewId}/token`, {
     headers: { "X-Session": "from-the-page" },

@@ -1,4 +1,4 @@
-"""What is too much of one caller, and what is kept and logged of people."""
+"""Rate limits, and personal data in the database and the log."""
 
 from tests.attacks.defences.defence import Defence
 
@@ -35,14 +35,14 @@ LIMITS = (
         (f"{LIMITED}::test_a_key_is_limited_wherever_it_calls_from",),
     ),
     Defence(
-        "replicas count as one",
+        "replicas share their counts",
         "app/core/rate_limits.py",
         "shared or OwnCounters()",
         "OwnCounters()",
         ("tests/api/test_rate_limits_shared.py::test_replicas_count_as_one",),
     ),
     Defence(
-        "calls go on while the counts can't be had",
+        "calls continue while the shared counts are unavailable",
         "app/core/rate_limits.py",
         "except FAILURES as error:",
         "except ZeroDivisionError as error:",
@@ -59,77 +59,77 @@ LIMITS = (
 
 PERSONAL_DATA = (
     Defence(
-        "an erasure takes the texts",
+        "an erasure removes the texts",
         "app/interviews/erasure.py",
         'setattr(interview, name, "")',
         "pass",
         (GONE, f"{ERASED}::test_a_tombstone_stays"),
     ),
     Defence(
-        "an erasure takes what the timeline says of people",
+        "an erasure redacts the timeline",
         "app/interviews/erasure.py",
         "entry.detail = redact(entry.detail, roles)",
         "pass",
         (GONE, f"{ERASED}::test_unknown_timeline_details_are_erased"),
     ),
     Defence(
-        "an erasure takes who was connected",
+        "an erasure removes the identities of connections",
         "app/interviews/erasure.py",
         "await session.execute(of_connections.values(identity=func.lower(Connection.role)))",
         "pass",
         (GONE,),
     ),
     Defence(
-        "an erasure takes what the agent reported",
+        "an erasure removes the agent's report",
         "app/interviews/erasure.py",
         ".values(summary=None, result=None)",
         ".values(outcome=Report.outcome)",
         (GONE, f"{ERASED}::test_a_tombstone_stays"),
     ),
     Defence(
-        "an erasure takes the addresses of joins",
+        "an erasure removes the addresses of joins",
         "app/interviews/erasure.py",
         ".values(address=None)",
         ".values(address=JoinRequest.address)",
         (GONE,),
     ),
     Defence(
-        "an erasure takes the addresses of wrong tries",
+        "an erasure removes the addresses of wrong tries",
         "app/interviews/erasure.py",
         "    await session.execute(delete(WrongTry).where(WrongTry.interview_id == interview_id))\n",
         "",
         (GONE,),
     ),
     Defence(
-        "an erasure takes context and invite",
+        "an erasure removes context and invite",
         "app/interviews/erasure.py",
         "    interview.context = interview.invite_hash = interview.invite_expires_at = None\n",
         "",
         (GONE, f"{ERASED}::test_a_tombstone_stays"),
     ),
     Defence(
-        "an erasure takes what kept answers say",
+        "an erasure removes personal data from stored responses",
         "app/interviews/erasure.py",
         "    await _erase_from_answers(session, interview, now)\n",
         "",
         (GONE, f"{ERASED}::test_a_replayed_response_has_no_personal_data"),
     ),
     Defence(
-        "what comes late brings nothing back",
+        "late webhooks store no identity after an erasure",
         "app/interviews/erasure.py",
         "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
         "return who.identity",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
-        "nor do late webhooks on the timeline",
+        "late webhooks add no personal data to the timeline after an erasure",
         "app/interviews/livekit_events.py",
         "return redact(detail, roles) if row.personal_data_erased_at else detail",
         "return detail",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
-        "no join gets in beside an erasure",
+        "a join waits for a concurrent erasure",
         "app/interviews/erasure.py",
         "    await keep_joins_out(session, interview)  # a join stores an address\n",
         "",
@@ -143,35 +143,35 @@ PERSONAL_DATA = (
         (f"{ERASED}::test_no_policy_lets_anyone_into_an_erased_failed_interview",),
     ),
     Defence(
-        "an erasure takes the scope admin",
+        "an erasure requires the scope admin",
         "app/api/actions.py",
         "interview_id: InterviewId, caller: AdminCaller,",
         "interview_id: InterviewId, caller: Writer,",
         (f"{ERASED}::test_a_write_key_is_not_enough",),
     ),
     Defence(
-        "what is still needed is not erased",
+        "an interview that is not over is not erased",
         "app/interviews/erasure.py",
         "if not interview.status.is_terminal:",
         "if interview.attempt < 0:",
         (f"{ERASED}::test_an_interview_that_is_not_over_is_refused",),
     ),
     Defence(
-        "what was over for long enough is erased",
+        "an interview is erased after the retention period",
         "app/worker/scheduler.py",
         "            await _erase(context, overdue.id, before)\n",
         "            pass\n",
         (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
     ),
     Defence(
-        "what was opened again is kept",
+        "an interview that was reopened meanwhile is not erased",
         "app/interviews/erasure.py",
         "if interview and interview.ended_at and interview.ended_at <= before:",
         "if interview:",
         (f"{RETENTION}::test_one_that_was_reopened_meanwhile_is_kept",),
     ),
     Defence(
-        "without a retention nothing is erased by itself",
+        "without a retention period nothing is erased automatically",
         "app/worker/scheduler.py",
         "        if context.retention is None:\n            return\n"
         "        before = datetime.now(UTC) - context.retention\n",
@@ -179,7 +179,7 @@ PERSONAL_DATA = (
         (f"{RETENTION}::test_without_a_retention_it_is_kept_for_ever",),
     ),
     Defence(
-        "what can't be erased holds up nobody else's erasure",
+        "a failed erasure does not block others",
         "app/worker/scheduler.py",
         "self._after = batch[-1] if len(batch) == ERASURE_BATCH else None",
         "self._after = None",
@@ -196,7 +196,7 @@ LOG = (
         (f"{LOGGED}::test_an_error_is_told_by_its_place",),
     ),
     Defence(
-        "so is one in a traceback",
+        "an error with a traceback is logged without its message",
         "app/core/logging.py",
         'return "\\n".join([line, *_safe_traceback(error)]) if error else line',
         "return line + super().formatException(record.exc_info) if record.exc_info else line",
@@ -206,7 +206,7 @@ LOG = (
         ),
     ),
     Defence(
-        "of another library's error only the class is logged",
+        "an error of another library is logged by its class only",
         "app/core/logging.py",
         "return f\"{name} ({', '.join(fields)})\" if fields else name",
         'return f"{name}: {error}"',

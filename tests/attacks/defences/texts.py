@@ -1,49 +1,49 @@
-"""Texts that come in or go out, and where webhooks may go."""
+"""Texts in requests and responses, and the URLs of webhooks."""
 
 from tests.attacks.defences.defence import Defence
 
-TEXTS = "tests/attacks/test_injection.py::test_a_text_of_a_body_is_kept_as_it_is_or_refused"
+TEXTS = "tests/attacks/test_injection.py::test_a_text_in_a_body_is_stored_unchanged_or_refused"
 TARGETS = "tests/webhooks/test_url_guard.py"
 LOOKS = f"{TARGETS}::test_refused_urls"
 
-WORDS = (
+MESSAGES = (
     Defence(
-        "no NUL comes to the database",
+        "NUL never reaches the database",
         "app/api/types.py",
         'if "\\0" in value:',
         "if value is None:",
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[editInterview]"),
     ),
     Defence(
-        "nor half a character",
+        "surrogates never reach the database",
         "app/api/types.py",
         'if any("\\ud800" <= letter <= "\\udfff" for letter in value):',
         "if value is None:",
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
     ),
     Defence(
-        "the wildcards of a search are letters",
+        "wildcards in a search are escaped",
         "app/interviews/search.py",
         "texts.contains(word, autoescape=True)",
         "texts.contains(word)",
         ("tests/interviews/test_search.py::test_there_are_no_wildcards_and_every_word_must_match",),
     ),
     Defence(
-        "a request's id is plain",
+        "a request id has plain characters only",
         "app/api/middleware.py",
         "return header.decode() if header and REQUEST_ID.fullmatch(header) else new_request_id()",
         'return header.decode("latin-1") if header else new_request_id()',
         ("tests/api/test_problems.py::test_an_odd_request_id_is_replaced",),
     ),
     Defence(
-        "nobody writes lines into the log",
+        "a path cannot add lines to the log",
         "app/api/middleware.py",
         'return "/".join([part if part in self._words or ID.fullmatch(part) else "..." for part in path.split("/")])',
         "return path",
         ("tests/api/test_problems.py::test_the_access_log",),
     ),
     Defence(
-        "an error echoes no value",
+        "an error does not echo the value",
         "app/api/problems.py",
         '"message": message_of(fault) + hint}',
         "\"message\": f\"{fault['msg']}: {fault.get('input')}\"}",
@@ -53,7 +53,7 @@ WORDS = (
         ),
     ),
     Defence(
-        "only the frontends' origins may call",
+        "only configured origins may call",
         "app/main.py",
         "allow_origins=settings.allowed_origins,",
         'allow_origins=["*"],',
@@ -63,7 +63,7 @@ WORDS = (
         ),
     ),
     Defence(
-        "every answer tells browsers to run, frame and keep nothing",
+        "every response has security headers",
         "app/api/middleware.py",
         "with_missing(headers, self._secure)",
         "with_missing(headers, ())",
@@ -71,7 +71,7 @@ WORDS = (
     ),
 )
 
-TARGETED = (
+WEBHOOK_URLS = (
     Defence(
         "nothing is sent to a private address",
         "app/webhooks/url_guard.py",
@@ -83,63 +83,63 @@ TARGETED = (
         ),
     ),
     Defence(
-        "nor when the name has turned private since",
+        "the address is checked again before each connection",
         "app/webhooks/sender.py",
         "public_addresses(host, port, allow_private=self._allow_private, resolve=self._resolve)",
         "public_addresses(host, port, allow_private=True, resolve=self._resolve)",
         (f"{TARGETS}::test_a_name_that_turns_private_after_the_check_is_not_connected_to",),
     ),
     Defence(
-        "one private address among public ones is enough",
+        "one private address among public ones is refused",
         "app/webhooks/url_guard.py",
         "    if refused:\n        raise WebhookTargetRefused(",
         "    if len(refused) == len(addresses):\n        raise WebhookTargetRefused(",
         (f"{TARGETS}::test_one_private_address_among_public_ones_is_enough",),
     ),
     Defence(
-        "relays that lead anywhere are refused",
+        "relay networks are refused",
         "app/webhooks/url_guard.py",
         "any(ip in network for network in BLOCKED_NETWORKS)",
         "False",
         (f"{TARGETS}::test_refused_addresses",),
     ),
     Defence(
-        "an IPv6 address that stands for an IPv4 one is judged by that",
+        "an IPv4-mapped address is checked as IPv4",
         "app/webhooks/url_guard.py",
         "    return ip.ipv4_mapped\n",
         "    return IPv4Address(134744072) if ip.ipv4_mapped else None\n",
         (f"{TARGETS}::test_refused_addresses[::ffff:127.0.0.1]",),
     ),
     Defence(
-        "webhooks go by https",
+        "webhook URLs require https",
         "app/webhooks/url_guard.py",
         'if target.scheme != "https" and not allow_private:',
         "if target.scheme is None:",
         (f"{LOOKS}[http://a.example:8080/]",),
     ),
     Defence(
-        "no user and password in their URL",
+        "webhook URLs contain no credentials",
         "app/webhooks/url_guard.py",
         "if target.username is not None or target.password is not None:",
         "if target.netloc is None:",
         (f"{LOOKS}[https://user@a.example/]",),
     ),
     Defence(
-        "no low port but 443",
+        "webhook URLs use no privileged port except 443",
         "app/webhooks/url_guard.py",
         "if not (allow_private or port == 443 or port >= 1024):",
         "if port < 0:",
         (f"{LOOKS}[https://a.example:22/]",),
     ),
     Defence(
-        "what is sent is signed with the endpoint's secret",
+        "webhooks are signed with the endpoint's secret",
         "app/webhooks/signing.py",
         "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
         'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
         ("tests/webhooks/test_deliveries.py::test_an_interviews_changes_arrive_signed",),
     ),
     Defence(
-        "no redirect is followed",
+        "redirects are not followed",
         "app/webhooks/sender.py",
         "            return response.status, _retry_after(response)\n",
         '            places = [value.decode() for name, value in response.headers if name.lower() == b"location"]\n'

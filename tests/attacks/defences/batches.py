@@ -1,20 +1,20 @@
-"""Batches: an item never waits for the lock of another, nor holds a connection while it waits."""
+"""Batches: an item waits for no other item's lock, and holds no connection while it waits."""
 
 from tests.attacks.defences.defence import Defence
 
 JOINS = "tests/interviews/test_join_batches.py"
 LIVEKIT_EVENTS = "tests/interviews/test_livekit_event_batches.py"
 
-MAX_BATCH = (
+BATCHES = (
     Defence(
-        "a locked interview holds up no other candidate",
+        "a locked interview delays no other candidate",
         "app/interviews/join_queries.py",
         "FOR KEY SHARE OF i SKIP LOCKED",
         "FOR KEY SHARE OF i",
         (f"{JOINS}::test_a_locked_interview_holds_up_its_own_candidate_only",),
     ),
     Defence(
-        "a join under way keeps its candidate from being changed",
+        "an edit waits for a join in progress",
         "app/interviews/join_queries.py",
         "        FOR KEY SHARE OF i SKIP LOCKED\n",
         "",
@@ -28,14 +28,14 @@ MAX_BATCH = (
         (f"{JOINS}::test_guesses_at_one_interview_take_turns_and_none_is_joined_alone",),
     ),
     Defence(
-        "who waits for a lock leaves connections to the others",
+        "joins that wait for locks leave connections to the others",
         "app/interviews/join.py",
         "concurrency=LOCK_CONCURRENCY",
         "concurrency=64",
         (f"{JOINS}::test_however_many_interviews_are_held_two_connections_wait",),
     ),
     Defence(
-        "of those who wait for one interview one has a connection",
+        "joins that wait for one interview use one connection",
         "app/interviews/join.py",
         "key=lambda waiting: waiting.command.interview_id",
         "key=lambda waiting: None",
@@ -54,28 +54,28 @@ MAX_BATCH = (
         ),
     ),
     Defence(
-        "those of one interview keep their order",
+        "calls for one interview keep their order",
         "app/core/batching.py",
         "if call.key in self._queues:",
         "if call.key in self._queues and not self._max_batch:",
         ("tests/core/test_batching.py::test_those_of_one_key_are_never_under_way_together_and_keep_their_order",),
     ),
     Defence(
-        "a locked interview holds up no other one's webhooks",
+        "a locked interview delays no other interview's webhooks",
         "app/interviews/interview_rows.py",
         "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         "ORDER BY id FOR NO KEY UPDATE",
         (f"{LIVEKIT_EVENTS}::test_a_locked_row_delays_only_its_own_events",),
     ),
     Defence(
-        "an event that can't be stored harms no other",
+        "an event that cannot be stored does not fail its batch",
         "app/interviews/livekit_events.py",
         "if len(events) == 1 or not is_per_item(error):",
         "if events:",
         (f"{LIVEKIT_EVENTS}::test_one_bad_event_does_not_fail_the_batch",),
     ),
     Defence(
-        "when a key was used last is never waited for",
+        "the update of a key's last use waits for no lock",
         "app/auth/last_use.py",
         "FOR NO KEY UPDATE SKIP LOCKED",
         "FOR NO KEY UPDATE",

@@ -1,4 +1,4 @@
-"""Who may join, what a token allows, and with which settings the service starts."""
+"""Joins, the grants of a token, and the settings that the service refuses at the start."""
 
 from tests.attacks.defences.defence import Defence
 
@@ -6,15 +6,15 @@ JOINS = "tests/attacks/test_joins.py"
 TRIES = "tests/interviews/test_wrong_tries.py"
 RIGHTS = "tests/e2e/test_candidate_rights.py"
 
-DOORS = (
+JOINING = (
     Defence(
-        "an invite is the one on file",
+        "an invite must be the current one",
         "app/interviews/invites.py",
         'is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")',
         "is_right = bool(invite)",
         (
             "tests/interviews/test_invites.py::test_what_is_no_invite_is_refused_in_the_same_words",
-            f"{JOINS}::test_a_token_of_another_interview_opens_nothing",
+            f"{JOINS}::test_a_token_of_another_interview_is_refused",
         ),
     ),
     Defence(
@@ -29,10 +29,10 @@ DOORS = (
         "app/interviews/invites.py",
         "    interview.invite_hash = interview.invite_expires_at = None\n",
         "",
-        (f"{JOINS}::test_an_invite_is_used_again_until_it_is_revoked_as_it_is_meant",),
+        (f"{JOINS}::test_an_invite_can_be_reused_until_it_is_revoked",),
     ),
     Defence(
-        "of an invite only a hash is stored",
+        "an invite is stored as a hash only",
         "app/interviews/invites.py",
         'return hashlib.sha256(invite.encode("utf-8", "surrogatepass")).digest()',
         'return invite.encode("utf-8", "surrogatepass")',
@@ -46,14 +46,14 @@ DOORS = (
         ("tests/test_secrets_are_compared.py::test_no_secret_is_compared_by_equality",),
     ),
     Defence(
-        "a phone number is the one on file",
+        "a phone number must be the candidate's",
         "app/core/phone_numbers.py",
         "return international | national",
         "return True",
         ("tests/interviews/test_join_policy.py::test_another_number_does_not",),
     ),
     Defence(
-        "five wrong tries of an address",
+        "five wrong tries per address",
         "app/interviews/join_queries.py",
         "MAX_TRIES = 5  #",
         "MAX_TRIES = 5_000  #",
@@ -63,21 +63,21 @@ DOORS = (
         ),
     ),
     Defence(
-        "fifty wrong tries of all addresses",
+        "fifty wrong tries from all addresses",
         "app/interviews/join_queries.py",
         "MAX_TRIES_IN_ALL = 50  #",
         "MAX_TRIES_IN_ALL = 50_000  #",
         (f"{TRIES}::test_fifty_in_an_hour_from_everywhere", f"{TRIES}::test_brute_force_from_everywhere_gets_fifty"),
     ),
     Defence(
-        "all addresses of one IPv6 network are one",
+        "an IPv6 network counts as one address",
         "app/interviews/join_policy.py",
         "return str(ipaddress.IPv6Network((int(parsed), NETWORK), strict=False))",
         "return str(parsed)",
         (f"{TRIES}::test_what_counts_as_one_address",),
     ),
     Defence(
-        "concurrent guesses are counted one after the other",
+        "concurrent guesses are counted one by one",
         "app/interviews/join.py",
         "has_turn = has_tries_lock or snapshot.has_tries_lock or not policy_decision.is_guess",
         "has_turn = True",
@@ -91,7 +91,7 @@ DOORS = (
         (f"{TRIES}::test_a_right_guess_waits_for_the_wrong_ones_before_it",),
     ),
     Defence(
-        "a valid invite works whatever strangers tried",
+        "a valid invite works regardless of wrong tries",
         "app/interviews/join_policy.py",
         "return PolicyDecision(policy, None)",
         "return PolicyDecision(policy, None, counts_as_try=True)",
@@ -119,79 +119,82 @@ DOORS = (
         ("tests/interviews/test_join_policy.py::test_the_stricter_of_two_holds",),
     ),
     Defence(
-        "a stranger learns nothing of the interview",
+        "a caller without credentials learns nothing about the interview",
         "app/interviews/join.py",
         "refusal = policy_decision.refusal or (None if is_over else _refusal(snapshot, command, config))",
         "refusal = (None if is_over else _refusal(snapshot, command, config)) or policy_decision.refusal",
         ("tests/interviews/test_join_policy.py::test_a_stranger_learns_nothing_of_the_interview",),
     ),
     Defence(
-        "nobody joins after the end",
+        "an interview cannot be joined after the end",
         "app/interviews/join.py",
         "if snapshot.status.is_terminal:\n        return InterviewOver(",
         "if snapshot.attempt < 0:\n        return InterviewOver(",
         (
-            f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
+            f"{JOINS}::test_an_invite_is_refused_before_the_start_and_after_the_end",
             "tests/interviews/test_join.py::test_over",
         ),
     ),
     Defence(
-        "nobody joins before the start",
+        "an interview cannot be joined before the start",
         "app/interviews/join.py",
         "if snapshot.opens_at and command.now < snapshot.opens_at:",
         "if snapshot.opens_at and snapshot.attempt < 0:",
         (
-            f"{JOINS}::test_an_invite_opens_neither_before_the_start_nor_after_the_end",
+            f"{JOINS}::test_an_invite_is_refused_before_the_start_and_after_the_end",
             "tests/interviews/test_join.py::test_too_early",
         ),
     ),
 )
 
-SEAT = (
+TOKENS = (
     Defence(
-        "a token is for one room",
+        "a token is valid for one room",
         "app/livekit/access_tokens.py",
         '            "room": room,\n            "canPublish"',
         '            "canPublish"',
-        (f"{RIGHTS}::test_no_other_room_is_entered",),
+        (f"{RIGHTS}::test_no_other_room_can_be_joined",),
     ),
     Defence(
-        "a token has no admin's grants",
+        "a token has no admin grants",
         "app/livekit/access_tokens.py",
         '            "roomJoin": True,\n',
         '            "roomJoin": True,\n            "roomAdmin": True,\n            "roomList": True,\n',
         (f"{RIGHTS}::test_every_call_to_the_server_is_refused",),
     ),
     Defence(
-        "a token is for microphone and camera",
+        "a token allows microphone and camera only",
         "app/livekit/access_tokens.py",
         '            "canPublishSources": ["microphone", "camera"],\n',
         "",
-        (f"{RIGHTS}::test_no_screen_is_shared[screen]", f"{RIGHTS}::test_no_screen_is_shared[screen_audio]"),
+        (
+            f"{RIGHTS}::test_screen_sharing_is_refused[screen]",
+            f"{RIGHTS}::test_screen_sharing_is_refused[screen_audio]",
+        ),
     ),
     Defence(
-        "a candidate changes nothing that the agent reads",
+        "a candidate cannot change metadata that the agent reads",
         "app/livekit/access_tokens.py",
         '"canUpdateOwnMetadata": self.client_metadata_updates,',
         '"canUpdateOwnMetadata": True,',
-        (f"{RIGHTS}::test_neither_metadata_nor_name_nor_attributes_are_its_own",),
+        (f"{RIGHTS}::test_a_candidate_cannot_change_metadata_name_or_attributes",),
     ),
     Defence(
         "a candidate is not hidden",
         "app/livekit/access_tokens.py",
         '            "canSubscribe": True,\n',
         '            "canSubscribe": True,\n            "hidden": True,\n',
-        (f"{RIGHTS}::test_nobody_hides",),
+        (f"{RIGHTS}::test_a_candidate_cannot_hide",),
     ),
     Defence(
-        "a token lives for ten minutes",
+        "a token expires after ten minutes",
         "app/livekit/access_tokens.py",
         "TOKEN_LIFE = timedelta(minutes=10)",
         "TOKEN_LIFE = timedelta(hours=6)",
         ("tests/livekit/test_access_tokens.py::test_a_token_lives_for_ten_minutes_from_its_second",),
     ),
     Defence(
-        "a client can't choose what its token allows",
+        "a client cannot choose the grants of its token",
         "app/interviews/token.py",
         "return TokenFieldNotAllowed(errors=errors) if errors else None",
         "return None",
@@ -199,9 +202,9 @@ SEAT = (
     ),
 )
 
-START = (
+SETTINGS = (
     Defence(
-        "outside a laptop it does not start with what everybody knows",
+        "in production the service does not start with public secrets",
         "app/core/settings.py",
         "*([] if self.is_local else self._unsafe_defaults()),",
         "",
@@ -211,14 +214,14 @@ START = (
         ),
     ),
     Defence(
-        "open has to be said",
+        "an open join policy must be explicit",
         "app/core/settings.py",
         "if self.join_policy is None:",
         'if self.environment == "never":',
         ("tests/core/test_settings.py::test_each_rule_stands_alone[JOIN_POLICY]",),
     ),
     Defence(
-        "an invitation's secret is in no logged address",
+        "an invite's secret is never part of a logged URL",
         "app/core/settings.py",
         "            *self._leaking_links(),\n",
         "",
