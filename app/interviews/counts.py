@@ -27,17 +27,14 @@ from app.lifecycle import PublicStatus
 from app.models import CountChange, Interview, InterviewCount
 
 # Only this updates counts, so that no transaction waits for one. Changes appended meanwhile stay for the next run.
-COMPACT = text(
-    """
+COMPACT = text("""
     WITH compacted AS (DELETE FROM count_changes RETURNING organization_id, job_post_id, status, number)
     INSERT INTO interview_counts AS kept (organization_id, job_post_id, status, number)
     SELECT organization_id, job_post_id, status, sum(number) FROM compacted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (organization_id, job_post_id, status) DO UPDATE SET number = kept.number + excluded.number
-    """
-)
+""")
 
-COMPARE = text(
-    """
+COMPARE = text("""
     WITH kept AS (
         SELECT job_post_id, status, sum(number) AS number FROM (
             SELECT job_post_id, status, number FROM interview_counts WHERE organization_id = :organization_id
@@ -50,8 +47,7 @@ COMPARE = text(
     SELECT job_post_id, status, coalesce(kept.number, 0)::bigint, coalesce(actual.number, 0)
     FROM kept FULL JOIN actual USING (job_post_id, status)
     WHERE coalesce(kept.number, 0) <> coalesce(actual.number, 0) ORDER BY 1, 2
-    """
-)
+""")
 
 
 @dataclass(frozen=True, slots=True)

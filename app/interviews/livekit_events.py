@@ -26,13 +26,7 @@ from app.models import Probe
 
 log = logging.getLogger(__name__)
 
-RECORDED = {
-    "room_started",
-    "participant_joined",
-    "participant_left",
-    "participant_connection_aborted",
-    "room_finished",
-}
+RECORDED = {"room_started", "participant_joined", "participant_left", "participant_connection_aborted", "room_finished"}
 NOT_LOGGED = {"track_published", "track_unpublished"}  # several in each conversation, of no effect on the status
 
 MAX_OUTCOME_LENGTH = 64  # characters kept on the timeline: a participant with the right grant writes what it likes

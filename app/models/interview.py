@@ -36,11 +36,7 @@ class Interview(Base):
         CheckConstraint(one_of("end_reason", EndReason), name="end_reason"),
         Index("ix_interviews_organization_id_created_at_id", "organization_id", "created_at", "id"),
         Index("ix_interviews_organization_id_status_created_at_id", "organization_id", "status", "created_at", "id"),
-        Index(
-            "ix_interviews_live",
-            "id",
-            postgresql_where=text(one_of("status", LIVE_STATUSES)),
-        ),
+        Index("ix_interviews_live", "id", postgresql_where=text(one_of("status", LIVE_STATUSES))),
         Index(
             "ix_interviews_next_deadline_at", "next_deadline_at", postgresql_where=text("next_deadline_at IS NOT NULL")
         ),

@@ -24,8 +24,7 @@ _IN_SPAN = """
 """
 COUNT_CHANGES = text(f"SELECT count(*) FROM ({_IN_SPAN} LIMIT :limit) spanned")  # noqa: S608 - our own text
 # Pending deliveries are left as they are.
-REPLAY_CHANGES = text(
-    f"""
+REPLAY_CHANGES = text(f"""
     WITH enqueued AS (
         INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
         SELECT :endpoint_id, id, :now, :now, :now FROM ({_IN_SPAN}) spanned ORDER BY id
@@ -35,8 +34,7 @@ REPLAY_CHANGES = text(
         RETURNING id
     )
     SELECT count(*) FROM enqueued
-    """  # noqa: S608 - our own text
-)
+""")  # noqa: S608 - our own text
 
 
 @dataclass(frozen=True, slots=True)
