@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
 from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
-from app.interviews.attempts import open_next_attempt
-from app.interviews.status_update import lock_interview, update_statuses
+from app.interviews.status_update import lock_interview, open_next_attempt, update_statuses
 from app.lifecycle import Outcome, Status, Timeouts
 from app.models import Interview, Report, TimelineEntry
 

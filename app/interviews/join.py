@@ -31,7 +31,6 @@ from app.core.errors import (
     TooManyTries,
 )
 from app.core.policy import JoinPolicy, stricter
-from app.interviews.attempts import open_next_attempt
 from app.interviews.join_policy import JoinCredentials, PolicyDecision, check_join_policy, hash_address
 from app.interviews.join_queries import (
     JoinRecord,
@@ -41,7 +40,7 @@ from app.interviews.join_queries import (
     record_joins,
     tries_lock,
 )
-from app.interviews.status_update import lock_interview, update_statuses
+from app.interviews.status_update import lock_interview, open_next_attempt, update_statuses
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.interviews.token import TokenOptions, check_token_options, claims_of
 from app.lifecycle import Status, Timeouts

@@ -77,8 +77,8 @@ async def schedule(
     interviews = [_build_interview(spec, organization, now) for spec in specs]
     check_tokens({spec.field: each for spec, each in zip(specs, interviews, strict=True)}, signer=signer, now=now)
     session.add_all(interviews)
-    changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
-    await record_changes(await driver_connection(session), changes, now=now)
+    changes = [count_change(each, ChangeType.SCHEDULED, None, now) for each in interviews]
+    await record_changes(await driver_connection(session), changes)
     session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await session.flush()
     return interviews

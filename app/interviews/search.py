@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from app.core.errors import CursorInvalid
-from app.core.pagination import decode_row, encode_cursor
+from app.core.pagination import Page, decode_row, encode_cursor
 from app.core.search_text import Spelling, parse_search
 from app.interviews.queries import View, views_of
 from app.lifecycle import PublicStatus, Status
@@ -62,12 +62,6 @@ class Filters:
     """Words of name, job title or phone number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    views: Sequence[View]
-    next_cursor: str | None
-
-
 async def find_interviews(
     session: AsyncSession,
     *,
@@ -77,7 +71,7 @@ async def find_interviews(
     cursor: str | None,
     limit: int,
     now: datetime,
-) -> Page:
+) -> Page[View]:
     """Return a page of the organization's interviews. Raises CursorInvalid, also for the cursor of another list.
 
     Pages by updatedAt ascending have every interview, and again each that changes meanwhile. Descending they may miss
@@ -89,9 +83,9 @@ async def find_interviews(
         await session.execute(PLAN_EACH_TIME)
     read = _search if list_query.remaining_conditions(Interview) else _first_page
     rows = await read(session, list_query, limit + 1)
-    last = rows[limit - 1] if len(rows) > limit else None
-    next_cursor = encode_cursor(getattr(last, list_query.column().key), last.id.hex, fingerprint) if last else None
-    return Page(await views_of(session, interviews=rows[:limit], now=now), next_cursor)
+    column = list_query.column().key
+    page = Page.of(rows, limit, lambda last: encode_cursor(getattr(last, column), last.id.hex, fingerprint))
+    return Page(await views_of(session, interviews=page.items, now=now), page.next_cursor)
 
 
 async def _first_page(session: AsyncSession, list_query: "_ListQuery", count: int) -> Sequence[Interview]:
@@ -180,11 +174,6 @@ class _ListQuery:
     def _is_by_distance(self) -> bool:
         has_range = self.filters.opens_before is not None or self.filters.opens_after is not None
         return has_range and self.sort in (Sort.OLDEST, Sort.NEWEST)
-
-
-def conditions(filters: Filters, *, now: datetime) -> list[ColumnElement[bool]]:
-    """Return the conditions of all filters."""
-    return _estimable(filters) + _inestimable(filters, now, Interview)
 
 
 def _estimable(filters: Filters) -> list[ColumnElement[bool]]:

@@ -137,10 +137,7 @@ class ClaimedDelivery:
 async def claim(
     session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], concurrency: int, now: datetime
 ) -> list[ClaimedDelivery]:
-    """Claim due deliveries, within the limits for the process, each endpoint and all failing ones.
-
-    `under_way` counts against the limits.
-    """
+    """Claim due deliveries. With those under way they keep the limits for the process, endpoints and failing ones."""
     busy = Counter(claimed.endpoint.id for claimed in under_way)
     failing = sum(claimed.endpoint.failures > 0 for claimed in under_way)
     ids = await session.scalars(

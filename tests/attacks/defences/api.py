@@ -111,13 +111,6 @@ TENANTS = (
     Defence(
         "interviews are counted for their organization",
         "app/interviews/counts.py",
-        "return [Interview.organization_id == self.organization_id, *conditions(self.filters, now=self.now)]",
-        "return [*conditions(self.filters, now=self.now)]",
-        (f"{READ}[summarizeInterviews]",),
-    ),
-    Defence(
-        "so are the counts that are kept",
-        "app/interviews/counts.py",
         "clauses = [of.organization_id == query.organization_id]",
         "clauses = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
