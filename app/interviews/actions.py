@@ -16,10 +16,7 @@ from app.models import Interview, Report, TimelineEntry
 
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
-    """Lock the organization's interview for a change.
-
-    Raises InterviewNotFound, also for another organization's, and InterviewErased.
-    """
+    """Lock the organization's interview for a change. Raises InterviewNotFound, InterviewErased."""
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound

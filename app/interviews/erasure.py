@@ -36,10 +36,7 @@ class Overdue(NamedTuple):
 async def erase_owned(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
 ) -> None:
-    """Erase the personal data of the organization's interview; if it is erased already, do nothing.
-
-    Raises InterviewNotFound, also for another organization's interview, and InterviewNotOver.
-    """
+    """Erase the personal data of the organization's interview, once. Raises InterviewNotFound, InterviewNotOver."""
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound

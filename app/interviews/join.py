@@ -215,11 +215,9 @@ async def _join(
         if _is_wrong_try(decision) and index in recorded and recorded[index] is None
     ]
     await count_wrong_tries(connection, wrong)
-    outcomes = iter(
-        [
-            _outcome(decision, config, is_recorded=index in recorded, locked_until=recorded.get(index))
-            for index, decision in enumerate(decisions)
-        ]
+    outcomes = (
+        _outcome(decision, config, is_recorded=index in recorded, locked_until=recorded.get(index))
+        for index, decision in enumerate(decisions)
     )
     return [next(outcomes) if isinstance(each, JoinDecision) else each for each in decided]
 

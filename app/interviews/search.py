@@ -163,7 +163,13 @@ class _ListQuery:
         return query.where(row < last if self.sort.is_descending else row > last)
 
     def remaining_conditions(self, of: Columns) -> list[ColumnElement[bool]]:
-        return _inestimable(self.filters, self.now, of)
+        """Return the other conditions: words, and whether an interview that is READY_TO_JOIN opens later."""
+        words = parse_search(self.filters.q)
+        clauses = [or_(*(_has_words(spelling, of) for spelling in spellings)) for spellings in words]
+        statuses = sorted(self.filters.statuses)
+        if (PublicStatus.SCHEDULED in statuses) != (PublicStatus.READY_TO_JOIN in statuses):
+            clauses.append(or_(*(_has_status(status, now=self.now, of=of) for status in statuses)))
+        return clauses
 
     def ordered(
         self, query: Select[Any], sort_key: ColumnElement[Any], key: ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -195,16 +201,7 @@ def _estimable(filters: Filters) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def _inestimable(filters: Filters, now: datetime, of: Columns) -> list[ColumnElement[bool]]:
-    """Return the other conditions: words, and whether an interview that is READY_TO_JOIN opens later."""
-    clauses = [or_(*(_has_words(spelling, of) for spelling in spellings)) for spellings in parse_search(filters.q)]
-    if len(filters.statuses & {PublicStatus.SCHEDULED, PublicStatus.READY_TO_JOIN}) == 1:
-        clauses.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
-    return clauses
-
-
-def has_status(status: PublicStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
-    """Return the condition for a public status."""
+def _has_status(status: PublicStatus, *, now: datetime, of: Columns) -> ColumnElement[bool]:
     is_stored: ColumnElement[bool] = of.status == _stored_status(status)
     not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
     if status is PublicStatus.SCHEDULED:

@@ -1,11 +1,8 @@
 """The status update: derive locked interviews' statuses from their stored facts, store them, record what changed.
 
-Webhooks, API calls, deadlines and room snapshots all end here, and there is one function for each step: lock_row (for a
-batch: lock_rows), load_facts, update_statuses, record_changes. They run on asyncpg's connection, and the hot paths give
-them InterviewRows: the ORM is too slow for webhooks.
-
-API calls edit columns that only the ORM's Interview has. They lock it with lock_interview() and pass
-driver_connection(session); the session itself stores what was set on the Interview.
+Webhooks, API calls, deadlines and room snapshots all end here. The hot paths give asyncpg InterviewRows: the ORM is too
+slow for webhooks. API calls edit columns that only the ORM's Interview has: they lock it with lock_interview() and pass
+driver_connection(session), and the session stores what was set on it.
 """
 
 import uuid

@@ -121,24 +121,13 @@ async def read_timeline(
     session: AsyncSession, *, interview_id: uuid.UUID, cursor: str | None, limit: int
 ) -> Page[Entry]:
     """Return a page of entries, oldest first, join requests included. Raises CursorInvalid."""
+    entry, join = TimelineEntry, JoinRequest
+    source, kind, detail = literal(1), literal("call"), literal({}, JSONB)
     entries = select(
-        TimelineEntry.at,
-        literal(0).label("source"),
-        TimelineEntry.id,
-        TimelineEntry.attempt,
-        TimelineEntry.kind,
-        TimelineEntry.name,
-        TimelineEntry.detail,
-    ).where(TimelineEntry.interview_id == interview_id)
-    joins = select(
-        JoinRequest.recorded_at,
-        literal(1),
-        JoinRequest.id,
-        JoinRequest.attempt,
-        literal("call"),
-        JoinRequest.answer,
-        literal({}, JSONB),
-    ).where(JoinRequest.interview_id == interview_id)
+        entry.at, literal(0).label("source"), entry.id, entry.attempt, entry.kind, entry.name, entry.detail
+    )
+    joins = select(join.recorded_at, source, join.id, join.attempt, kind, join.answer, detail)
+    entries, joins = entries.where(entry.interview_id == interview_id), joins.where(join.interview_id == interview_id)
     both = union_all(entries, joins).subquery()
     order = both.c.at, both.c.source, both.c.id
     query = select(both).order_by(*order).limit(limit + 1)
