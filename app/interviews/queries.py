@@ -67,7 +67,7 @@ async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], no
     facts = await load_facts(await driver_connection(session), interviews)
     joins = select(JoinRequest.interview_id, func.count()).group_by(JoinRequest.interview_id)
     joins = joins.where(JoinRequest.interview_id.in_([interview.id for interview in interviews]))
-    counts = dict((await session.execute(joins)).tuples().all())
+    counts = dict((await session.execute(joins)).all())
     return [
         View(
             interview=interview,
