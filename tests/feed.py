@@ -60,8 +60,8 @@ async def record(session: AsyncSession, interview_id: uuid.UUID) -> None:
     interview = await lock_interview(session, interview_id)
     assert interview
     now = datetime.now(UTC)
-    change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN)
-    await record_changes(await driver_connection(session), [change], now=now)
+    change = count_change(interview, ChangeType.UPDATED, PublicStatus.READY_TO_JOIN, now)
+    await record_changes(await driver_connection(session), [change])
     await session.flush()
 
 

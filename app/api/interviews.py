@@ -42,4 +42,4 @@ async def timeline(
 ) -> TimelinePage:
     await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)
     page = await read_timeline(session, interview_id=interview_id, cursor=cursor, limit=limit)
-    return TimelinePage(data=[TimelineEntry.of(entry) for entry in page.entries], next_cursor=page.next_cursor)
+    return TimelinePage(data=[TimelineEntry.of(entry) for entry in page.items], next_cursor=page.next_cursor)

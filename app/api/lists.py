@@ -9,7 +9,8 @@ from app.api.dependencies import Now, Reader, Session
 from app.api.routes import ApiRoute
 from app.api.schemas import Interview, InterviewPage
 from app.api.types import AnyInstant, OpaqueId, Shape, Text
-from app.interviews.counts import CountQuery, Counts, JobPostPage, summarize, summarize_job_posts
+from app.core.pagination import Page
+from app.interviews.counts import CountQuery, Counts, JobPostCounts, summarize, summarize_job_posts
 from app.interviews.search import Filters, Sort, find_interviews
 from app.lifecycle import PublicStatus
 
@@ -60,9 +61,6 @@ class SummaryQuery(Shape, extra="forbid", populate_by_name=False):
     cursor: str | None = Field(default=None, max_length=200, description="nextCursor of the previous page of job posts")
     limit: int = Field(default=1000, ge=1, le=1000, description="Job posts per page")
 
-    def filters(self) -> Filters:
-        return Filters(job_post_id=self.job_post_id, updated_since=self.updated_since)
-
 
 class JobPostSummary(Shape):
     """The interviews of one job post."""
@@ -83,10 +81,10 @@ class Summary(Shape):
     next_cursor: str | None
 
     @classmethod
-    def of(cls, counts: Counts, page: JobPostPage | None) -> "Summary":
+    def of(cls, counts: Counts, page: Page[JobPostCounts] | None) -> "Summary":
         posts = page and [
             JobPostSummary(job_post_id=name, total=counted.total, by_status=dict(counted.by_status))
-            for name, counted in page.counts
+            for name, counted in page.items
         ]
         return cls(
             total=counts.total,
@@ -112,14 +110,19 @@ async def list_page(
         limit=query.limit,
         now=now,
     )
-    return InterviewPage(data=[Interview.of(view) for view in page.views], next_cursor=page.next_cursor)
+    return InterviewPage(data=[Interview.of(view) for view in page.items], next_cursor=page.next_cursor)
 
 
 @router.get(
     "/interviews/summary", operation_id="summarizeInterviews", summary="Count interviews by status and by job post"
 )
 async def summary(caller: Reader, session: Session, now: Now, query: Annotated[SummaryQuery, Query()]) -> Summary:
-    asked = CountQuery(organization_id=caller.organization_id, filters=query.filters(), now=now)
+    asked = CountQuery(
+        organization_id=caller.organization_id,
+        job_post_id=query.job_post_id,
+        updated_since=query.updated_since,
+        now=now,
+    )
     counts = await summarize(session, asked)
     page = await summarize_job_posts(session, asked, cursor=query.cursor, limit=query.limit) if query.by else None
     return Summary.of(counts, page)

@@ -78,7 +78,7 @@ async def list_page(
     caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> WebhookEndpointPage:
     page = await list_endpoints(session, organization_id=caller.organization_id, cursor=cursor, limit=limit)
-    return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.endpoints], next_cursor=page.next_cursor)
+    return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{endpoint_id}", operation_id="getWebhookEndpoint", summary="Get a webhook endpoint")
@@ -164,7 +164,7 @@ async def deliveries(
     """Finished deliveries are kept for 30 days."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
     page = await list_deliveries(session, endpoint=endpoint, states=state or [], cursor=cursor, limit=limit)
-    return DeliveryPage(data=[Delivery.of(each) for each in page.deliveries], next_cursor=page.next_cursor)
+    return DeliveryPage(data=[Delivery.of(each) for each in page.items], next_cursor=page.next_cursor)
 
 
 @router.post(

@@ -19,11 +19,12 @@ from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, print_table
 from app.cli.runtime import Commands, fail, instant, positive_count, with_sessions
 from app.core.database import transaction
+from app.core.pagination import Page
 from app.core.settings import Settings
 from app.core.validation_messages import message_of
 from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
-from app.interviews.search import Page, Sort, find_interviews
+from app.interviews.search import Sort, find_interviews
 from app.interviews.timeline import Entry, read_timeline
 from app.lifecycle import PublicStatus
 from app.models import Interview, Report
@@ -73,7 +74,7 @@ def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
         found: list[schemas.Interview] = []
         has_more = False
         async for page in _pages(sessions, query, arguments.organization, arguments.limit):
-            shown = [schemas.Interview.of(view) for view in page.views]
+            shown = [schemas.Interview.of(view) for view in page.items]
             has_more = page.next_cursor is not None
             if not arguments.json:
                 found += shown
@@ -88,7 +89,7 @@ def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
     with_sessions(url, read)
 
 
-async def _pages(sessions: Sessions, query: InterviewQuery, organization: str, limit: int) -> AsyncIterator[Page]:
+async def _pages(sessions: Sessions, query: InterviewQuery, organization: str, limit: int) -> AsyncIterator[Page[View]]:
     """Yield pages with `limit` interviews in all, each read in its own transaction."""
     cursor = None
     async with transaction(sessions) as session:
@@ -191,8 +192,8 @@ async def _read(sessions: Sessions, id_: str) -> Details | None:
 
 async def _timeline(session: AsyncSession, interview_id: uuid.UUID) -> list[Entry]:
     page = await read_timeline(session, interview_id=interview_id, cursor=None, limit=ENTRIES)
-    entries = list(page.entries)
+    entries = list(page.items)
     while page.next_cursor:
         page = await read_timeline(session, interview_id=interview_id, cursor=page.next_cursor, limit=ENTRIES)
-        entries += page.entries
+        entries += page.items
     return entries

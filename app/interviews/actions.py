@@ -10,17 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
 from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
-from app.interviews.attempts import open_next_attempt
-from app.interviews.status_update import lock_interview, update_statuses
+from app.interviews.status_update import lock_interview, open_next_attempt, update_statuses
 from app.lifecycle import Outcome, Status, Timeouts
 from app.models import Interview, Report, TimelineEntry
 
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
-    """Lock the organization's interview for a change.
-
-    Raises InterviewNotFound, also for another organization's, and InterviewErased.
-    """
+    """Lock the organization's interview for a change. Raises InterviewNotFound, InterviewErased."""
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound

@@ -1,7 +1,6 @@
 """Record changes for the stream and for webhooks, in the transaction that makes the change."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
@@ -30,10 +29,7 @@ _RECORD = f"""
         FROM unnest(
             $1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[], $7::text[], $8::text[],
             $9::text[]
-        ) AS row (
-            organization_id, interview_id, sequence, at, type, attempt, status, previous_status,
-            end_reason
-        )
+        ) AS row (organization_id, interview_id, sequence, at, type, attempt, status, previous_status, end_reason)
         RETURNING id, organization_id, type, at
     ),
     {ENQUEUE_DELIVERIES}
@@ -41,37 +37,30 @@ _RECORD = f"""
 """  # noqa: S608 - our own text
 
 
-@dataclass(frozen=True, slots=True)
-class NewChange:
-    """A counted change of a locked interview, to be recorded. `previous` is the public status before it."""
-
-    interview: AnyInterview
-    type: ChangeType
-    previous: PublicStatus | None
+NewChange = tuple[object, ...]
+"""A row of that statement."""
 
 
-def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicStatus | None) -> NewChange:
-    """Count a change on the locked interview. Store its row, then record the change."""
+def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicStatus | None, now: datetime) -> NewChange:
+    """Count a change that was made to the locked interview. Store the interview, then record the change.
+
+    `previous` is the public status before it.
+    """
     interview.sequence += 1
-    return NewChange(interview, type_, previous)
-
-
-async def record_changes(connection: asyncpg.Connection, changes: Sequence[NewChange], *, now: datetime) -> None:
-    """Publish changes of stored interviews to the stream and to webhooks; at most one change of each interview."""
-    if changes:
-        await connection.execute(_RECORD, *zip(*(_row(change, now) for change in changes), strict=True))
-
-
-def _row(change: NewChange, now: datetime) -> tuple[object, ...]:
-    interview = change.interview
     return (
         interview.organization_id,
         interview.id,
         interview.sequence,
         now,
-        change.type,
+        type_,
         interview.attempt,
         public_status(interview.status, opens_at=interview.opens_at, now=now),
-        change.previous,
+        previous,
         interview.end_reason,
     )
+
+
+async def record_changes(connection: asyncpg.Connection, changes: Sequence[NewChange]) -> None:
+    """Publish changes of stored interviews to the stream and to webhooks; at most one change of each interview."""
+    if changes:
+        await connection.execute(_RECORD, *zip(*changes, strict=True))

@@ -6,9 +6,8 @@ from datetime import datetime
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.interviews.attempts import open_next_attempt
 from app.interviews.schedule import InterviewSpec, schedule
-from app.interviews.status_update import lock_interview
+from app.interviews.status_update import lock_interview, open_next_attempt
 from app.livekit.access_tokens import Signer
 from app.models import Interview
 

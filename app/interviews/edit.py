@@ -51,24 +51,19 @@ async def edit(
     if "phone_number" in changed:
         check_phone_number(changed["phone_number"], policy=stricter(policy, organization.join_policy))
     is_rendered = interview.instructions == rendered_instructions(interview, organization)
-    _apply(interview, changed)
-    if is_rendered and "instructions" not in changes:
-        instructions = rendered_instructions(interview, organization)
-        if interview.instructions != instructions:
-            changed["instructions"] = interview.instructions = instructions
-    check_tokens({"instructions": interview}, signer=signer, now=now)
-    # Field names only: the values may be personal data.
-    detail = {"fields": sorted(map(to_camel, changed))}
-    session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
-    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts, edited_from=before)
-
-
-def _apply(interview: Interview, changed: Mapping[str, Any]) -> None:
     for name, value in changed.items():
         setattr(interview, name, value)
         flag_modified(interview, name)  # SQLAlchemy takes true and 1 for equal
     if "max_duration" in changed:
         interview.told = None  # the time left has to be announced again
+    if is_rendered and "instructions" not in changes:
+        instructions = rendered_instructions(interview, organization)
+        if interview.instructions != instructions:
+            changed["instructions"] = interview.instructions = instructions
+    check_tokens({"instructions": interview}, signer=signer, now=now)
+    detail = {"fields": sorted(map(to_camel, changed))}  # without values, which may be personal data
+    session.add(TimelineEntry.about(interview, kind="call", name="edited", detail=detail))
+    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts, edited_from=before)
 
 
 async def _changed(session: AsyncSession, interview: Interview, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +81,11 @@ def _same(one: Any, other: Any) -> bool:
 
 
 async def _check(session: AsyncSession, interview: Interview, changed: Mapping[str, Any], now: datetime) -> None:
-    if "candidate_id" in changed and await _token_was_issued(session, interview):
-        raise TokenIssued
+    if "candidate_id" in changed:
+        await keep_joins_out(session, interview)
+        issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
+        if await session.scalar(select(issued)):
+            raise TokenIssued
     opens_at = changed.get("opens_at", interview.opens_at)
     closes_at = changed.get("closes_at", interview.closes_at)
     # Even once it has started: if the window had closed before the candidate joined, the attempt would be undone.
@@ -102,10 +100,3 @@ async def _check(session: AsyncSession, interview: Interview, changed: Mapping[s
 
 def _invalid(field: str, message: str) -> PayloadInvalid:
     return PayloadInvalid(errors=[{"field": field, "message": message}])
-
-
-async def _token_was_issued(session: AsyncSession, interview: Interview) -> bool:
-    """Return whether a token was issued; until the commit no other is."""
-    await keep_joins_out(session, interview)
-    issued = exists().where(JoinRequest.interview_id == interview.id, JoinRequest.answer == TOKEN_ISSUED)
-    return bool(await session.scalar(select(issued)))

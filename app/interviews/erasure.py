@@ -3,8 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic.alias_generators import to_camel
 from sqlalchemy import delete, func, select, tuple_, update
@@ -34,33 +33,23 @@ class Overdue(NamedTuple):
     id: uuid.UUID
 
 
-class ErasedBy(StrEnum):
-    """What made the erasure: the kind of its timeline entry."""
-
-    CALL = "call"
-    RETENTION = "service"
-
-
 async def erase_owned(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
 ) -> None:
-    """Erase the personal data of the organization's interview; if it is erased already, do nothing.
-
-    Raises InterviewNotFound, also for another organization's interview, and InterviewNotOver.
-    """
+    """Erase the personal data of the organization's interview, once. Raises InterviewNotFound, InterviewNotOver."""
     interview = await lock_interview(session, interview_id, organization_id=organization_id)
     if interview is None:
         raise InterviewNotFound
     if not interview.status.is_terminal:
         raise InterviewNotOver("Its data is still needed. Cancel it first.", interviewStatus=interview.status)
-    await _erase(session, interview, by=ErasedBy.CALL, now=now)
+    await _erase(session, interview, by="call", now=now)
 
 
 async def erase_overdue(session: AsyncSession, *, interview_id: uuid.UUID, before: datetime, now: datetime) -> None:
     """Erase the personal data of an interview that ended by `before`, unless it was reopened since."""
     interview = await lock_interview(session, interview_id)
     if interview and interview.ended_at and interview.ended_at <= before:
-        await _erase(session, interview, by=ErasedBy.RETENTION, now=now)
+        await _erase(session, interview, by="service", now=now)
 
 
 async def find_overdue(
@@ -76,7 +65,7 @@ async def find_overdue(
     return [Overdue(row.ended_at, row.id) for row in rows]
 
 
-async def _erase(session: AsyncSession, interview: Interview, *, by: ErasedBy, now: datetime) -> None:
+async def _erase(session: AsyncSession, interview: Interview, *, by: Literal["call", "service"], now: datetime) -> None:
     """Erase once. The interview is locked and over, so its status no longer depends on what is erased."""
     if interview.personal_data_erased_at:
         return
@@ -89,9 +78,9 @@ async def _erase(session: AsyncSession, interview: Interview, *, by: ErasedBy, n
     interview.context = interview.invite_hash = interview.invite_expires_at = None
     interview.personal_data_erased_at = interview.updated_at = now
     session.add(TimelineEntry.about(interview, kind=by, name="personal_data_erased", detail={}))
-    change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, PublicStatus(interview.status))
-    await record_changes(await driver_connection(session), [change], now=now)
-    metrics.PERSONAL_DATA_ERASED.labels(why="asked" if by is ErasedBy.CALL else "retention").inc()
+    change = count_change(interview, ChangeType.PERSONAL_DATA_ERASED, PublicStatus(interview.status), now)
+    await record_changes(await driver_connection(session), [change])
+    metrics.PERSONAL_DATA_ERASED.labels(why="asked" if by == "call" else "retention").inc()
 
 
 async def _erase_from_timeline(session: AsyncSession, interview: Interview) -> None:
@@ -126,9 +115,8 @@ async def _erase_from_answers(session: AsyncSession, interview: Interview, now: 
             return body | {name: value for name, value in empty.items() if name in body}
         return {name: rewrite(value) for name, value in body.items()}
 
-    await rewrite_answers(
-        session, organization_id=interview.organization_id, interview_id=interview.id, rewrite=rewrite
-    )
+    owner = interview.organization_id
+    await rewrite_answers(session, organization_id=owner, interview_id=interview.id, rewrite=rewrite)
 
 
 # What stays of a timeline entry: times, LiveKit's opaque ids, and words that only this service or LiveKit chooses.

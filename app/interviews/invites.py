@@ -40,13 +40,15 @@ def invite(session: AsyncSession, *, interview: Interview, expires_at: datetime 
     It can be used until it expires: by default half an hour after closesAt, or in 30 days without closesAt.
     """
     if interview.status.is_terminal and interview.status is not Status.FAILED:
-        raise InterviewOver(
-            "The interview is over. Reopen it before you invite the candidate.", interviewStatus=interview.status
-        )
-    created = Invite(PREFIX + secrets.token_hex(SECRET), expires_at or _default_expiry(interview, now))
+        sentence = "The interview is over. Reopen it before you invite the candidate."
+        raise InterviewOver(sentence, interviewStatus=interview.status)
+    if expires_at is None and interview.closes_at:
+        expires_at = max(interview.closes_at, now) + EXPIRES_AFTER_CLOSING
+    created = Invite(PREFIX + secrets.token_hex(SECRET), expires_at or now + EXPIRES_WITHOUT_CLOSING)
     interview.invite_hash = _hash(created.secret)
     interview.invite_expires_at = created.expires_at
-    session.add(_entry(interview, "invited", expiresAt=rfc3339(created.expires_at)))
+    detail = {"expiresAt": rfc3339(created.expires_at)}
+    session.add(TimelineEntry.about(interview, kind="call", name="invited", detail=detail))
     return created
 
 
@@ -55,23 +57,13 @@ def revoke_invite(session: AsyncSession, *, interview: Interview) -> None:
     if interview.invite_hash is None:
         return
     interview.invite_hash = interview.invite_expires_at = None
-    session.add(_entry(interview, "invite_revoked"))
+    session.add(TimelineEntry.about(interview, kind="call", name="invite_revoked", detail={}))
 
 
 def is_invited(interview: Interview | JoinSnapshot, *, invite: str, now: datetime) -> bool:
     """Return whether this is the interview's invite and has not expired. Compares in constant time."""
     is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")
     return is_right and interview.invite_expires_at is not None and now < interview.invite_expires_at
-
-
-def _default_expiry(interview: Interview, now: datetime) -> datetime:
-    if interview.closes_at is None:
-        return now + EXPIRES_WITHOUT_CLOSING
-    return max(interview.closes_at, now) + EXPIRES_AFTER_CLOSING
-
-
-def _entry(interview: Interview, name: str, **detail: str) -> TimelineEntry:
-    return TimelineEntry.about(interview, kind="call", name=name, detail=detail)
 
 
 def _hash(invite: str) -> bytes:

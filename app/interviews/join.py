@@ -31,7 +31,6 @@ from app.core.errors import (
     TooManyTries,
 )
 from app.core.policy import JoinPolicy, stricter
-from app.interviews.attempts import open_next_attempt
 from app.interviews.join_policy import JoinCredentials, PolicyDecision, check_join_policy, hash_address
 from app.interviews.join_queries import (
     JoinRecord,
@@ -41,7 +40,7 @@ from app.interviews.join_queries import (
     record_joins,
     tries_lock,
 )
-from app.interviews.status_update import lock_interview, update_statuses
+from app.interviews.status_update import lock_interview, open_next_attempt, update_statuses
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.interviews.token import TokenOptions, check_token_options, claims_of
 from app.lifecycle import Status, Timeouts
@@ -218,11 +217,9 @@ async def _join(
         if _is_wrong_try(decision) and index in recorded and recorded[index] is None
     ]
     await count_wrong_tries(connection, wrong)
-    outcomes = iter(
-        [
-            _outcome(decision, config, is_recorded=index in recorded, locked_until=recorded.get(index))
-            for index, decision in enumerate(decisions)
-        ]
+    outcomes = (
+        _outcome(decision, config, is_recorded=index in recorded, locked_until=recorded.get(index))
+        for index, decision in enumerate(decisions)
     )
     return [next(outcomes) if isinstance(each, JoinDecision) else each for each in decided]
 

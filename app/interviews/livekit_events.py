@@ -26,13 +26,7 @@ from app.models import Probe
 
 log = logging.getLogger(__name__)
 
-RECORDED = {
-    "room_started",
-    "participant_joined",
-    "participant_left",
-    "participant_connection_aborted",
-    "room_finished",
-}
+RECORDED = {"room_started", "participant_joined", "participant_left", "participant_connection_aborted", "room_finished"}
 NOT_LOGGED = {"track_published", "track_unpublished"}  # several in each conversation, of no effect on the status
 
 MAX_OUTCOME_LENGTH = 64  # characters kept on the timeline: a participant with the right grant writes what it likes
@@ -114,13 +108,9 @@ def as_room_event(event: Event, now: datetime) -> RoomEvent | None:
 
 async def note_probe_webhook(session: AsyncSession, event: Event, now: datetime) -> WebhookResult:
     """Record that a webhook about a room of `doctor` has arrived. Only rooms that it waits for have a row."""
-    arrival = (
-        update(Probe)
-        .where(Probe.room == event.room_name, Probe.arrived_at.is_(None))
-        .values(arrived_at=now)
-        .returning(Probe.room)
-    )
-    return WebhookResult.RECORDED if await session.scalar(arrival) else WebhookResult.IGNORED
+    arrival = update(Probe).where(Probe.room == event.room_name, Probe.arrived_at.is_(None)).values(arrived_at=now)
+    is_expected = await session.scalar(arrival.returning(Probe.room))
+    return WebhookResult.RECORDED if is_expected else WebhookResult.IGNORED
 
 
 async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, timeouts: Timeouts) -> WebhookResult:
@@ -163,12 +153,8 @@ async def _record(
     if new:
         now = max(event.now for event, _ in pairs)
         await update_statuses(connection, [row for _, row in known if row.id in new], now=now, timeouts=timeouts)
-    return [
-        _unknown(event)
-        if event.room.attempt > row.attempt
-        else (WebhookResult.RECORDED if row.id in new else WebhookResult.DUPLICATE)
-        for event, row in pairs
-    ]
+    results = {True: WebhookResult.RECORDED, False: WebhookResult.DUPLICATE}
+    return [_unknown(event) if event.room.attempt > row.attempt else results[row.id in new] for event, row in pairs]
 
 
 def _event_record(room_event: RoomEvent, row: InterviewRow) -> EventRecord:

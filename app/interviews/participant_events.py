@@ -38,21 +38,44 @@ def outcome_of(who: Participant) -> Outcome | None:
     return Outcome(announced)
 
 
+class ParticipantEvent(NamedTuple):
+    """A participant that joined, or left if left_at is set. Only an agent has an outcome."""
+
+    sid: str
+    identity: str
+    role: Role
+    joined_at: datetime
+    left_at: datetime | None
+    leave_reason: str | None
+    outcome: Outcome | None
+
+
+class EventRecord(NamedTuple):
+    """One event of one interview. A missing event id or room sid is None; `detail` is JSON."""
+
+    interview_id: uuid.UUID
+    attempt: int
+    name: str
+    detail: str
+    livekit_event_id: str | None
+    recorded_at: datetime
+    room_sid: str | None
+    room_created_at: datetime
+    room_ended_at: datetime | None
+    participant: ParticipantEvent | None
+
+
 # A duplicate is an event whose id is on the timeline already: nothing of it is stored. The interviews are locked, and
 # LiveKit sends a room's events one by one, so timeline ids are in LiveKit's order.
 # The first end of a room and the first leave of a sid stand. A joined corrects the room of a sid that a snapshot found:
 # by then the snapshot's room may have been replaced.
-_RECORD = """
+_RECORD = f"""
     WITH event AS (
         SELECT * FROM unnest(
             $1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[], $7::text[],
             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::timestamptz[],
             $14::timestamptz[], $15::text[], $16::text[]
-        ) AS event (
-            interview_id, attempt, name, detail, livekit_event_id, recorded_at, room_sid,
-            room_created_at, room_ended_at, sid, identity, role, joined_at,
-            left_at, leave_reason, outcome
-        )
+        ) AS event ({", ".join((*EventRecord._fields[:-1], *ParticipantEvent._fields))})
     ),
     added AS (
         INSERT INTO timeline (interview_id, attempt, kind, name, detail, livekit_event_id)
@@ -89,36 +112,7 @@ _RECORD = """
         WHERE connections.left_at IS NULL
     )
     SELECT interview_id FROM added
-"""
-
-
-class ParticipantEvent(NamedTuple):
-    """A participant that joined, or left if left_at is set. Only an agent has an outcome."""
-
-    sid: str
-    identity: str
-    role: Role
-    joined_at: datetime
-    left_at: datetime | None
-    leave_reason: str | None
-    outcome: Outcome | None
-
-
-class EventRecord(NamedTuple):
-    """One event of one interview. A missing event id or room sid is None; `detail` is JSON."""
-
-    interview_id: uuid.UUID
-    attempt: int
-    name: str
-    detail: str
-    livekit_event_id: str | None
-    recorded_at: datetime
-    room_sid: str | None
-    room_created_at: datetime
-    room_ended_at: datetime | None
-    participant: ParticipantEvent | None
-
-
+"""  # noqa: S608 - built from constants alone
 _NO_PARTICIPANT = (None,) * len(ParticipantEvent._fields)
 
 

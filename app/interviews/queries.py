@@ -65,7 +65,9 @@ async def last_report(session: AsyncSession, *, interview: Interview) -> Report 
 
 async def views_of(session: AsyncSession, *, interviews: Sequence[Interview], now: datetime) -> list[View]:
     facts = await load_facts(await driver_connection(session), interviews)
-    counts = await _join_counts(session, [interview.id for interview in interviews])
+    joins = select(JoinRequest.interview_id, func.count()).group_by(JoinRequest.interview_id)
+    joins = joins.where(JoinRequest.interview_id.in_([interview.id for interview in interviews]))
+    counts = dict((await session.execute(joins)).all())
     return [
         View(
             interview=interview,
@@ -87,12 +89,3 @@ def _talk_time(interview: Interview, now: datetime) -> timedelta:
     if interview.talking_since is None:
         return interview.talk_time
     return interview.talk_time + max(now - interview.talking_since, timedelta())
-
-
-async def _join_counts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
-    rows = await session.execute(
-        select(JoinRequest.interview_id, func.count().label("joins"))
-        .where(JoinRequest.interview_id.in_(ids))
-        .group_by(JoinRequest.interview_id)
-    )
-    return {row.interview_id: row.joins for row in rows}

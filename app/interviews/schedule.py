@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -77,8 +78,8 @@ async def schedule(
     interviews = [_build_interview(spec, organization, now) for spec in specs]
     check_tokens({spec.field: each for spec, each in zip(specs, interviews, strict=True)}, signer=signer, now=now)
     session.add_all(interviews)
-    changes = [count_change(each, ChangeType.SCHEDULED, None) for each in interviews]
-    await record_changes(await driver_connection(session), changes, now=now)
+    changes = [count_change(each, ChangeType.SCHEDULED, None, now) for each in interviews]
+    await record_changes(await driver_connection(session), changes)
     session.add_all([TimelineEntry.about(each, kind="call", name="scheduled", detail={}) for each in interviews])
     await session.flush()
     return interviews
@@ -127,11 +128,9 @@ def render(template: str, texts: dict[str, str]) -> str:
 
 
 def check_tokens(interviews: Mapping[str, Interview], *, signer: Signer, now: datetime) -> None:
-    """Raise TokenTooLarge if any token of an interview could be larger than proxies accept.
-
-    The keys are the request's fields with the instructions of each.
-    """
-    sizes = {field: _max_token_size(each, signer, now) for field, each in interviews.items()}
+    """Raise TokenTooLarge if a token could be larger than proxies accept. The keys are the fields of instructions."""
+    largest = partial(access_token, attempt=MAX_ATTEMPT, status=max(Status, key=len), signer=signer, now=now)
+    sizes = {field: len(largest(interview)) for field, interview in interviews.items()}
     errors = [
         {
             "field": field,
@@ -143,11 +142,6 @@ def check_tokens(interviews: Mapping[str, Interview], *, signer: Signer, now: da
     ]
     if errors:
         raise TokenTooLarge(errors[0]["message"] if len(sizes) == 1 else None, errors=errors)
-
-
-def _max_token_size(interview: Interview, signer: Signer, now: datetime) -> int:
-    longest = max(Status, key=len)
-    return len(access_token(interview, attempt=MAX_ATTEMPT, status=longest, signer=signer, now=now))
 
 
 async def ensure_default_organization(session: AsyncSession) -> uuid.UUID:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from app.core.errors import CursorInvalid
-from app.core.pagination import decode_row, encode_cursor
+from app.core.pagination import Page, decode_row, encode_cursor
 from app.core.search_text import Spelling, parse_search
 from app.interviews.queries import View, views_of
 from app.lifecycle import PublicStatus, Status
@@ -62,12 +62,6 @@ class Filters:
     """Words of name, job title or phone number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    views: Sequence[View]
-    next_cursor: str | None
-
-
 async def find_interviews(
     session: AsyncSession,
     *,
@@ -77,7 +71,7 @@ async def find_interviews(
     cursor: str | None,
     limit: int,
     now: datetime,
-) -> Page:
+) -> Page[View]:
     """Return a page of the organization's interviews. Raises CursorInvalid, also for the cursor of another list.
 
     Pages by updatedAt ascending have every interview, and again each that changes meanwhile. Descending they may miss
@@ -89,9 +83,9 @@ async def find_interviews(
         await session.execute(PLAN_EACH_TIME)
     read = _search if list_query.remaining_conditions(Interview) else _first_page
     rows = await read(session, list_query, limit + 1)
-    last = rows[limit - 1] if len(rows) > limit else None
-    next_cursor = encode_cursor(getattr(last, list_query.column().key), last.id.hex, fingerprint) if last else None
-    return Page(await views_of(session, interviews=rows[:limit], now=now), next_cursor)
+    column = list_query.column().key
+    page = Page.of(rows, limit, lambda last: encode_cursor(getattr(last, column), last.id.hex, fingerprint))
+    return Page(await views_of(session, interviews=page.items, now=now), page.next_cursor)
 
 
 async def _first_page(session: AsyncSession, list_query: "_ListQuery", count: int) -> Sequence[Interview]:
@@ -169,7 +163,13 @@ class _ListQuery:
         return query.where(row < last if self.sort.is_descending else row > last)
 
     def remaining_conditions(self, of: Columns) -> list[ColumnElement[bool]]:
-        return _inestimable(self.filters, self.now, of)
+        """Return the other conditions: words, and whether an interview that is READY_TO_JOIN opens later."""
+        words = parse_search(self.filters.q)
+        clauses = [or_(*(_has_words(spelling, of) for spelling in spellings)) for spellings in words]
+        statuses = sorted(self.filters.statuses)
+        if (PublicStatus.SCHEDULED in statuses) != (PublicStatus.READY_TO_JOIN in statuses):
+            clauses.append(or_(*(_has_status(status, now=self.now, of=of) for status in statuses)))
+        return clauses
 
     def ordered(
         self, query: Select[Any], sort_key: ColumnElement[Any], key: ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -180,11 +180,6 @@ class _ListQuery:
     def _is_by_distance(self) -> bool:
         has_range = self.filters.opens_before is not None or self.filters.opens_after is not None
         return has_range and self.sort in (Sort.OLDEST, Sort.NEWEST)
-
-
-def conditions(filters: Filters, *, now: datetime) -> list[ColumnElement[bool]]:
-    """Return the conditions of all filters."""
-    return _estimable(filters) + _inestimable(filters, now, Interview)
 
 
 def _estimable(filters: Filters) -> list[ColumnElement[bool]]:
@@ -206,16 +201,7 @@ def _estimable(filters: Filters) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def _inestimable(filters: Filters, now: datetime, of: Columns) -> list[ColumnElement[bool]]:
-    """Return the other conditions: words, and whether an interview that is READY_TO_JOIN opens later."""
-    clauses = [or_(*(_has_words(spelling, of) for spelling in spellings)) for spellings in parse_search(filters.q)]
-    if len(filters.statuses & {PublicStatus.SCHEDULED, PublicStatus.READY_TO_JOIN}) == 1:
-        clauses.append(or_(*(has_status(status, now=now, of=of) for status in sorted(filters.statuses))))
-    return clauses
-
-
-def has_status(status: PublicStatus, *, now: datetime, of: Columns = Interview) -> ColumnElement[bool]:
-    """Return the condition for a public status."""
+def _has_status(status: PublicStatus, *, now: datetime, of: Columns) -> ColumnElement[bool]:
     is_stored: ColumnElement[bool] = of.status == _stored_status(status)
     not_open_yet = and_(of.opens_at.is_not(None), of.opens_at > now)
     if status is PublicStatus.SCHEDULED:

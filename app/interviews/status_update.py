@@ -1,17 +1,13 @@
 """The status update: derive locked interviews' statuses from their stored facts, store them, record what changed.
 
-Webhooks, API calls, deadlines and room snapshots all end here, and there is one function for each step: lock_row (for a
-batch: lock_rows), load_facts, update_statuses, record_changes. They run on asyncpg's connection, and the hot paths give
-them InterviewRows: the ORM is too slow for webhooks.
-
-API calls edit columns that only the ORM's Interview has. They lock it with lock_interview() and pass
-driver_connection(session); the session itself stores what was set on the Interview.
+Webhooks, API calls, deadlines and room snapshots all end here. The hot paths give asyncpg InterviewRows: the ORM is too
+slow for webhooks. API calls edit columns that only the ORM's Interview has: they lock it with lock_interview() and pass
+driver_connection(session), and the session stores what was set on it.
 """
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
 
 import asyncpg
 import orjson
@@ -23,23 +19,16 @@ from app.core.database import driver_connection
 from app.interviews.changes import NewChange, count_change, record_changes
 from app.interviews.interview_rows import AnyInterview, InterviewRow, lock_row, store_rows
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Derived, PublicStatus, Timeouts, derive, public_status
-from app.models import ChangeType, Interview
+from app.lifecycle import Derived, PublicStatus, Status, Timeouts, derive, public_status
+from app.models import ChangeType, Interview, TimelineEntry
 
 _INSERT_TRANSITIONS = """
     INSERT INTO timeline (interview_id, attempt, kind, name, detail)
     SELECT interview_id, attempt, 'status', rule, detail
     FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[]) AS row (interview_id, attempt, rule, detail)
 """
-
-
-class StatusTransition(NamedTuple):
-    """A change of status for the timeline: the rule that made it, and its detail as JSON."""
-
-    interview_id: uuid.UUID
-    attempt: int
-    rule: str
-    detail: str
+Transition = tuple[uuid.UUID, int, str, str]
+"""A row of that statement; the detail is JSON."""
 
 
 async def lock_interview(
@@ -53,6 +42,27 @@ async def lock_interview(
 async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
     """Wait for running joins of the locked interview, and block new ones until the transaction ends."""
     await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
+
+
+async def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
+    """Open the next attempt of a locked interview, in a new room. The timeline keeps how the one before ended."""
+    previous = interview.status
+    before = {"status": previous, "endReason": interview.end_reason}
+    interview.attempt += 1
+    interview.status = Status.READY_TO_JOIN
+    interview.end_reason = interview.started_at = interview.ended_at = interview.talking_since = None
+    interview.talk_time = timedelta()
+    interview.decided_cause = interview.decided_status = interview.decided_end_reason = None
+    interview.cancelled_at = interview.asked_at = interview.room_gone_at = None
+    interview.dispatched_at = interview.told = interview.leased_until = None
+    interview.dispatches = interview.failures = 0
+    interview.next_deadline_at = interview.closes_at
+    interview.settled_at = interview.updated_at = now
+    after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
+    detail = {"why": why, "before": before, **after}
+    session.add(TimelineEntry.about(interview, kind="status", name="attempt_opened", detail=detail))
+    change = count_change(interview, ChangeType.STATUS_CHANGED, PublicStatus(previous), now)
+    await record_changes(await driver_connection(session), [change])
 
 
 async def update_statuses(
@@ -74,13 +84,13 @@ async def update_statuses(
     await store_rows(connection, [each for each in interviews if isinstance(each, InterviewRow)])
     if transitions := [transition for transition, _ in updates if transition]:
         await connection.execute(_INSERT_TRANSITIONS, *zip(*transitions, strict=True))
-    await record_changes(connection, [change for _, change in updates if change], now=now)
+    await record_changes(connection, [change for _, change in updates if change])
     return derived
 
 
 def _apply(
     interview: AnyInterview, derived: Derived, now: datetime, edited_from: PublicStatus | None
-) -> tuple[StatusTransition | None, NewChange | None]:
+) -> tuple[Transition | None, NewChange | None]:
     """Set what was derived on the interview; return what to record of it."""
     previous = edited_from or public_status(interview.status, opens_at=interview.opens_at, now=now)
     transition = change = None
@@ -91,30 +101,18 @@ def _apply(
     if _set_derived(interview, derived) or edited_from:
         interview.updated_at = now
         current = public_status(interview.status, opens_at=interview.opens_at, now=now)
-        change = count_change(interview, _change_type(derived, bool(transition) or previous != current), previous)
+        moved = ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
+        has_moved = transition or previous != current
+        change = count_change(interview, moved if has_moved else ChangeType.UPDATED, previous, now)
     return transition, change
 
 
-def _change_type(derived: Derived, has_moved: bool) -> ChangeType:
-    if not has_moved:
-        return ChangeType.UPDATED
-    return ChangeType.AMENDED if derived.rule == "amended" else ChangeType.STATUS_CHANGED
-
-
-def _transition(interview: AnyInterview, derived: Derived) -> StatusTransition:
-    detail = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason} | _end(derived)
-    return StatusTransition(interview.id, interview.attempt, derived.rule, orjson.dumps(detail).decode())
-
-
-def _end(derived: Derived) -> dict[str, object]:
-    """Return what is final once the attempt has ended: the audit compares it with the row."""
-    if derived.ended_at is None:
-        return {"endedAt": None}
-    return {
-        "endedAt": derived.ended_at.isoformat(),
-        "startedAt": derived.started_at.isoformat() if derived.started_at else None,
-        "talkTime": derived.talk_time.total_seconds(),
-    }
+def _transition(interview: AnyInterview, derived: Derived) -> Transition:
+    detail: dict[str, object] = {"from": interview.status, "to": derived.status, "endReason": derived.end_reason}
+    detail["endedAt"] = derived.ended_at
+    if derived.ended_at:  # final: the audit compares it with the row
+        detail |= {"startedAt": derived.started_at, "talkTime": derived.talk_time.total_seconds()}
+    return interview.id, interview.attempt, derived.rule, orjson.dumps(detail).decode()
 
 
 _PUBLIC = ("status", "end_reason", "started_at", "ended_at", "talk_time", "talking_since")

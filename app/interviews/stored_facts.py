@@ -41,7 +41,7 @@ FACTS = f"""
     ) fact
     ORDER BY at
 """  # noqa: S608 - our own text
-Rows = dict[tuple[str, uuid.UUID], list[asyncpg.Record]]  # by kind and interview id
+Rows = defaultdict[tuple[str, uuid.UUID], list[asyncpg.Record]]  # by kind and interview id
 
 
 async def load_facts(
@@ -56,20 +56,18 @@ async def load_facts(
 
 
 def _facts(interview: AnyInterview, rows: Rows) -> lifecycle.Facts:
-    tokens = rows.get(("token", interview.id))
+    tokens = rows["token", interview.id]
     return lifecycle.Facts(
         max_duration=timedelta(seconds=interview.max_duration),
         closes_at=interview.closes_at,
-        connections=tuple(_connection(row) for row in rows.get(("connection", interview.id), ())),
+        connections=tuple(_connection(row) for row in rows["connection", interview.id]),
         rooms=tuple(
             lifecycle.Room(row["sid"], row["at"], row["ended_at"], row["missing_at"])
-            for row in rows.get(("room", interview.id), ())
+            for row in rows["room", interview.id]
         ),
         last_token_at=tokens[0]["at"] if tokens else None,
         cancelled_at=interview.cancelled_at,
-        reports=tuple(
-            lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in rows.get(("report", interview.id), ())
-        ),
+        reports=tuple(lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in rows["report", interview.id]),
         decision=_decision(interview),
         checked_at=interview.asked_at,
         room_gone_at=interview.room_gone_at,

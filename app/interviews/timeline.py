@@ -1,17 +1,16 @@
 """The timeline of an interview, for recruiters: everything that happened, in order, in sentences."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import literal, null, select, tuple_, union_all
+from sqlalchemy import literal, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import CursorInvalid
-from app.core.pagination import decode_cursor, encode_cursor
+from app.core.pagination import Page, decode_cursor, encode_cursor
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.models import JoinRequest, TimelineEntry
 
@@ -118,44 +117,24 @@ def _display_name(identity: str) -> str:
     return f"The agent {identity}" if identity.startswith("agent-") else f"Participant {identity}"
 
 
-@dataclass(frozen=True, slots=True)
-class TimelinePage:
-    entries: Sequence[Entry]
-    next_cursor: str | None
-
-
 async def read_timeline(
     session: AsyncSession, *, interview_id: uuid.UUID, cursor: str | None, limit: int
-) -> TimelinePage:
+) -> Page[Entry]:
     """Return a page of entries, oldest first, join requests included. Raises CursorInvalid."""
+    entry, join = TimelineEntry, JoinRequest
+    source, kind, detail = literal(1), literal("call"), literal({}, JSONB)
     entries = select(
-        TimelineEntry.at,
-        literal(0).label("source"),
-        TimelineEntry.id,
-        TimelineEntry.attempt,
-        TimelineEntry.kind,
-        TimelineEntry.name,
-        TimelineEntry.detail,
-    ).where(TimelineEntry.interview_id == interview_id)
-    joins = select(
-        JoinRequest.recorded_at,
-        literal(1),
-        JoinRequest.id,
-        JoinRequest.attempt,
-        literal("call"),
-        JoinRequest.answer,
-        null().cast(JSONB),
-    ).where(JoinRequest.interview_id == interview_id)
+        entry.at, literal(0).label("source"), entry.id, entry.attempt, entry.kind, entry.name, entry.detail
+    )
+    joins = select(join.recorded_at, source, join.id, join.attempt, kind, join.answer, detail)
+    entries, joins = entries.where(entry.interview_id == interview_id), joins.where(join.interview_id == interview_id)
     both = union_all(entries, joins).subquery()
-    query = select(both)
+    order = both.c.at, both.c.source, both.c.id
+    query = select(both).order_by(*order).limit(limit + 1)
     if cursor:
-        query = query.where(tuple_(both.c.at, both.c.source, both.c.id) > tuple_(*_parse_cursor(cursor)))
-    rows = (await session.execute(query.order_by(both.c.at, both.c.source, both.c.id).limit(limit + 1))).all()
-    page = [
-        Entry(row.at, row.source, row.id, row.attempt, row.kind, row.name, row.detail or {}) for row in rows[:limit]
-    ]
-    next_cursor = encode_cursor(page[-1].at, page[-1].source, page[-1].id) if len(rows) > limit else None
-    return TimelinePage(page, next_cursor)
+        query = query.where(tuple_(*order) > tuple_(*_parse_cursor(cursor)))
+    rows = [Entry(*row) for row in await session.execute(query)]
+    return Page.of(rows, limit, lambda last: encode_cursor(last.at, last.source, last.id))
 
 
 def _parse_cursor(cursor: str) -> tuple[datetime, int, int]:

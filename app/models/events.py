@@ -19,7 +19,7 @@ class TimelineEntry(Base):
     """
 
     __tablename__ = "timeline"
-    __table_args__ = (Index("ix_timeline_interview_id_id", "interview_id", "id"),)
+    __table_args__ = (Index(None, "interview_id", "id"),)
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
@@ -58,9 +58,9 @@ class Change(Base):
 
     __tablename__ = "changes"
     __table_args__ = (
-        Index("ix_changes_organization_id_xid_id", "organization_id", "xid", "id"),
+        Index(None, "organization_id", "xid", "id"),
         Index("uq_changes_interview_id_sequence", "interview_id", "sequence", unique=True),
-        Index("ix_changes_organization_id_at", "organization_id", "at"),
+        Index(None, "organization_id", "at"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

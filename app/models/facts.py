@@ -62,7 +62,7 @@ class JoinRequest(Base):
     """
 
     __tablename__ = "join_requests"
-    __table_args__ = (Index("ix_join_requests_interview_id_answer_at", "interview_id", "answer", "at"),)
+    __table_args__ = (Index(None, "interview_id", "answer", "at"),)
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
@@ -77,7 +77,7 @@ class WrongTry(Base):
     """A wrong phone number or invite in the last hour. Older ones are deleted with the next one."""
 
     __tablename__ = "wrong_tries"
-    __table_args__ = (Index("ix_wrong_tries_interview_id_at", "interview_id", "at"),)
+    __table_args__ = (Index(None, "interview_id", "at"),)
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))

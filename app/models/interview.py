@@ -34,32 +34,15 @@ class Interview(Base):
     __table_args__ = (
         CheckConstraint(one_of("status", Status), name="status"),
         CheckConstraint(one_of("end_reason", EndReason), name="end_reason"),
-        Index("ix_interviews_organization_id_created_at_id", "organization_id", "created_at", "id"),
-        Index("ix_interviews_organization_id_status_created_at_id", "organization_id", "status", "created_at", "id"),
-        Index(
-            "ix_interviews_live",
-            "id",
-            postgresql_where=text(one_of("status", LIVE_STATUSES)),
-        ),
-        Index(
-            "ix_interviews_next_deadline_at", "next_deadline_at", postgresql_where=text("next_deadline_at IS NOT NULL")
-        ),
-        Index(
-            "ix_interviews_organization_id_job_post_id_created_at_id",
-            "organization_id",
-            "job_post_id",
-            "created_at",
-            "id",
-        ),
-        Index("ix_interviews_organization_id_application_id", "organization_id", "application_id"),
-        Index("ix_interviews_organization_id_candidate_id", "organization_id", "candidate_id"),
-        Index("ix_interviews_organization_id_updated_at_id", "organization_id", "updated_at", "id"),
-        Index(
-            "ix_interviews_organization_id_opens_at",
-            "organization_id",
-            "opens_at",
-            postgresql_where=text("opens_at IS NOT NULL"),
-        ),
+        Index(None, "organization_id", "created_at", "id"),
+        Index(None, "organization_id", "status", "created_at", "id"),
+        Index("ix_interviews_live", "id", postgresql_where=text(one_of("status", LIVE_STATUSES))),
+        Index(None, "next_deadline_at", postgresql_where=text("next_deadline_at IS NOT NULL")),
+        Index(None, "organization_id", "job_post_id", "created_at", "id"),
+        Index(None, "organization_id", "application_id"),
+        Index(None, "organization_id", "candidate_id"),
+        Index(None, "organization_id", "updated_at", "id"),
+        Index(None, "organization_id", "opens_at", postgresql_where=text("opens_at IS NOT NULL")),
         # A GiST index skips pages outside the range of opens_at and orders by the distance of created_at from an
         # instant: it finds the newest that open before a day without scanning all that open later.
         Index(
@@ -77,12 +60,7 @@ class Interview(Base):
             "opens_at",
             postgresql_where=text("status = 'READY_TO_JOIN'"),
         ),
-        Index(
-            "ix_interviews_search_text",
-            "search_text",
-            postgresql_using="gin",
-            postgresql_ops={"search_text": "gin_trgm_ops"},
-        ),
+        Index(None, "search_text", postgresql_using="gin", postgresql_ops={"search_text": "gin_trgm_ops"}),
         Index(
             "ix_interviews_to_erase",
             "ended_at",

@@ -18,10 +18,7 @@ class IdempotencyKey(Base):
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (
-        Index("ix_idempotency_keys_created_at", "created_at"),
-        Index("ix_idempotency_keys_interview_ids", "interview_ids", postgresql_using="gin"),
-    )
+    __table_args__ = (Index(None, "created_at"), Index(None, "interview_ids", postgresql_using="gin"))
 
     organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)

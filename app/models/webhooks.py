@@ -20,7 +20,7 @@ class WebhookEndpoint(Base):
     __table_args__ = (
         CheckConstraint("disabled_reason IN ('GONE', 'FAILING', 'MANUAL')", name="disabled_reason"),
         CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled"),
-        Index("ix_webhook_endpoints_organization_id_created_at_id", "organization_id", "created_at", "id"),
+        Index(None, "organization_id", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
@@ -55,8 +55,8 @@ class Delivery(Base):
         CheckConstraint("state IN ('PENDING', 'DELIVERED', 'FAILED')", name="state"),
         UniqueConstraint("endpoint_id", "change_id"),
         Index("ix_deliveries_pending", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
-        Index("ix_deliveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
-        Index("ix_deliveries_endpoint_id_created_at_id", "endpoint_id", "created_at", "id"),
+        Index(None, "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(None, "endpoint_id", "created_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
@@ -76,7 +76,7 @@ class DeliveryAttempt(Base):
     """One attempt of a delivery. Of the response only the status is stored."""
 
     __tablename__ = "delivery_attempts"
-    __table_args__ = (Index("ix_delivery_attempts_delivery_id_at", "delivery_id", "at"),)
+    __table_args__ = (Index(None, "delivery_id", "at"),)
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     delivery_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text, tuple_
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import DeliveryNotFound, ReplayTooLarge, WebhookEndpointDisabled
-from app.core.pagination import decode_row, encode_cursor
+from app.core.pagination import Page, encode_cursor, newest_first
 from app.models import Change, Delivery, DeliveryAttempt, WebhookEndpoint
 from app.webhooks.retry_policy import DeliveryState
 
@@ -24,8 +24,7 @@ _IN_SPAN = """
 """
 COUNT_CHANGES = text(f"SELECT count(*) FROM ({_IN_SPAN} LIMIT :limit) spanned")  # noqa: S608 - our own text
 # Pending deliveries are left as they are.
-REPLAY_CHANGES = text(
-    f"""
+REPLAY_CHANGES = text(f"""
     WITH enqueued AS (
         INSERT INTO deliveries (endpoint_id, change_id, created_at, since, next_attempt_at)
         SELECT :endpoint_id, id, :now, :now, :now FROM ({_IN_SPAN}) spanned ORDER BY id
@@ -35,8 +34,7 @@ REPLAY_CHANGES = text(
         RETURNING id
     )
     SELECT count(*) FROM enqueued
-    """  # noqa: S608 - our own text
-)
+""")  # noqa: S608 - our own text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +46,19 @@ class DeliveryLog:
     attempts: Sequence[DeliveryAttempt]
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPage:
-    deliveries: Sequence[DeliveryLog]
-    next_cursor: str | None
-
-
 async def list_deliveries(
     session: AsyncSession, *, endpoint: WebhookEndpoint, states: Sequence[DeliveryState], cursor: str | None, limit: int
-) -> DeliveryPage:
+) -> Page[DeliveryLog]:
     """Return a page of the endpoint's deliveries, newest first. Raises CursorInvalid."""
     query = select(Delivery, Change).outerjoin(Change, Change.id == Delivery.change_id)
     query = query.where(Delivery.endpoint_id == endpoint.id)
     if states:
         query = query.where(Delivery.state.in_(states))
-    if cursor:
-        at, key, _ = decode_row(cursor)
-        query = query.where(tuple_(Delivery.created_at, Delivery.id) < tuple_(at, key))
-    query = query.order_by(Delivery.created_at.desc(), Delivery.id.desc()).limit(limit + 1)
+    query = newest_first(query, Delivery.created_at, Delivery.id, cursor=cursor, limit=limit)
     rows = (await session.execute(query)).all()
-    attempts = await _attempts(session, [row.Delivery.id for row in rows[:limit]])
-    page = [DeliveryLog(row.Delivery, row.Change, attempts[row.Delivery.id]) for row in rows[:limit]]
-    last = page[-1].delivery if len(rows) > limit else None
-    return DeliveryPage(page, encode_cursor(last.created_at, last.id.hex) if last else None)
+    attempts = await _attempts(session, [delivery.id for delivery, _ in rows])
+    logs = [DeliveryLog(delivery, change, attempts[delivery.id]) for delivery, change in rows]
+    return Page.of(logs, limit, lambda last: encode_cursor(last.delivery.created_at, last.delivery.id.hex))
 
 
 async def _attempts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[DeliveryAttempt]]:
@@ -91,19 +79,15 @@ async def _attempts(session: AsyncSession, ids: Sequence[uuid.UUID]) -> dict[uui
 async def replay_delivery(
     session: AsyncSession, *, endpoint: WebhookEndpoint, delivery_id: uuid.UUID, now: datetime
 ) -> DeliveryLog:
-    """Send a delivery again now, with the same webhook-id and a fresh set of attempts, unless it is being sent.
-
-    Raises DeliveryNotFound, WebhookEndpointDisabled.
-    """
+    """Send a delivery again, with the same webhook-id. Raises DeliveryNotFound, WebhookEndpointDisabled."""
     _require_enabled(endpoint)
     query = select(Delivery).where(Delivery.id == delivery_id, Delivery.endpoint_id == endpoint.id)
     delivery = await session.scalar(query.with_for_update(key_share=True))
     if delivery is None:
         raise DeliveryNotFound
-    if delivery.claim is None:
-        delivery.state, delivery.finished_at = DeliveryState.PENDING, None
+    if delivery.claim is None:  # else it is being sent
+        delivery.state, delivery.attempts, delivery.finished_at = DeliveryState.PENDING, 0, None
         delivery.since = delivery.next_attempt_at = now
-        delivery.attempts = 0
         await session.flush()
     change = await session.get(Change, delivery.change_id) if delivery.change_id else None
     return DeliveryLog(delivery, change, (await _attempts(session, [delivery.id]))[delivery.id])
@@ -126,10 +110,7 @@ async def replay_span(
     }
     if (await session.scalar(COUNT_CHANGES, span | {"limit": MAX_REPLAYED + 1}) or 0) > MAX_REPLAYED:
         raise ReplayTooLarge(f"The span has more than {MAX_REPLAYED} changes. {ReplayTooLarge.detail}")
-    enqueued: int = (
-        await session.execute(REPLAY_CHANGES, span | {"endpoint_id": endpoint.id, "now": now})
-    ).scalar_one()
-    return enqueued
+    return await session.scalar(REPLAY_CHANGES, span | {"endpoint_id": endpoint.id, "now": now}) or 0
 
 
 async def send_test(session: AsyncSession, *, endpoint: WebhookEndpoint, now: datetime) -> DeliveryLog:

@@ -2,27 +2,20 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import TooManyWebhookEndpoints, WebhookEndpointNotFound
-from app.core.pagination import decode_row, encode_cursor
+from app.core.pagination import Page, encode_cursor, newest_first
 from app.models import ChangeType, WebhookEndpoint
 from app.webhooks.retry_policy import DisabledReason
 from app.webhooks.signing import new_secret
 
 MAX_ENDPOINTS = 50  # of an organization: each of its changes writes a delivery for each of them
 ROTATION_OVERLAP = timedelta(hours=24)  # messages are signed with the previous secret too
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointPage:
-    endpoints: Sequence[WebhookEndpoint]
-    next_cursor: str | None
 
 
 async def create_endpoint(
@@ -34,17 +27,13 @@ async def create_endpoint(
     event_types: Sequence[ChangeType],
     now: datetime,
 ) -> WebhookEndpoint:
-    """Create an enabled endpoint with its own secret. Raises TooManyWebhookEndpoints.
-
-    Check the URL with check_url before, outside the transaction.
-    """
+    """Create an enabled endpoint. Raises TooManyWebhookEndpoints. Call check_url before, outside the transaction."""
     count = select(func.count()).where(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )
     if (await session.scalar(count) or 0) >= MAX_ENDPOINTS:
-        raise TooManyWebhookEndpoints(
-            f"An organization may have at most {MAX_ENDPOINTS}. {TooManyWebhookEndpoints.detail}"
-        )
+        limit = f"An organization may have at most {MAX_ENDPOINTS}."
+        raise TooManyWebhookEndpoints(f"{limit} {TooManyWebhookEndpoints.detail}")
     endpoint = WebhookEndpoint(
         id=uuid.uuid4(),
         organization_id=organization_id,
@@ -78,27 +67,20 @@ async def find_endpoint(
 
 async def list_endpoints(
     session: AsyncSession, *, organization_id: uuid.UUID, cursor: str | None, limit: int
-) -> EndpointPage:
+) -> Page[WebhookEndpoint]:
     """Return a page of the organization's endpoints, newest first. Raises CursorInvalid."""
     query = select(WebhookEndpoint).where(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )
-    if cursor:
-        at, key, _ = decode_row(cursor)
-        query = query.where(tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id) < tuple_(at, key))
-    query = query.order_by(WebhookEndpoint.created_at.desc(), WebhookEndpoint.id.desc()).limit(limit + 1)
+    query = newest_first(query, WebhookEndpoint.created_at, WebhookEndpoint.id, cursor=cursor, limit=limit)
     rows = (await session.scalars(query)).all()
-    last = rows[limit - 1] if len(rows) > limit else None
-    return EndpointPage(rows[:limit], encode_cursor(last.created_at, last.id.hex) if last else None)
+    return Page.of(rows, limit, lambda last: encode_cursor(last.created_at, last.id.hex))
 
 
 async def change_endpoint(
     session: AsyncSession, *, endpoint: WebhookEndpoint, changes: dict[str, Any], now: datetime
 ) -> None:
-    """Update a locked endpoint: url, description, event_types and enabled, those that are in `changes`.
-
-    A new URL and enabling it again reset its failures.
-    """
+    """Set url, description, event_types and enabled of a locked endpoint. A new URL or enabling it resets failures."""
     if "url" in changes and changes["url"] != endpoint.url:
         endpoint.url = changes["url"]
         _reset_failures(endpoint)

@@ -33,8 +33,7 @@ ENQUEUE_DELIVERIES = """
 
 # Endpoint by endpoint, so that the backlog of one, or of a disabled one, does not slow down the others. It locks only
 # the rows that it claims, and skips those that another process is claiming.
-CLAIM = text(
-    """
+CLAIM = text("""
     WITH endpoint AS MATERIALIZED (
         SELECT e.id, e.failing, e.slots, oldest.next_attempt_at,
             row_number() OVER (PARTITION BY e.failing ORDER BY oldest.next_attempt_at) AS place
@@ -74,12 +73,10 @@ CLAIM = text(
     SET claim = gen_random_uuid(), claimed_at = :now, attempts = attempts + 1, next_attempt_at = :until
     FROM due WHERE deliveries.id = due.id
     RETURNING deliveries.id
-    """
-)
+""")
 LOST = "The worker stopped before it knew the response."
 
-FINISH = text(
-    """
+FINISH = text("""
     WITH finished AS (
         UPDATE deliveries SET state = :state, claim = NULL, next_attempt_at = :next_attempt_at,
             finished_at = :finished_at
@@ -91,54 +88,41 @@ FINISH = text(
         SELECT id, :at, :duration, :status_code, :error FROM finished
     )
     SELECT id FROM finished
-    """
-)
-RESET_FAILURES = text(
-    """
+""")
+RESET_FAILURES = text("""
     UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, paused_until = NULL
     WHERE id = :id AND failures > 0
-    """
-)
+""")
 
-EXPIRE = text(
-    """
+EXPIRE = text("""
     UPDATE deliveries SET state = 'FAILED', claim = NULL, finished_at = :now WHERE id IN (
         SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
         WHERE e.disabled_at <= :before AND d.state = 'PENDING' AND d.since <= :before LIMIT :batch
     )
-    """
-)
-PRUNE = text(
-    """
+""")
+PRUNE = text("""
     DELETE FROM deliveries WHERE id IN (
         SELECT id FROM deliveries WHERE finished_at <= :before ORDER BY finished_at LIMIT :batch
     )
-    """
-)
-PRUNE_DELETED = text(
-    """
+""")
+PRUNE_DELETED = text("""
     DELETE FROM deliveries WHERE id IN (
         SELECT d.id FROM deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
         WHERE e.deleted_at <= :before LIMIT :batch
     )
-    """
-)
-PRUNE_ENDPOINTS = text(
-    """
+""")
+PRUNE_ENDPOINTS = text("""
     DELETE FROM webhook_endpoints e
     WHERE e.deleted_at <= :before AND NOT EXISTS (SELECT FROM deliveries d WHERE d.endpoint_id = e.id)
-    """
-)
-BACKLOG = text(
-    """
+""")
+BACKLOG = text("""
     SELECT coalesce(sum(d.count), 0) AS waiting, min(d.oldest) AS oldest FROM webhook_endpoints e
     CROSS JOIN LATERAL (
         SELECT count(*), min(next_attempt_at) AS oldest FROM deliveries
         WHERE endpoint_id = e.id AND state = 'PENDING' AND next_attempt_at <= :now
     ) d
     WHERE e.disabled_at IS NULL
-    """
-)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +137,7 @@ class ClaimedDelivery:
 async def claim(
     session: AsyncSession, *, under_way: Sequence[ClaimedDelivery], concurrency: int, now: datetime
 ) -> list[ClaimedDelivery]:
-    """Claim due deliveries, within the limits for the process, each endpoint and all failing ones.
-
-    `under_way` counts against the limits.
-    """
+    """Claim due deliveries. With those under way they keep the limits for the process, endpoints and failing ones."""
     busy = Counter(claimed.endpoint.id for claimed in under_way)
     failing = sum(claimed.endpoint.failures > 0 for claimed in under_way)
     ids = await session.scalars(

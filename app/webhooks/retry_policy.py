@@ -5,17 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 # The specification's schedule: ten attempts, the last some 75 hours after the first.
-BACKOFF = (
-    timedelta(seconds=5),
-    timedelta(minutes=5),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=5),
-    timedelta(hours=10),
-    timedelta(hours=14),
-    timedelta(hours=20),
-    timedelta(hours=24),
-)
+_HOURS = (2, 5, 10, 14, 20, 24)
+BACKOFF = timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), *(timedelta(hours=n) for n in _HOURS)
 JITTER = 0.1  # up to this fraction longer or shorter
 MAX_RETRY_AFTER = timedelta(hours=24)  # for one delivery
 MAX_PAUSE = timedelta(hours=1)  # for all deliveries to an endpoint

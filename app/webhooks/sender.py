@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -83,22 +82,17 @@ class Sender:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._pool.aclose()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> DeliveryResponse:
         """Post the body once and return the result. Raises nothing except cancellation."""
         at = datetime.now(UTC)
-        status_code: int | None = None
-        error: str | None = None
-        retry_after: timedelta | None = None
+        status_code = retry_after = error = None
         try:
             async with asyncio.timeout(TIMEOUT) as limit:
                 status_code, retry_after = await self._post(url, headers, body, limit)
-            if 300 <= status_code < 400:
-                error = REDIRECT
+            error = REDIRECT if 300 <= status_code < 400 else None
         except WebhookTargetRefused as refused:
             error = f"Refused. {refused.sentence}"
         except TimeoutError:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
@@ -30,13 +30,11 @@ BLOCKED_NETWORKS = [ip_network(network) for network in _BLOCKED]
 def refusal_reason(address: str) -> str | None:
     """Return why an IP address is refused, or None for a public one."""
     ip = ip_address(address)
-    embedded = _embedded(ip) if isinstance(ip, IPv6Address) else None
-    if embedded:
+    if isinstance(ip, IPv6Address) and (embedded := _embedded(ip)):
         reason = refusal_reason(str(embedded))
         return f"{address} stands for a refused address: {reason}" if reason else None
-    is_public = ip.is_global and not (
-        ip.is_multicast or ip.is_reserved or any(ip in network for network in BLOCKED_NETWORKS)
-    )
+    is_blocked = ip.is_multicast or ip.is_reserved or any(ip in network for network in BLOCKED_NETWORKS)
+    is_public = ip.is_global and not is_blocked
     if isinstance(ip, IPv6Address):
         is_public = is_public and ip in GLOBAL_UNICAST
     return None if is_public else f"{address} is not a public address"
@@ -63,12 +61,9 @@ async def public_addresses(host: str, port: int, *, allow_private: bool, resolve
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
     """Resolve by the system's resolver. Raises OSError."""
-    addresses = await asyncio.get_running_loop().run_in_executor(_lookup_pool(), _look_up, host, port)
-    return list(dict.fromkeys(addresses))
-
-
-def _look_up(host: str, port: int) -> list[str]:
-    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_lookup_pool(), look_up)
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 @cache

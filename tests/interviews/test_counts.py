@@ -11,8 +11,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
-from app.interviews.counts import CountQuery, Counts, JobPostPage, compact_counts, summarize, summarize_job_posts
-from app.interviews.search import Filters
+from app.core.pagination import Page
+from app.interviews.counts import CountQuery, Counts, JobPostCounts, compact_counts, summarize, summarize_job_posts
 from app.lifecycle import PublicStatus
 from app.models import Interview, Organization
 from tests.api.test_lists import add, listed
@@ -129,11 +129,9 @@ async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
     """Only counts with updatedSince read interviews row by row."""
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
-    job_post = CountQuery(organization_id=organization_id, filters=Filters(job_post_id="j7"), now=NOW)
-    lately = CountQuery(
-        organization_id=organization_id, filters=Filters(updated_since=NOW - timedelta(seconds=9)), now=NOW
-    )
-    everything = CountQuery(organization_id=organization_id, filters=Filters(), now=NOW)
+    job_post = CountQuery(organization_id=organization_id, job_post_id="j7", now=NOW)
+    lately = CountQuery(organization_id=organization_id, updated_since=NOW - timedelta(seconds=9), now=NOW)
+    everything = CountQuery(organization_id=organization_id, now=NOW)
 
     async def one(session: AsyncSession) -> Counts:
         return await summarize(session, job_post)
@@ -144,7 +142,7 @@ async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
     async def all_of_them(session: AsyncSession) -> Counts:
         return await summarize(session, everything)
 
-    async def posts(session: AsyncSession) -> JobPostPage:
+    async def posts(session: AsyncSession) -> Page[JobPostCounts]:
         return await summarize_job_posts(session, everything, cursor=None, limit=10)
 
     assert "ix_interviews_organization_id_updated_at_id" in (await plan_of(own_engine, recent))[0]
@@ -156,14 +154,13 @@ async def test_counts_use_an_index(own_engine: AsyncEngine) -> None:
     plan, page = await plan_of(own_engine, posts)
     assert "ix_interviews_to_come" in plan
     assert "Seq Scan on interviews" not in plan
-    assert len(page.counts) == 10
+    assert len(page.items) == 10
 
 
-async def count(sessions: Sessions, updated_since: datetime | None) -> tuple[Counts, JobPostPage]:
+async def count(sessions: Sessions, updated_since: datetime | None) -> tuple[Counts, Page[JobPostCounts]]:
     async with sessions() as session:
         organization_id = (await session.scalars(select(Organization.id))).one()
-        filters = Filters(updated_since=updated_since)
-        asked = CountQuery(organization_id=organization_id, filters=filters, now=datetime.now(UTC))
+        asked = CountQuery(organization_id=organization_id, updated_since=updated_since, now=datetime.now(UTC))
         return await summarize(session, asked), await summarize_job_posts(session, asked, cursor=None, limit=1000)
 
 
@@ -195,5 +192,5 @@ async def test_kept_counts_equal_those_of_the_rows(own_engine: AsyncEngine) -> N
     for _ in range(2):
         kept, kept_by_post = await count(sessions, None)
         assert (kept, kept_by_post) == await count(sessions, datetime(1970, 1, 1, tzinfo=UTC))
-        assert "j1" not in dict(kept_by_post.counts)
+        assert "j1" not in dict(kept_by_post.items)
         await fold()

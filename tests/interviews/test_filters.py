@@ -15,8 +15,10 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
+from app.core.pagination import Page
 from app.core.settings import Settings
-from app.interviews.search import Filters, Page, Sort, find_interviews
+from app.interviews.queries import View
+from app.interviews.search import Filters, Sort, find_interviews
 from app.lifecycle import PublicStatus
 from app.main import create_app
 from app.models import Interview
@@ -232,7 +234,7 @@ async def test_each_filter_and_order_uses_its_index(own_engine: AsyncEngine) -> 
         cursor = None
         for _ in range(2):
 
-            async def find(session: AsyncSession) -> Page:
+            async def find(session: AsyncSession) -> Page[View]:
                 return await find_interviews(
                     session,
                     organization_id=organization_id,
@@ -268,7 +270,7 @@ async def test_a_range_of_opens_at_in_the_order_of_creation(own_engine: AsyncEng
     cursor: str | None = None
     while not found or cursor:
 
-        async def find(session: AsyncSession) -> Page:
+        async def find(session: AsyncSession) -> Page[View]:
             return await find_interviews(
                 session,
                 organization_id=organization_id,
@@ -282,7 +284,7 @@ async def test_a_range_of_opens_at_in_the_order_of_creation(own_engine: AsyncEng
         plan, page = await plan_of(own_engine, find)
         if not found:
             assert f"Index Scan using {BOTH}" in plan
-        found += [view.interview for view in page.views]
+        found += [view.interview for view in page.items]
         cursor = page.next_cursor
     assert len(found) == 1001
     assert all(each.opens_at and each.opens_at >= at for each in found)

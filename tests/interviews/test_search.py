@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app.core.pagination import Page
 from app.core.search_text import fold, parse_search, searchable
-from app.interviews.search import Filters, Page, Sort, find_interviews
+from app.interviews.queries import View
+from app.interviews.search import Filters, Sort, find_interviews
 from app.models import Interview
 from tests.api.test_lists import add, get, listed
 from tests.conftest import AUTHORIZED
@@ -211,14 +213,14 @@ async def test_a_word_that_all_have_does_not_use_the_trigram_index(own_engine: A
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
 
-    async def find(session: AsyncSession) -> Page:
+    async def find(session: AsyncSession) -> Page[View]:
         filters = Filters(q="name")
         return await find_interviews(
             session, organization_id=organization_id, filters=filters, sort=Sort.NEWEST, cursor=None, limit=50, now=NOW
         )
 
     plan, page = await plan_of(own_engine, find)
-    assert len(page.views) == 50
+    assert len(page.items) == 50
     assert "ix_interviews_search_text" not in plan
     assert "Seq Scan" not in plan
 
@@ -228,7 +230,7 @@ async def test_the_search_uses_the_trigram_index(own_engine: AsyncEngine) -> Non
     organization_id = await organization_of(own_engine)
     for q, is_there in (("name 4711", True), ("+9665 4711", True), ("0054711", True), ("4711", True), ("xq", False)):
 
-        async def find(session: AsyncSession) -> Page:
+        async def find(session: AsyncSession) -> Page[View]:
             return await find_interviews(
                 session,
                 organization_id=organization_id,
@@ -242,7 +244,7 @@ async def test_the_search_uses_the_trigram_index(own_engine: AsyncEngine) -> Non
         plan, page = await plan_of(own_engine, find)
         assert "ix_interviews_search_text" in plan, q
         assert "Seq Scan" not in plan, q
-        assert bool(page.views) == is_there, q
+        assert bool(page.items) == is_there, q
 
 
 @given(st.text())

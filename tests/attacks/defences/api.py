@@ -114,13 +114,6 @@ TENANTS = (
     Defence(
         "interviews are counted for their organization only",
         "app/interviews/counts.py",
-        "return [Interview.organization_id == self.organization_id, *conditions(self.filters, now=self.now)]",
-        "return [*conditions(self.filters, now=self.now)]",
-        (f"{READ}[summarizeInterviews]",),
-    ),
-    Defence(
-        "stored counts are for their organization only",
-        "app/interviews/counts.py",
         "clauses = [of.organization_id == query.organization_id]",
         "clauses = [of.organization_id.is_not(None)]",
         (f"{READ}[summarizeInterviews]",),
