@@ -61,7 +61,10 @@ async def process_due_interview(context: WorkerContext, interview_id: uuid.UUID)
 
 async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
     now = datetime.now(UTC)
-    interview, derived = await _derive(context, interview_id, now)
+    async with raw_connection(context.sessions) as connection:
+        interview = _existing(await read_row(connection, interview_id), interview_id)
+        facts = await load_facts(connection, [interview])
+    derived = derive(facts[interview.id], now, context.timeouts)
     # An end that was decided only because LiveKit was away is not stored yet: LiveKit may answer now.
     unstored = derived.decision and not interview.status.is_terminal
     if derived.undecided or unstored or any(isinstance(effect, DispatchAgent) for effect in _due(derived, now)):
@@ -78,14 +81,6 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
 
 def _due(derived: Derived, now: datetime) -> list[Effect]:
     return [effect for effect in derived.effects if effect.due_at <= now]
-
-
-async def _derive(context: WorkerContext, interview_id: uuid.UUID, now: datetime) -> tuple[InterviewRow, Derived]:
-    """Return the interview and what follows from its facts, without a lock."""
-    async with raw_connection(context.sessions) as connection:
-        interview = _existing(await read_row(connection, interview_id), interview_id)
-        facts = await load_facts(connection, [interview])
-    return interview, derive(facts[interview.id], now, context.timeouts)
 
 
 async def _record_snapshot(context: WorkerContext, interview: InterviewRow, room_snapshot: RoomSnapshot) -> Derived:

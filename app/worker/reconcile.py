@@ -31,8 +31,7 @@ CONCURRENCY = 8  # interviews
 
 # A union, each part by its index: with OR all interviews are read. The statuses are constants, as a parameter would not
 # match the partial index.
-LIVE_ROOM_STATES = text(
-    f"""
+LIVE_ROOM_STATES = text(f"""
     SELECT i.id, i.attempt, i.status,
         ARRAY(SELECT c.sid FROM connections c WHERE c.interview_id = i.id AND c.attempt = i.attempt
               AND c.left_at IS NULL AND c.missing_at IS NULL) AS connections,
@@ -44,8 +43,7 @@ LIVE_ROOM_STATES = text(
         UNION SELECT unnest(CAST(:listed AS uuid[]))
         UNION SELECT r.interview_id FROM rooms r WHERE r.ended_at IS NULL AND r.missing_at IS NULL
     )
-    """  # noqa: S608 - of constants alone
-)
+    """)  # noqa: S608 - of constants alone
 
 
 @dataclass(frozen=True, slots=True)
