@@ -60,8 +60,8 @@ class Batcher(Generic[Item, Result]):
         self._concurrency = concurrency
         self._key = key
         self._waiting: deque[_Call[Item, Result]] = deque()
+        # by key, the calls behind the current one; a key is present while one of its calls waits or runs
         self._queues: dict[Hashable, deque[_Call[Item, Result]]] = {}
-        """By key, the calls behind the current one. A key is present while one of its calls waits or runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs = 0
         self._is_starting = False

@@ -14,8 +14,7 @@ class AppError(Exception):
     title: ClassVar[str]
     detail: ClassVar[str]
     response_headers: ClassVar[Mapping[str, str]] = {}
-    example: ClassVar[dict[str, object]] = {}
-    """An example of `extra`, for the OpenAPI document."""
+    example: ClassVar[dict[str, object]] = {}  # of `extra`, for the OpenAPI document
 
     def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: object) -> None:
         self.sentence = detail or self.detail

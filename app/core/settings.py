@@ -123,11 +123,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        faults = [
-            *self._leaking_links(),
-            *self._inexact_origins(),
-            *([] if self.is_local else self._unsafe_defaults()),
-        ]
+        faults = [*self._leaking_links(), *self._inexact_origins(), *([] if self.is_local else self._unsafe_defaults())]
         if self.agent_name and self.dispatch_after >= self.agent_wait:
             faults.insert(0, "DISPATCH_AFTER: must be less than AGENT_WAIT, or no agent is ever dispatched")
         if faults:
@@ -160,13 +156,14 @@ class Settings(BaseSettings):
         faults = []
         if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
             faults.append("LIVEKIT_API_KEY: set your LiveKit server's API key")
-        if len(self.livekit_api_secret.get_secret_value()) < MIN_SECRET_LENGTH:
-            faults.append(f"LIVEKIT_API_SECRET: set a secret of {MIN_SECRET_LENGTH} characters or more")
-        if len(self.bootstrap_api_key.get_secret_value()) < MIN_SECRET_LENGTH:
-            faults.append(f"BOOTSTRAP_API_KEY: set a key of {MIN_SECRET_LENGTH} characters or more")
+        secrets = {
+            "LIVEKIT_API_SECRET: set a secret of": self.livekit_api_secret,
+            "BOOTSTRAP_API_KEY: set a key of": self.bootstrap_api_key,
+            **{f"LIVEKIT_PREVIOUS_KEYS: the secret of {k} must have": v for k, v in self.livekit_previous_keys.items()},
+        }
         faults += [
-            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {MIN_SECRET_LENGTH} characters or more"
-            for key, secret in self.livekit_previous_keys.items()
+            f"{fault} {MIN_SECRET_LENGTH} characters or more"
+            for fault, secret in secrets.items()
             if len(secret.get_secret_value()) < MIN_SECRET_LENGTH
         ]
         if self.candidate_grace < MIN_GRACE:

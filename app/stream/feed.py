@@ -34,7 +34,6 @@ RENUMBER = text("""
     WHERE id <= (SELECT max(id) FROM changes WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
     """)
 
-MALFORMED = "Send the id of the last event unchanged, or no id, to begin with what changes from now on."
 UNKNOWN_POSITION = (
     "This database has not reached the position. It may have been restored from a backup: list the interviews again, "
     "and send no position, to begin with what changes from now on."
@@ -59,7 +58,9 @@ class Position(NamedTuple):
         """Return the position of a text. Raises CursorInvalid."""
         match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", value)
         if match is None or max(map(int, match.groups())) > MAX_BIGINT:
-            raise CursorInvalid(MALFORMED)
+            raise CursorInvalid(
+                "Send the id of the last event unchanged, or no id, to begin with what changes from now on."
+            )
         return cls(int(match[1]), int(match[2]))
 
 

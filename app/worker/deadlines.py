@@ -74,8 +74,14 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
             # whether it gets there shows when the interview is processed again
             others = tuple(effect for effect in derived.effects if not isinstance(effect, DispatchAgent))
             derived = replace(derived, effects=others)
-    for effect in _due(derived, now):
-        await _apply(context, interview, effect)
+    for effect in _due(derived, now):  # one that fails stays due
+        match effect:
+            case DeleteRoom():
+                await _delete_room(context, interview)
+            case DispatchAgent():
+                await _dispatch_agent(context, interview)
+            case AnnounceTimeLeft(time_left=time_left):
+                await _announce_time_left(context, interview, time_left)
     await _release(context, interview_id)
 
 
@@ -92,17 +98,6 @@ async def _record_snapshot(context: WorkerContext, interview: InterviewRow, room
         if locked.attempt == interview.attempt:
             await record_room_snapshot(session, interview=locked, room_snapshot=room_snapshot, now=now)
         return (await update_statuses(connection, [locked], now=now, timeouts=context.timeouts))[locked.id]
-
-
-async def _apply(context: WorkerContext, interview: InterviewRow, effect: Effect) -> None:
-    """Apply an effect; one that fails stays due."""
-    match effect:
-        case DeleteRoom():
-            await _delete_room(context, interview)
-        case DispatchAgent():
-            await _dispatch_agent(context, interview)
-        case AnnounceTimeLeft(time_left=time_left):
-            await _announce_time_left(context, interview, time_left)
 
 
 async def _delete_room(context: WorkerContext, interview: InterviewRow) -> None:

@@ -203,7 +203,7 @@ START = (
     Defence(
         "outside a laptop it does not start with what everybody knows",
         "app/core/settings.py",
-        "*([] if self.is_local else self._unsafe_defaults()),",
+        ", *([] if self.is_local else self._unsafe_defaults())",
         "",
         (
             "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
@@ -220,7 +220,7 @@ START = (
     Defence(
         "an invitation's secret is in no logged address",
         "app/core/settings.py",
-        "            *self._leaking_links(),\n",
+        "*self._leaking_links(), ",
         "",
         ("tests/core/test_settings.py::test_a_link_whose_secret_would_be_logged_is_refused",),
     ),
