@@ -288,15 +288,12 @@ def faults_of(error: ValidationError) -> list[str]:
     invalid = {str(fault["loc"][0]): message_of(fault) for fault in faults if fault["loc"]}
     rules = [line for fault in faults if not fault["loc"] for line in message_of(fault).splitlines()]
     if invalid:
+        defaults: dict[str, Any] = {name: Settings.model_fields[name].default for name in invalid}
+        if "environment" in invalid:
+            defaults["environment"] = "production"  # which has more rules
         try:
-            Settings(**{name: _stand_in(name) for name in invalid})
+            Settings(**defaults)
         except ValidationError as further:
             rules = faults_of(further)
     lines = [f"{name.upper()}: {message}" for name, message in invalid.items()]
     return lines + [line for line in rules if line.partition(":")[0].lower() not in invalid]
-
-
-def _stand_in(name: str) -> Any:
-    """Return the default; an invalid ENVIRONMENT counts as production, which has more rules."""
-    default = Settings.model_fields[name].get_default(call_default_factory=True)
-    return "production" if name == "environment" else default
