@@ -110,10 +110,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     app = FastRoutes(app, routes=fast_routes)
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     app = RequestMiddleware(
-        app,
-        secure=secure,
-        by_address=limits.address,
-        words=frozenset().union(*map(words_of, ROUTERS)),
+        app, secure=secure, by_address=limits.address, words=frozenset().union(*map(words_of, ROUTERS))
     )
     return Cors(  # outermost: a page may read an unexpected error's requestId too
         app,

@@ -121,9 +121,7 @@ PhoneNumber = Annotated[
     ),
 ]
 Instant = Annotated[
-    datetime,
-    PlainSerializer(rfc3339, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    datetime, PlainSerializer(rfc3339, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 AnyInstant = Annotated[AwareDatetime, AfterValidator(_check_year), BeforeValidator(_check_instant)]
 GivenInstant = Annotated[AwareDatetime, AfterValidator(_check_distance), BeforeValidator(_check_instant)]

@@ -25,8 +25,7 @@ MOST_FORGOTTEN = 1000  # answers per statement
 # in our own JSON; within a caller's text the quotes would be escaped
 INTERVIEW_ID = re.compile(rb'"interviewId":"([0-9a-f-]{36})"')
 
-EXPIRE = text(
-    """
+EXPIRE = text("""
     WITH expired AS (
         DELETE FROM idempotency_keys WHERE (organization_id, key) IN (
             SELECT organization_id, key FROM idempotency_keys WHERE created_at <= :before
@@ -35,8 +34,7 @@ EXPIRE = text(
         RETURNING 1
     )
     SELECT count(*) FROM expired
-    """
-)
+    """)
 
 
 @dataclass(frozen=True, slots=True)

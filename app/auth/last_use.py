@@ -18,8 +18,7 @@ log = logging.getLogger(__name__)
 INTERVAL = 10.0  # seconds
 
 # One replica writes a key once an hour. A locked row is skipped until the next interval.
-STORE = text(
-    """
+STORE = text("""
     UPDATE api_keys SET last_used_at = now()
     WHERE id IN (
         SELECT id FROM api_keys
@@ -27,8 +26,7 @@ STORE = text(
             AND (last_used_at IS NULL OR last_used_at <= now() - interval '1 hour')
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     )
-    """
-)
+    """)
 
 
 class LastUsed:

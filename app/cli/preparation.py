@@ -50,8 +50,5 @@ def greeting(settings: Settings, url: str, *, has_demo: bool) -> str:
     if settings.bootstrap_api_key.get_secret_value() == LOCAL_API_KEY:
         lines.append(f"Recruiter's key   {LOCAL_API_KEY}")
     if has_demo:
-        lines += [
-            f"Demo interview    {DEMO_ID}",
-            f"Join it           curl -X POST {address}/interviews/{DEMO_ID}/join",
-        ]
+        lines += [f"Demo interview    {DEMO_ID}", f"Join it           curl -X POST {address}/interviews/{DEMO_ID}/join"]
     return "\n" + "\n".join(lines) + "\n"

@@ -27,14 +27,12 @@ class Deferred(Generic[Result]):
     work: Callable[[], Coroutine[Any, Any, Result]]
 
 
+@dataclass(eq=False, slots=True)
 class _Call(Generic[Item, Result]):
-    __slots__ = ("future", "item", "key", "queued_at")
-
-    def __init__(self, item: Item, key: Hashable, loop: asyncio.AbstractEventLoop) -> None:
-        self.item = item
-        self.key = key
-        self.queued_at = loop.time()
-        self.future: asyncio.Future[Result] = loop.create_future()
+    item: Item
+    key: Hashable
+    queued_at: float
+    future: asyncio.Future[Result]
 
 
 class Batcher(Generic[Item, Result]):
@@ -62,15 +60,16 @@ class Batcher(Generic[Item, Result]):
         self._concurrency = concurrency
         self._key = key
         self._waiting: deque[_Call[Item, Result]] = deque()
+        # by key, the calls behind the current one; a key is present while one of its calls waits or runs
         self._queues: dict[Hashable, deque[_Call[Item, Result]]] = {}
-        """By key, the calls behind the current one. A key is present while one of its calls waits or runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs = 0
         self._is_starting = False
 
     async def __call__(self, item: Item) -> Result:
         """Return the item's result. Raises DatabaseUnavailable if its run did not start or finish in time."""
-        call: _Call[Item, Result] = _Call(item, self._key(item), asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        call: _Call[Item, Result] = _Call(item, self._key(item), loop.time(), loop.create_future())
         if call.key in self._queues:
             self._queues[call.key].append(call)
         else:
@@ -140,17 +139,15 @@ class Batcher(Generic[Item, Result]):
                 self._resolve(call, result)
 
     async def _run_deferred(self, call: _Call[Item, Result], deferred: Deferred[Result]) -> None:
-        result: Result | Exception
         try:
-            result = await _with_timeout(deferred.work())
+            self._resolve(call, await _with_timeout(deferred.work()))
         except Exception as error:  # noqa: BLE001 - its caller raises it
-            result = error
+            self._resolve(call, error)
         except BaseException:
             self._cancel([call])
-            self._start()
             raise
-        self._resolve(call, result)
-        self._start()
+        finally:
+            self._start()
 
     def _release(self, key: Hashable) -> None:
         """Queue the next call of the key for a run."""

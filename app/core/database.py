@@ -44,8 +44,6 @@ _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 # A second @ in the authority, or an @ behind it that is not in an option's value.
 _NOT_ENCODED = re.compile(r"://(?:[^/?#@]*@[^/?#@]*@|[^/?#]*[/?#][^=]*@)")
-
-
 # Prisma's option, which hosting companies put into their URLs; libpq does not know it
 _POOLER = re.compile(r"(?<=[?&])pgbouncer=(?:(true)|false)(?:&|$)")
 
@@ -62,17 +60,20 @@ class _PoolerConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
 
 def is_pooled(url: str) -> bool:
     """Return whether the URL is of a transaction pooler: `?pgbouncer=true`."""
-    match = _POOLER.search(url)
-    return match is not None and match[1] is not None
+    return (match := _POOLER.search(url)) is not None and match[1] is not None
 
 
 def create_engine(url: str, *, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """Return an engine for a libpq URL. asyncpg parses it, so options such as sslmode mean what they mean to libpq."""
     pooled, plain = is_pooled(url), _POOLER.sub("", url).rstrip("?&")
+    name = {"application_name": SERVER_SETTINGS["application_name"]}
 
     async def connect() -> asyncpg.Connection:
         try:
-            return await (_connect_to_pooler(plain) if pooled else _connect(plain))
+            if not pooled:
+                return await _connect(plain)
+            options = {"statement_cache_size": 0, "connection_class": _PoolerConnection}
+            return await asyncpg.connect(plain, timeout=CONNECT_TIMEOUT, server_settings=name, **options)
         except (ValueError, OSError) as error:  # its text may contain a piece of the password
             if _NOT_ENCODED.search(plain):  # what follows the first such character was taken for the host
                 raise asyncpg.InterfaceError(NOT_ENCODED) from None
@@ -131,13 +132,6 @@ async def _connect(url: str) -> asyncpg.Connection:
         connection.terminate()
         raise asyncpg.InterfaceError(pooler)
     return connection
-
-
-async def _connect_to_pooler(url: str) -> asyncpg.Connection:
-    name = {"application_name": SERVER_SETTINGS["application_name"]}
-    return await asyncpg.connect(
-        url, timeout=CONNECT_TIMEOUT, server_settings=name, statement_cache_size=0, connection_class=_PoolerConnection
-    )
 
 
 def create_sessionmaker(bind: AsyncEngine | AsyncConnection) -> async_sessionmaker[AsyncSession]:

@@ -1,6 +1,9 @@
 """The errors that callers get: each has a stable code, an HTTP status, a title and a sentence that says what to do."""
 
+from collections.abc import Mapping
 from typing import ClassVar
+
+BEARER = {"WWW-Authenticate": "Bearer"}
 
 
 class AppError(Exception):
@@ -10,12 +13,12 @@ class AppError(Exception):
     status: ClassVar[int]
     title: ClassVar[str]
     detail: ClassVar[str]
-    example: ClassVar[dict[str, object]] = {}
-    """An example of `extra`, for the OpenAPI document."""
+    response_headers: ClassVar[Mapping[str, str]] = {}
+    example: ClassVar[dict[str, object]] = {}  # of `extra`, for the OpenAPI document
 
     def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: object) -> None:
         self.sentence = detail or self.detail
-        self.headers = headers or {}
+        self.headers = {**self.response_headers, **(headers or {})}
         self.extra = extra
         super().__init__(self.sentence)
 
@@ -27,9 +30,7 @@ class Refused(AppError):
 class Unauthorized(AppError):
     code, status, title = "unauthorized", 401, "No valid API key"
     detail = "Send a valid API key as 'Authorization: Bearer ik_...'."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+    response_headers = BEARER
 
 
 class MissingScope(AppError):
@@ -62,9 +63,7 @@ class InterviewOver(Refused):
 class PhoneNumberRequired(Refused):
     code, status, title = "phone_number_required", 401, "A phone number is required to join"
     detail = "Ask the candidate for the phone number in the application, and send it as 'phoneNumber'."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})  # an invite is accepted too
+    response_headers = BEARER  # an invite is accepted too
 
 
 class WrongPhoneNumber(Refused):
@@ -82,9 +81,7 @@ class PhoneNumberUnusable(Refused):
 class InviteRequired(Refused):
     code, status, title = "invite_required", 401, "An invitation is required to join"
     detail = "Send the secret of the invitation link as 'invite', or as 'Authorization: Bearer inv_...'."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+    response_headers = BEARER
 
 
 class InviteInvalid(Refused):
@@ -231,9 +228,7 @@ class WebhookInvalid(AppError):
 class DatabaseUnavailable(AppError):
     code, status, title = "database_unavailable", 503, "The database is unavailable"
     detail = "Try again in a few seconds."
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "2"})
+    response_headers: ClassVar = {"Retry-After": "2"}
 
 
 class BootstrapKeyTaken(Exception):

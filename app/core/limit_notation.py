@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
-IN_MEMORY = "memory"
 SHARED = ("redis", "rediss", "valkey", "valkeys")  # one protocol, so one client
 
 
@@ -32,7 +31,7 @@ def is_shared(url: str) -> bool:
         scheme, _ = urlsplit(url).scheme, urlsplit(url).port
     except ValueError as error:  # its text may contain a piece of the password
         raise ValueError("must be a valid URL, such as redis://user:password@host:6379/0") from error
-    if scheme == IN_MEMORY:
+    if scheme == "memory":
         return False
     if scheme not in SHARED:
         raise ValueError(f"must be memory://, or a URL that begins with {', '.join(SHARED)}")

@@ -51,8 +51,8 @@ def _with_safe_args(record: logging.LogRecord) -> logging.LogRecord:
     safe = copy.copy(record)
     if isinstance(safe.args, Mapping):
         safe.args = {name: _safe_arg(value) for name, value in safe.args.items()}
-    elif safe.args:
-        safe.args = tuple(map(_safe_arg, safe.args))
+    else:
+        safe.args = tuple(map(_safe_arg, safe.args or ()))
     return safe
 
 

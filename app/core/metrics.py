@@ -26,9 +26,7 @@ PERSONAL_DATA_ERASED = Counter(
 )
 STREAMS_DROPPED = Counter("interviews_streams_dropped", "Event streams closed because the client was too slow")
 WEBHOOKS_SENT = Counter(
-    "interviews_webhooks_sent",
-    "Webhooks sent, by result: delivered, tried (to be retried), failed",
-    ["became"],
+    "interviews_webhooks_sent", "Webhooks sent, by result: delivered, tried (to be retried), failed", ["became"]
 )
 WEBHOOK_ENDPOINTS_DISABLED = Counter(
     "interviews_webhook_endpoints_disabled", "Webhook endpoints disabled by the worker", ["reason"]
@@ -39,9 +37,7 @@ WEBHOOKS_WAITING = Gauge(
     multiprocess_mode="livemostrecent",
 )
 WEBHOOKS_OLDEST = Gauge(
-    "interviews_webhooks_oldest_seconds",
-    "How long the oldest webhook has been due",
-    multiprocess_mode="livemostrecent",
+    "interviews_webhooks_oldest_seconds", "How long the oldest webhook has been due", multiprocess_mode="livemostrecent"
 )
 
 

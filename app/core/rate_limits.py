@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 ANSWER_WITHIN = 0.25  # seconds, of a shared storage
 PAUSE = 5.0  # seconds without counting after the storage failed
 LOG_INTERVAL = 60.0  # seconds
-FAILURES = (StorageError, TimeoutError, OSError)
-"""The errors of a storage that does not answer."""
+FAILURES = (StorageError, TimeoutError, OSError)  # of a storage that does not answer
 
 
 class OwnCounters:
@@ -70,7 +69,12 @@ class SharedCounters:
             try:
                 return await self.count(key, expiry, within=ANSWER_WITHIN)
             except FAILURES as error:
-                self._pause(error)
+                now = time.monotonic()
+                self._paused_until = now + PAUSE
+                if now >= self._logged_at + LOG_INTERVAL:
+                    self._logged_at = now
+                    cause = error.__cause__ if isinstance(error, StorageError) else error
+                    log.warning("the rate limits' storage does not answer, calls pass uncounted: %r", cause)
         metrics.RATE_LIMITS_UNCHECKED.inc()
         return None
 
@@ -78,14 +82,6 @@ class SharedCounters:
         """Count the key. Raises one of FAILURES if the storage does not answer in `within` seconds."""
         async with asyncio.timeout(within):
             return await self._storage.incr(key, expiry)
-
-    def _pause(self, error: Exception) -> None:
-        now = time.monotonic()
-        self._paused_until = now + PAUSE
-        if now >= self._logged_at + LOG_INTERVAL:
-            self._logged_at = now
-            cause = error.__cause__ if isinstance(error, StorageError) else error
-            log.warning("the rate limits' storage does not answer, calls pass uncounted: %r", cause)
 
     async def close(self) -> None:
         await self._pool.aclose()
@@ -98,8 +94,7 @@ class RateLimit:
         self.name = name
         self.calls = item.amount
         self.policy = f'"{name}";q={item.amount};w={item.get_expiry()}'
-        self.window = item.get_expiry()
-        """Seconds."""
+        self.window = item.get_expiry()  # seconds
         self._counters = counters
 
     async def count(self, client: str) -> "Standing | None":

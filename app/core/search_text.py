@@ -23,8 +23,7 @@ _SAME_LETTER = str.maketrans(
 _IGNORED = ("Mn", "Me", "Cf")  # marks such as tashkeel and accents; invisible characters such as directions
 _PHONE_CHARACTERS = frozenset("0123456789+().-/")
 
-Spelling = tuple[str, ...]
-"""Words that must all occur."""
+Spelling = tuple[str, ...]  # words that must all occur
 
 
 def fold(text: str) -> str:

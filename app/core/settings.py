@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.limit_notation import is_shared, parse_limit
@@ -29,7 +29,51 @@ PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+
+def _parse_keys(value: object) -> object:
+    """Read `key:secret,key:secret`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition(":") for pair in _split_list(value)]
+    if not all(key and secret for key, _, secret in pairs):
+        raise ValueError("must be key:secret pairs, separated by commas")
+    return {key: secret for key, _, secret in pairs}
+
+
+def _parse_origins(value: object) -> object:
+    """Read `https://a.example,https://b.example`."""
+    return tuple(origin.rstrip("/") for origin in _split_list(value)) if isinstance(value, str) else value
+
+
+def _parse_proxies(value: object) -> object:
+    """Read `10.0.0.0/8,192.0.2.7`."""
+    if not isinstance(value, str):
+        return value
+    networks = tuple(_split_list(value))
+    try:
+        for network in networks:
+            ipaddress.ip_network(network, strict=False)
+    except ValueError as error:  # its text contains the value
+        raise ValueError("must be IP addresses or networks, separated by commas: 10.0.0.0/8,192.0.2.7") from error
+    return networks
+
+
+def _split_list(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _check_limit(value: str) -> str:
+    parse_limit(value)
+    return value
+
+
+def _check_storage(value: SecretStr) -> SecretStr:
+    is_shared(value.get_secret_value())
+    return value
+
+
 Seconds = Annotated[int, Field(gt=0)]
+Limit = Annotated[str, AfterValidator(_check_limit)]
 
 
 class Settings(BaseSettings):
@@ -55,17 +99,17 @@ class Settings(BaseSettings):
     livekit_api_url: str | None = None
     livekit_api_key: str = LOCAL_LIVEKIT_KEY
     livekit_api_secret: SecretStr = SecretStr(LOCAL_LIVEKIT_SECRET)
-    livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    livekit_previous_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_parse_keys)] = {}
     agent_name: str = ""
     join_policy: JoinPolicy | None = None
     invite_url: str = ""
     client_metadata_updates: bool = False
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_proxies)] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
-    rate_limit_per_address: str = "60000/minute"
-    rate_limit_per_key: str = "30000/minute"
-    rate_limit_storage_url: SecretStr = SecretStr("memory://")
+    rate_limit_per_address: Limit = "60000/minute"
+    rate_limit_per_key: Limit = "30000/minute"
+    rate_limit_storage_url: Annotated[SecretStr, AfterValidator(_check_storage)] = SecretStr("memory://")
     run_worker: bool = True
     candidate_grace: Seconds = 120
     agent_wait: Seconds = 90
@@ -77,67 +121,14 @@ class Settings(BaseSettings):
     webhook_allow_private: bool | None = None
     personal_data_retention_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
 
-    @field_validator("livekit_previous_keys", mode="before")
-    @classmethod
-    def _parse_keys(cls, value: object) -> object:
-        """Read `key:secret,key:secret`."""
-        if not isinstance(value, str):
-            return value
-        pairs = [pair.strip().partition(":") for pair in value.split(",") if pair.strip()]
-        if not all(key and secret for key, _, secret in pairs):
-            raise ValueError("must be key:secret pairs, separated by commas")
-        return {key: secret for key, _, secret in pairs}
-
-    @field_validator("allowed_origins", mode="before")
-    @classmethod
-    def _parse_origins(cls, value: object) -> object:
-        """Read `https://a.example,https://b.example`."""
-        if not isinstance(value, str):
-            return value
-        return tuple(origin.strip().rstrip("/") for origin in value.split(",") if origin.strip())
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _parse_proxies(cls, value: object) -> object:
-        """Read `10.0.0.0/8,192.0.2.7`."""
-        if not isinstance(value, str):
-            return value
-        networks = tuple(network.strip() for network in value.split(",") if network.strip())
-        try:
-            for network in networks:
-                ipaddress.ip_network(network, strict=False)
-        except ValueError as error:  # its text contains the value
-            raise ValueError("must be IP addresses or networks, separated by commas: 10.0.0.0/8,192.0.2.7") from error
-        return networks
-
-    @field_validator("rate_limit_per_address", "rate_limit_per_key")
-    @classmethod
-    def _check_limit(cls, value: str) -> str:
-        parse_limit(value)
-        return value
-
-    @field_validator("rate_limit_storage_url")
-    @classmethod
-    def _check_storage(cls, value: SecretStr) -> SecretStr:
-        is_shared(value.get_secret_value())
-        return value
-
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        faults = [
-            *self._contradictions(),
-            *self._leaking_links(),
-            *self._inexact_origins(),
-            *([] if self.is_local else self._unsafe_defaults()),
-        ]
+        faults = [*self._leaking_links(), *self._inexact_origins(), *([] if self.is_local else self._unsafe_defaults())]
+        if self.agent_name and self.dispatch_after >= self.agent_wait:
+            faults.insert(0, "DISPATCH_AFTER: must be less than AGENT_WAIT, or no agent is ever dispatched")
         if faults:
             raise ValueError("\n".join(faults))
         return self
-
-    def _contradictions(self) -> list[str]:
-        if self.agent_name and self.dispatch_after >= self.agent_wait:
-            return ["DISPATCH_AFTER: must be less than AGENT_WAIT, or no agent is ever dispatched"]
-        return []
 
     def _leaking_links(self) -> list[str]:
         """The secret must be in the link's fragment: browsers don't send that to servers, so no server logs it."""
@@ -164,41 +155,42 @@ class Settings(BaseSettings):
         why = f"required because {' and '.join(causes)}"
         faults = []
         if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
-            faults.append(f"LIVEKIT_API_KEY: set your LiveKit server's API key ({why})")
-        if len(self.livekit_api_secret.get_secret_value()) < MIN_SECRET_LENGTH:
-            faults.append(f"LIVEKIT_API_SECRET: set a secret of {MIN_SECRET_LENGTH} characters or more ({why})")
-        if len(self.bootstrap_api_key.get_secret_value()) < MIN_SECRET_LENGTH:
-            faults.append(f"BOOTSTRAP_API_KEY: set a key of {MIN_SECRET_LENGTH} characters or more ({why})")
+            faults.append("LIVEKIT_API_KEY: set your LiveKit server's API key")
+        secrets = {
+            "LIVEKIT_API_SECRET: set a secret of": self.livekit_api_secret,
+            "BOOTSTRAP_API_KEY: set a key of": self.bootstrap_api_key,
+            **{f"LIVEKIT_PREVIOUS_KEYS: the secret of {k} must have": v for k, v in self.livekit_previous_keys.items()},
+        }
         faults += [
-            f"LIVEKIT_PREVIOUS_KEYS: the secret of {key} must have {MIN_SECRET_LENGTH} characters or more ({why})"
-            for key, secret in self.livekit_previous_keys.items()
+            f"{fault} {MIN_SECRET_LENGTH} characters or more"
+            for fault, secret in secrets.items()
             if len(secret.get_secret_value()) < MIN_SECRET_LENGTH
         ]
         if self.candidate_grace < MIN_GRACE:
             faults.append(
-                f"CANDIDATE_GRACE: set {MIN_GRACE} seconds or more, or a crashed agent looks like a closed room ({why})"
+                f"CANDIDATE_GRACE: set {MIN_GRACE} seconds or more, or a crashed agent looks like a closed room"
             )
         if self.join_policy is None:
             faults.append(
-                f"JOIN_POLICY: set 'invite' or 'phone', or 'open' if anyone with an interview's id may join it ({why})"
+                "JOIN_POLICY: set 'invite' or 'phone', or 'open' if anyone with an interview's id may join it"
             )
         if not self.allowed_origins:
-            faults.append(f"ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages ({why})")
+            faults.append("ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages")
         if self.database_url is None:
-            faults.append(f"DATABASE_URL: set the URL of a Postgres server; the embedded one is for laptops ({why})")
-        return faults + self._unsafe_livekit_urls(why)
+            faults.append("DATABASE_URL: set the URL of a Postgres server; the embedded one is for laptops")
+        return [f"{fault} ({why})" for fault in faults + self._unsafe_livekit_urls()]
 
-    def _unsafe_livekit_urls(self, why: str) -> list[str]:
+    def _unsafe_livekit_urls(self) -> list[str]:
         faults = []
         url = _split(self.livekit_url)
         if not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
-            faults.append(f"LIVEKIT_URL: set a wss:// URL; ws:// is allowed for loopback addresses only ({why})")
+            faults.append("LIVEKIT_URL: set a wss:// URL; ws:// is allowed for loopback addresses only")
         url = _split(self.livekit_api_url or self.livekit_url)
         plain = url.scheme in ("http", "ws") and is_private(url.hostname or "")
         if self.livekit_api_url is not None and not (url.hostname and (url.scheme in ("https", "wss") or plain)):
             faults.append(
                 "LIVEKIT_API_URL: set an https:// or wss:// URL; http:// and ws:// are allowed in private networks "
-                f"only: a loopback or private address, or a name without a dot ({why})"
+                "only: a loopback or private address, or a name without a dot"
             )
         return faults
 
@@ -296,15 +288,12 @@ def faults_of(error: ValidationError) -> list[str]:
     invalid = {str(fault["loc"][0]): message_of(fault) for fault in faults if fault["loc"]}
     rules = [line for fault in faults if not fault["loc"] for line in message_of(fault).splitlines()]
     if invalid:
+        defaults: dict[str, Any] = {name: Settings.model_fields[name].default for name in invalid}
+        if "environment" in invalid:
+            defaults["environment"] = "production"  # which has more rules
         try:
-            Settings(**{name: _stand_in(name) for name in invalid})
+            Settings(**defaults)
         except ValidationError as further:
             rules = faults_of(further)
     lines = [f"{name.upper()}: {message}" for name, message in invalid.items()]
     return lines + [line for line in rules if line.partition(":")[0].lower() not in invalid]
-
-
-def _stand_in(name: str) -> Any:
-    """Return the default; an invalid ENVIRONMENT counts as production, which has more rules."""
-    default = Settings.model_fields[name].get_default(call_default_factory=True)
-    return "production" if name == "environment" else default

@@ -16,30 +16,3 @@ from app.lifecycle.facts import (
 )
 from app.lifecycle.presence import ParticipantSession, participant_sessions
 from app.lifecycle.status import LIVE_STATUSES, EndReason, PublicStatus, Status, public_status
-
-__all__ = [
-    "CONNECTION_TIMEOUT",
-    "LIVE_STATUSES",
-    "UNKNOWN",
-    "AnnounceTimeLeft",
-    "Connection",
-    "Decision",
-    "DeleteRoom",
-    "Derived",
-    "DispatchAgent",
-    "Effect",
-    "EndReason",
-    "Facts",
-    "Outcome",
-    "ParticipantSession",
-    "PublicStatus",
-    "Report",
-    "Role",
-    "Room",
-    "Status",
-    "Timeouts",
-    "derive",
-    "ends_at",
-    "participant_sessions",
-    "public_status",
-]

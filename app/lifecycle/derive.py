@@ -177,8 +177,7 @@ def _announcement(attempt: Attempt) -> tuple[Effect, ...]:
         return ()
     max_duration, announced = attempt.facts.max_duration, attempt.facts.announced
     limit = max_duration if announced is None else min(max_duration, announced)
-    remaining = [each for each in ANNOUNCED_TIMES if each < limit]
-    if not remaining:
+    time_left = max((each for each in ANNOUNCED_TIMES if each < limit), default=None)
+    if time_left is None:
         return ()
-    time_left = max(remaining)
     return (AnnounceTimeLeft(ends_at(attempt.started_at, max_duration) - time_left, time_left),)

@@ -73,11 +73,8 @@ def agent_reported_completed(attempt: Attempt) -> Iterator[EndCandidate]:
 
 
 def agent_reported_failed(attempt: Attempt) -> Iterator[EndCandidate]:
-    left = (
-        change.at
-        for change in attempt.since_start
-        if _agent_left_with(change, Outcome.FAILED) and last_agent_left(change)
-    )
+    last = filter(last_agent_left, attempt.since_start)
+    left = (change.at for change in last if _agent_left_with(change, Outcome.FAILED))
     for at in (*_reported(attempt, Outcome.FAILED), *left):
         yield EndCandidate(at, "agent_reported_failed", Status.FAILED, EndReason.AGENT_REPORTED)
 
@@ -93,8 +90,7 @@ def agent_left(attempt: Attempt) -> Iterator[EndCandidate]:
 def room_deleted(attempt: Attempt) -> Iterator[EndCandidate]:
     """This service deletes only the rooms of ended attempts, so an outsider deleted this one."""
     for index, change in enumerate(attempt.since_start, start=attempt.start_index + 1):
-        agents = [session for earlier in attempt.history[:index] for session in earlier.agents]
-        has_outcome = any(agent.connection.outcome for agent in agents)
+        has_outcome = any(agent.connection.outcome for each in attempt.history[:index] for agent in each.agents)
         is_deleted = _candidate_left(change) and change.session.leave_reason == ROOM_DELETED
         if is_deleted and not has_outcome and _room_is_gone(attempt, change):
             yield EndCandidate(change.at, "room_deleted", Status.COMPLETED, EndReason.ROOM_DELETED)
@@ -119,8 +115,7 @@ def max_duration(attempt: Attempt) -> Iterator[EndCandidate]:
 
 def candidate_gone(attempt: Attempt) -> Iterator[EndCandidate]:
     for absence in _absences(attempt.since_start):
-        deadline = absence.left.at + attempt.timeouts.candidate_grace if absence.left else None
-        if absence.left and deadline and absence.outlasts(deadline):
+        if absence.left and absence.outlasts(deadline := absence.left.at + attempt.timeouts.candidate_grace):
             status, reason = _why_candidate_gone(absence.left)
             yield EndCandidate(deadline, "candidate_gone", status, reason, is_deadline=True)
 
@@ -137,10 +132,8 @@ def agent_missing(attempt: Attempt) -> Iterator[EndCandidate]:
     """Every change is examined, because a newer sid of the candidate restarts the wait too."""
     for count, (_, following) in enumerate(pairwise([*attempt.history, None]), start=1):
         since = waiting_since(attempt.history[:count])
-        if since is None:
-            continue
-        deadline = since + attempt.timeouts.agent_wait
-        if following is None or following.at > deadline:
+        deadline = since + attempt.timeouts.agent_wait if since else None
+        if deadline and (following is None or following.at > deadline):
             yield EndCandidate(deadline, "agent_missing", Status.FAILED, EndReason.AGENT_UNAVAILABLE, is_deadline=True)
 
 

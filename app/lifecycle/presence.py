@@ -140,17 +140,12 @@ def _room_closed(connection: Connection, others: Sequence[Connection]) -> list[D
 def _room_over(connection: Connection, rooms: Sequence[Room]) -> list[Departure]:
     """The room was finished, or a newer room took its name: its participants have left."""
     own = next((room for room in rooms if room.sid == connection.room_sid), None)
-    gone_at = _gone_at(own, connection) if own else None
-    ended = [gone_at] if gone_at else []
     created_at = own.created_at if own else connection.joined_at
-    newer = [room.created_at for room in rooms if room.sid != connection.room_sid and room.created_at > created_at]
-    return [_lost(connection, at) for at in (*ended, *newer)]
-
-
-def _gone_at(room: Room, connection: Connection) -> datetime | None:
-    """Return when the room was gone. A join after missing_at proves that the room was there."""
-    existed = room.ended_at is None and room.missing_at is not None and connection.joined_at >= room.missing_at
-    return None if existed else room.gone_at
+    ends = [room.created_at for room in rooms if room.sid != connection.room_sid and room.created_at > created_at]
+    # a join after missing_at proves that the room was there
+    if own and own.gone_at and (own.ended_at or connection.joined_at < own.gone_at):
+        ends.append(own.gone_at)
+    return [_lost(connection, at) for at in ends]
 
 
 def _missing(connection: Connection, facts: Facts) -> list[Departure]:

@@ -28,12 +28,9 @@ class Signer:
 
     api_key: str
     api_secret: str
-    agent_name: str
-    """The agent to dispatch when the token creates the room; empty: LiveKit's automatic dispatch."""
-    grace: timedelta
-    """How long a candidate may be disconnected. The room, with the agent in it, stays a little longer."""
-    client_metadata_updates: bool = False
-    """Whether a connected candidate may replace its metadata, which the agent reads."""
+    agent_name: str  # to dispatch when the token creates the room; empty: LiveKit's automatic dispatch
+    grace: timedelta  # for a disconnected candidate; the room, with the agent in it, stays a little longer
+    client_metadata_updates: bool = False  # whether a connected candidate may replace the metadata that the agent reads
     _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -22,7 +21,6 @@ from app.livekit.webhooks import Participant
 # None with every request, which disables the one of its session.
 TIMEOUT = 5.0
 AWAY = 1.0  # seconds for which a refused connection counts
-NOT_FOUND = "not_found"
 
 
 class LiveKitUnavailable(Exception):
@@ -76,9 +74,7 @@ class LiveKitServer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._api.aclose()
 
     @asynccontextmanager
@@ -107,9 +103,9 @@ class LiveKitServer:
         asked_at = datetime.now(UTC)
         async with self._calling():
             answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
-        connecting = (api.ParticipantInfo.JOINING, api.ParticipantInfo.JOINED)
-        active = [_participant(each) for each in answer.participants if each.state == api.ParticipantInfo.ACTIVE]
-        arriving = [_participant(each) for each in answer.participants if each.state in connecting]
+        states = api.ParticipantInfo
+        active = [_participant(each) for each in answer.participants if each.state == states.ACTIVE]
+        arriving = [_participant(each) for each in answer.participants if each.state in (states.JOINING, states.JOINED)]
         return RoomSnapshot(asked_at, room, active, arriving)
 
     async def create_room(self, room: str, *, empty_timeout: timedelta) -> None:
@@ -157,16 +153,13 @@ async def clock_of(url: str) -> datetime | None:
 
     Raises LiveKitUnavailable. Behind a proxy the clock is the proxy's.
     """
-    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(_http(url)) as answer:
+    url = f"http{url[2:]}" if url.startswith("ws") else url
+    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(url) as answer:
         date = answer.headers.get("Date")
     try:
         return parsedate_to_datetime(date) if date else None
     except ValueError:
         return None
-
-
-def _http(url: str) -> str:
-    return f"http{url[2:]}" if url.startswith("ws") else url
 
 
 class _NotFound(LiveKitUnavailable):
@@ -180,7 +173,7 @@ async def _translated_errors() -> AsyncIterator[None]:
         async with asyncio.timeout(TIMEOUT):
             yield
     except api.TwirpError as error:
-        if error.code == NOT_FOUND:
+        if error.code == "not_found":
             raise _NotFound from error
         if error.status == HTTPStatus.UNAUTHORIZED:
             raise LiveKitKeysRefused("LiveKit answered 401") from error

@@ -6,25 +6,3 @@ from app.models.interview import CountChange, Interview, InterviewCount
 from app.models.operations import IdempotencyKey, Probe, Tick
 from app.models.organizations import ApiKey, Organization
 from app.models.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
-
-__all__ = [
-    "ApiKey",
-    "Change",
-    "ChangeType",
-    "Connection",
-    "CountChange",
-    "Delivery",
-    "DeliveryAttempt",
-    "IdempotencyKey",
-    "Interview",
-    "InterviewCount",
-    "JoinRequest",
-    "Organization",
-    "Probe",
-    "Report",
-    "Room",
-    "Tick",
-    "TimelineEntry",
-    "WebhookEndpoint",
-    "WrongTry",
-]

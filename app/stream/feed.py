@@ -20,25 +20,20 @@ OLDEST_OPEN_XID = cast(cast(func.pg_snapshot_xmin(_SNAPSHOT), Text), BigInteger)
 NEXT_XID = cast(cast(func.pg_snapshot_xmax(_SNAPSHOT), Text), BigInteger)
 
 # One index lookup per organization, as this runs at every start.
-HAS_FUTURE_XID = text(
-    """
+HAS_FUTURE_XID = text("""
     SELECT EXISTS (
         SELECT FROM organizations o, LATERAL (
             SELECT c.xid FROM changes c WHERE c.organization_id = o.id ORDER BY c.xid DESC, c.id DESC LIMIT 1
         ) AS newest
         WHERE newest.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
     )
-    """
-)
+    """)
 # Their ids keep each interview's order. Changes added since the restore have higher ids and are not touched.
-RENUMBER = text(
-    """
+RENUMBER = text("""
     UPDATE changes SET xid = 0
     WHERE id <= (SELECT max(id) FROM changes WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
-    """
-)
+    """)
 
-MALFORMED = "Send the id of the last event unchanged, or no id, to begin with what changes from now on."
 UNKNOWN_POSITION = (
     "This database has not reached the position. It may have been restored from a backup: list the interviews again, "
     "and send no position, to begin with what changes from now on."
@@ -63,7 +58,9 @@ class Position(NamedTuple):
         """Return the position of a text. Raises CursorInvalid."""
         match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", value)
         if match is None or max(map(int, match.groups())) > MAX_BIGINT:
-            raise CursorInvalid(MALFORMED)
+            raise CursorInvalid(
+                "Send the id of the last event unchanged, or no id, to begin with what changes from now on."
+            )
         return cls(int(match[1]), int(match[2]))
 
 

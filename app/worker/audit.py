@@ -56,7 +56,8 @@ async def audit(
     while True:
         async with transaction(sessions) as session:
             await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            batch = await _batch(session, last, since, size)
+            query = select(Interview).where(Interview.id > last).order_by(Interview.id).limit(size)
+            batch = (await session.scalars(query.where(Interview.updated_at >= since) if since else query)).all()
             facts = await load_facts(await driver_connection(session), batch)
             entries = await _last_changes(session, batch)
         if not batch:
@@ -77,13 +78,6 @@ async def count_audited(session: AsyncSession, *, since: datetime | None) -> int
     """Return how many interviews an audit would compare now."""
     query = select(func.count()).select_from(Interview)
     return (await session.scalars(query.where(Interview.updated_at >= since) if since else query)).one()
-
-
-async def _batch(session: AsyncSession, after: uuid.UUID, since: datetime | None, size: int) -> Sequence[Interview]:
-    query = select(Interview).where(Interview.id > after).order_by(Interview.id).limit(size)
-    if since:
-        query = query.where(Interview.updated_at >= since)
-    return (await session.scalars(query)).all()
 
 
 async def _last_changes(session: AsyncSession, batch: Sequence[Interview]) -> dict[uuid.UUID, TimelineEntry]:

@@ -61,7 +61,10 @@ async def process_due_interview(context: WorkerContext, interview_id: uuid.UUID)
 
 async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
     now = datetime.now(UTC)
-    interview, derived = await _derive(context, interview_id, now)
+    async with raw_connection(context.sessions) as connection:
+        interview = _existing(await read_row(connection, interview_id), interview_id)
+        facts = await load_facts(connection, [interview])
+    derived = derive(facts[interview.id], now, context.timeouts)
     # An end that was decided only because LiveKit was away is not stored yet: LiveKit may answer now.
     unstored = derived.decision and not interview.status.is_terminal
     if derived.undecided or unstored or any(isinstance(effect, DispatchAgent) for effect in _due(derived, now)):
@@ -71,21 +74,19 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
             # whether it gets there shows when the interview is processed again
             others = tuple(effect for effect in derived.effects if not isinstance(effect, DispatchAgent))
             derived = replace(derived, effects=others)
-    for effect in _due(derived, now):
-        await _apply(context, interview, effect)
+    for effect in _due(derived, now):  # one that fails stays due
+        match effect:
+            case DeleteRoom():
+                await _delete_room(context, interview)
+            case DispatchAgent():
+                await _dispatch_agent(context, interview)
+            case AnnounceTimeLeft(time_left=time_left):
+                await _announce_time_left(context, interview, time_left)
     await _release(context, interview_id)
 
 
 def _due(derived: Derived, now: datetime) -> list[Effect]:
     return [effect for effect in derived.effects if effect.due_at <= now]
-
-
-async def _derive(context: WorkerContext, interview_id: uuid.UUID, now: datetime) -> tuple[InterviewRow, Derived]:
-    """Return the interview and what follows from its facts, without a lock."""
-    async with raw_connection(context.sessions) as connection:
-        interview = _existing(await read_row(connection, interview_id), interview_id)
-        facts = await load_facts(connection, [interview])
-    return interview, derive(facts[interview.id], now, context.timeouts)
 
 
 async def _record_snapshot(context: WorkerContext, interview: InterviewRow, room_snapshot: RoomSnapshot) -> Derived:
@@ -97,17 +98,6 @@ async def _record_snapshot(context: WorkerContext, interview: InterviewRow, room
         if locked.attempt == interview.attempt:
             await record_room_snapshot(session, interview=locked, room_snapshot=room_snapshot, now=now)
         return (await update_statuses(connection, [locked], now=now, timeouts=context.timeouts))[locked.id]
-
-
-async def _apply(context: WorkerContext, interview: InterviewRow, effect: Effect) -> None:
-    """Apply an effect; one that fails stays due."""
-    match effect:
-        case DeleteRoom():
-            await _delete_room(context, interview)
-        case DispatchAgent():
-            await _dispatch_agent(context, interview)
-        case AnnounceTimeLeft(time_left=time_left):
-            await _announce_time_left(context, interview, time_left)
 
 
 async def _delete_room(context: WorkerContext, interview: InterviewRow) -> None:

@@ -31,8 +31,7 @@ CONCURRENCY = 8  # interviews
 
 # A union, each part by its index: with OR all interviews are read. The statuses are constants, as a parameter would not
 # match the partial index.
-LIVE_ROOM_STATES = text(
-    f"""
+LIVE_ROOM_STATES = text(f"""
     SELECT i.id, i.attempt, i.status,
         ARRAY(SELECT c.sid FROM connections c WHERE c.interview_id = i.id AND c.attempt = i.attempt
               AND c.left_at IS NULL AND c.missing_at IS NULL) AS connections,
@@ -44,8 +43,7 @@ LIVE_ROOM_STATES = text(
         UNION SELECT unnest(CAST(:listed AS uuid[]))
         UNION SELECT r.interview_id FROM rooms r WHERE r.ended_at IS NULL AND r.missing_at IS NULL
     )
-    """  # noqa: S608 - of constants alone
-)
+    """)  # noqa: S608 - of constants alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,10 @@ async def reconcile(context: WorkerContext) -> None:
     """Ask LiveKit once, and update every interview whose stored state differs. Raises LiveKitUnavailable."""
     asked_at = datetime.now(UTC)
     rooms = {room.name: room for room in await context.livekit.rooms()}
-    states = await _load_room_states(context, rooms)
+    listed = [name.interview_id for name in map(parse_room_name, rooms) if name]
+    async with transaction(context.sessions) as session:
+        rows = (await session.execute(LIVE_ROOM_STATES, {"listed": listed})).all()
+    states = [StoredRoomState(row.id, row.attempt, Status(row.status), row.connections, row.rooms) for row in rows]
     slots = asyncio.Semaphore(CONCURRENCY)
 
     async def compare(state: StoredRoomState) -> None:
@@ -83,13 +84,6 @@ async def reconcile(context: WorkerContext) -> None:
 
     await asyncio.gather(*(compare(state) for state in states))
     await _delete_rooms_of_frozen_attempts(context, states, rooms)
-
-
-async def _load_room_states(context: WorkerContext, rooms: dict[str, LiveRoom]) -> list[StoredRoomState]:
-    listed = [name.interview_id for name in map(parse_room_name, rooms) if name]
-    async with transaction(context.sessions) as session:
-        rows = (await session.execute(LIVE_ROOM_STATES, {"listed": listed})).all()
-    return [StoredRoomState(row.id, row.attempt, Status(row.status), row.connections, row.rooms) for row in rows]
 
 
 async def _compare(

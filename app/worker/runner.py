@@ -28,9 +28,8 @@ async def running_worker(
     """Run a worker in the background of the block, and let it finish its current work at the end. Yields its stop."""
     stop = asyncio.Event()
     url = settings.livekit_api_url or settings.livekit_url
-    secret = settings.livekit_api_secret.get_secret_value()
-    async with LiveKitServer(url, settings.livekit_api_key, secret) as livekit:
-        every = timedelta(seconds=settings.reconcile_every)
+    every = timedelta(seconds=settings.reconcile_every)
+    async with LiveKitServer(url, settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()) as livekit:
         context = WorkerContext(
             sessions, livekit, timeouts, settings.agent_name, every, settings.webhooks_to_private, settings.retention
         )

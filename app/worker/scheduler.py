@@ -35,20 +35,15 @@ ERASURE_BATCH = 200  # interviews, a minute: a stop waits for them
 AUDIT_BATCH = 50  # interviews: a stop waits for them, and so does a join that comes while they are compared
 AUDIT_REST_FACTOR = 19  # rests so many times as long as a batch took: the audit gets a twentieth of a core at most
 
-TAKE_TICK = text(
-    """
+TAKE_TICK = text("""
     UPDATE ticks SET last_run = :now
-    WHERE name = (
-        SELECT name FROM ticks WHERE name = :name AND last_run <= :before FOR UPDATE SKIP LOCKED
-    )
+    WHERE name = (SELECT name FROM ticks WHERE name = :name AND last_run <= :before FOR UPDATE SKIP LOCKED)
     RETURNING name
-    """
-)
+    """)
 # As if the task had never run: the next process that polls takes it.
 GIVE_BACK_TICK = text("UPDATE ticks SET last_run = DEFAULT WHERE name = :name")
 # Issuing a token does not update the status, so an interview without closesAt gets its deadline only here.
-WITHOUT_DEADLINE = text(
-    """
+WITHOUT_DEADLINE = text("""
     SELECT i.id FROM interviews i
     WHERE i.status = 'READY_TO_JOIN' AND i.next_deadline_at IS NULL
         AND EXISTS (
@@ -56,8 +51,7 @@ WITHOUT_DEADLINE = text(
             WHERE j.interview_id = i.id AND j.attempt = i.attempt AND j.answer = 'TOKEN_ISSUED'
         )
     LIMIT :limit
-    """
-)
+    """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +143,10 @@ async def schedule_missing_deadlines(context: WorkerContext) -> None:
     async with transaction(context.sessions) as session:
         interview_ids = (await session.scalars(WITHOUT_DEADLINE, {"limit": MISSING_DEADLINES_BATCH})).all()
     for interview_id in interview_ids:
-        await _update_status(context, interview_id)
-
-
-async def _update_status(context: WorkerContext, interview_id: uuid.UUID) -> None:
-    with _skipping_faulty_row("the status of interview %s could not be updated", interview_id):
-        async with raw_connection(context.sessions, transaction=True) as connection:
-            interview = await lock_row(connection, interview_id)
-            if interview:
-                await update_statuses(connection, [interview], now=datetime.now(UTC), timeouts=context.timeouts)
+        with _skipping_faulty_row("the status of interview %s could not be updated", interview_id):
+            async with raw_connection(context.sessions, transaction=True) as connection:
+                if interview := await lock_row(connection, interview_id):
+                    await update_statuses(connection, [interview], now=datetime.now(UTC), timeouts=context.timeouts)
 
 
 @contextmanager
@@ -202,14 +191,10 @@ class EraseOverdue:
         async with transaction(context.sessions) as session:
             batch = await find_overdue(session, before=before, limit=ERASURE_BATCH, after=self._after)
         for overdue in batch:
-            await _erase(context, overdue.id, before)
+            with _skipping_faulty_row("the personal data of interview %s could not be erased", overdue.id):
+                async with transaction(context.sessions) as session:
+                    await erase_overdue(session, interview_id=overdue.id, before=before, now=datetime.now(UTC))
         self._after = batch[-1] if len(batch) == ERASURE_BATCH else None
-
-
-async def _erase(context: WorkerContext, interview_id: uuid.UUID, before: datetime) -> None:
-    with _skipping_faulty_row("the personal data of interview %s could not be erased", interview_id):
-        async with transaction(context.sessions) as session:
-            await erase_overdue(session, interview_id=interview_id, before=before, now=datetime.now(UTC))
 
 
 async def nightly_audit(context: WorkerContext, *, stop: asyncio.Event) -> None:

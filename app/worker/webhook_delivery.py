@@ -82,7 +82,7 @@ async def _finish(running: Running) -> None:
 async def _deliver(context: WorkerContext, sender: Sender, claimed: ClaimedDelivery) -> None:
     with logged_errors("delivery %s is retried after its lease", claimed.delivery.id):
         response = await _post(sender, claimed, now=datetime.now(UTC))
-        await _store(context, claimed, response, now=datetime.now(UTC))
+        await _store(context, claimed, response)
 
 
 async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> DeliveryResponse:
@@ -101,9 +101,8 @@ async def _post(sender: Sender, claimed: ClaimedDelivery, *, now: datetime) -> D
     return await sender.post(endpoint.url, headers=headers, body=body)
 
 
-async def _store(
-    context: WorkerContext, claimed: ClaimedDelivery, response: DeliveryResponse, *, now: datetime
-) -> None:
+async def _store(context: WorkerContext, claimed: ClaimedDelivery, response: DeliveryResponse) -> None:
+    now = datetime.now(UTC)
     chance = random.random()  # noqa: S311 - jitter
     decision = decide_retry(response, attempts=claimed.delivery.attempts, now=now, chance=chance)
     disabled: DisabledReason | None = None

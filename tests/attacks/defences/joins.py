@@ -206,7 +206,7 @@ SETTINGS = (
     Defence(
         "in production the service does not start with public secrets",
         "app/core/settings.py",
-        "*([] if self.is_local else self._unsafe_defaults()),",
+        ", *([] if self.is_local else self._unsafe_defaults())",
         "",
         (
             "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
@@ -223,7 +223,7 @@ SETTINGS = (
     Defence(
         "an invite's secret is never part of a logged URL",
         "app/core/settings.py",
-        "            *self._leaking_links(),\n",
+        "*self._leaking_links(), ",
         "",
         ("tests/core/test_settings.py::test_a_link_whose_secret_would_be_logged_is_refused",),
     ),

@@ -159,8 +159,8 @@ PERSONAL_DATA = (
     Defence(
         "an interview is erased after the retention period",
         "app/worker/scheduler.py",
-        "            await _erase(context, overdue.id, before)\n",
-        "            pass\n",
+        "await erase_overdue(session, interview_id=overdue.id, before=before, now=datetime.now(UTC))",
+        "pass",
         (f"{RETENTION}::test_what_was_over_for_so_long_is_erased_and_nothing_else",),
     ),
     Defence(
