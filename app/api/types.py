@@ -30,11 +30,11 @@ Value = TypeVar("Value")
 MAX_DISTANCE = timedelta(days=3660)
 
 
-def must(be_valid: Callable[[Any], bool], message: str) -> AfterValidator:
-    """Return the check that refuses a value with the message, unless `be_valid` returns True."""
+def must(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
+    """Return the check that refuses a value with the message, unless `is_valid` returns True."""
 
     def check(value: Value) -> Value:
-        if not be_valid(value):
+        if not is_valid(value):
             raise ValueError(message)
         return value
 
