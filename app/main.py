@@ -109,9 +109,8 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     fast_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
     app = FastRoutes(app, routes=fast_routes)
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
-    app = RequestMiddleware(
-        app, secure=secure, by_address=limits.address, words=frozenset().union(*map(words_of, ROUTERS))
-    )
+    words = frozenset().union(*map(words_of, ROUTERS))
+    app = RequestMiddleware(app, secure=secure, by_address=limits.address, words=words)
     return Cors(  # outermost: a page may read an unexpected error's requestId too
         app,
         secure=secure,

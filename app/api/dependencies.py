@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 
 from app.api.headers import header_of
@@ -52,13 +52,9 @@ async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
 Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
-def now_of(request: Request) -> datetime:
-    return services_of(request).clock()
-
-
 # async although they await nothing: FastAPI runs sync dependencies in a thread each.
 async def get_now(request: Request) -> datetime:
-    return now_of(request)
+    return services_of(request).clock()
 
 
 async def get_services(request: Request) -> Services:
@@ -173,16 +169,10 @@ AgentCaller = Annotated[Caller, Depends(CallerWith(Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(CallerWith(Scope.ADMIN))]
 
 
-class InterviewSegment(Convertor[str]):
+class InterviewSegment(StringConvertor):
     """The id in `/interviews/{interview_id:interview}`: any segment that is not the name of a collection call."""
 
     regex = "(?!(?:batch|stream|summary)$)[^/]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("interview", InterviewSegment())

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive
 
-from app.api.dependencies import MAX_BODY_SIZE, BodyReader, CallerWith, authenticate_request, bearer, now_of, read_body
+from app.api.dependencies import MAX_BODY_SIZE, BodyReader, CallerWith, authenticate_request, bearer, read_body
 from app.api.problems import add_error_responses
 from app.api.routes import ApiRoute
 from app.api.services import services_of
@@ -76,9 +76,7 @@ class IdempotentRoute(ApiRoute):
         return handle_once
 
 
-async def _once(
-    request: Request, handle: Callable[[Request], Awaitable[Response]], *, scope: Scope, max_size: int
-) -> Response:
+async def _once(request: Request, handle: Handler, *, scope: Scope, max_size: int) -> Response:
     caller = await authenticate_request(request, await bearer(request))
     caller.require(scope)  # a stored response requires the same scope
     key = _key_of(request)
@@ -95,11 +93,9 @@ async def _once(
     raise DatabaseUnavailable  # transient: the other request will finish
 
 
-async def _try_once(
-    session: AsyncSession, request: Request, handle: Callable[[Request], Awaitable[Response]], call: Call
-) -> Response | None:
+async def _try_once(session: AsyncSession, request: Request, handle: Handler, call: Call) -> Response | None:
     """Return the response, stored or new, or None while another request with the key is in progress."""
-    now = now_of(request)
+    now = services_of(request).clock()
     has_turn = await take_turn(session, call=call)  # before the read, which then sees what the previous request stored
     if kept := await kept_answer(session, call=call, now=now):
         return Response(kept.body, kept.status, {**kept.headers, "Idempotent-Replayed": "true"})

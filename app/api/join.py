@@ -12,18 +12,7 @@ from app.api.rate_limits import address_of
 from app.api.routes import FastRoute
 from app.api.schemas import JoinRequest, JoinResponse
 from app.api.services import services_of
-from app.core.errors import (
-    DatabaseUnavailable,
-    InterviewErased,
-    InterviewOver,
-    InviteInvalid,
-    InviteRequired,
-    PhoneNumberRequired,
-    PhoneNumberUnusable,
-    TooEarly,
-    TooManyTries,
-    WrongPhoneNumber,
-)
+from app.core import errors
 from app.interviews.invites import PREFIX
 from app.interviews.join import JoinCommand, JoinResult
 from app.interviews.join_policy import JoinCredentials
@@ -34,16 +23,16 @@ router = APIRouter(tags=["candidate"], route_class=FastRoute)
 read_request = BodyReader(JoinRequest, required=False)
 
 ERRORS = (
-    InterviewErased,
-    TooEarly,
-    InterviewOver,
-    PhoneNumberRequired,
-    InviteRequired,
-    WrongPhoneNumber,
-    PhoneNumberUnusable,
-    InviteInvalid,
-    TooManyTries,
-    DatabaseUnavailable,
+    errors.InterviewErased,
+    errors.TooEarly,
+    errors.InterviewOver,
+    errors.PhoneNumberRequired,
+    errors.InviteRequired,
+    errors.WrongPhoneNumber,
+    errors.PhoneNumberUnusable,
+    errors.InviteInvalid,
+    errors.TooManyTries,
+    errors.DatabaseUnavailable,
 )
 
 

@@ -16,8 +16,6 @@ from app.lifecycle import PublicStatus
 
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
-CURSOR = "nextCursor of the previous page, with the same filters and sort"
-
 
 class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
     """Filters and order. Unknown parameters are refused: a typo would return everything."""
@@ -44,7 +42,9 @@ class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
         description="createdAt: paging never misses or repeats an interview. updatedAt: an interview that changes "
         "while you page is listed again. -updatedAt: for display only",
     )
-    cursor: str | None = Field(default=None, max_length=200, description=CURSOR)
+    cursor: str | None = Field(
+        default=None, max_length=200, description="nextCursor of the previous page, with the same filters and sort"
+    )
     limit: int = Field(default=50, ge=1, le=200)
 
     def filters(self) -> Filters:
@@ -82,16 +82,8 @@ class Summary(Shape):
 
     @classmethod
     def of(cls, counts: Counts, page: Page[JobPostCounts] | None) -> "Summary":
-        posts = page and [
-            JobPostSummary(job_post_id=name, total=counted.total, by_status=dict(counted.by_status))
-            for name, counted in page.items
-        ]
-        return cls(
-            total=counts.total,
-            by_status=dict(counts.by_status),
-            by_job_post=posts,
-            next_cursor=page and page.next_cursor,
-        )
+        posts = page and [JobPostSummary.copy_of(counted, job_post_id=name) for name, counted in page.items]
+        return cls.copy_of(counts, by_job_post=posts, next_cursor=page and page.next_cursor)
 
 
 @router.get("/interviews", operation_id="listInterviews", summary="List interviews")

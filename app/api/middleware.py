@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import Header, header_of, with_missing
-from app.api.problems import internal_error, problem_of
+from app.api.problems import problem_of
 from app.api.rate_limits import count_address, rate_limit_headers
-from app.core.errors import RateLimited
+from app.core.errors import InternalError, RateLimited
 from app.core.logging import request_id
 from app.core.rate_limits import RateLimit
 
@@ -87,7 +87,7 @@ class RequestMiddleware:
         except Exception:
             log.exception("unexpected error")
             if not status:
-                await internal_error()(scope, receive, send_with_headers)
+                await problem_of(InternalError())(scope, receive, send_with_headers)
             elif not is_whole:  # the response has started: closing the connection is the only way to signal the error
                 raise
         finally:

@@ -8,7 +8,7 @@ import orjson
 from fastapi import FastAPI
 
 from app.api.examples import example_of
-from app.api.problems import MEDIA_TYPE, error_responses
+from app.api.problems import Problem, error_response, error_responses, examples_of
 from app.api.rate_limits import HEADERS, UNLIMITED
 from app.api.webhook_events import example_of_event
 from app.core.errors import RateLimited
@@ -58,8 +58,11 @@ def install(app: FastAPI) -> None:
 def _finished(page: Json) -> Json:
     schemas = page["components"]["schemas"]
     _document_limits(page)
+    named(Problem.model_json_schema(mode="serialization", ref_template=COMPONENTS + "{model}"), schemas)
     for operation in _operations(page):
-        _correct_problems(operation)
+        for status, answer in list(operation["responses"].items()):
+            if "HTTPValidationError" in str(answer):  # FastAPI documents it for an invalid id in the path
+                del operation["responses"][status]
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
         for content in _contents(operation):
@@ -91,27 +94,13 @@ def _contents(operation: Json) -> Iterator[Json]:
         yield from (content for kind, content in holder.get("content", {}).items() if kind.endswith("json"))
 
 
-def _correct_problems(operation: Json) -> None:
-    """Set the media type of errors, and remove the 422 that FastAPI documents for an invalid id in the path."""
-    for status, answer in list(operation["responses"].items()):
-        content = answer.get("content", {})
-        if MEDIA_TYPE in content:  # FastAPI documents the model with the media type of the success
-            for kind in content.keys() - {MEDIA_TYPE}:
-                content[MEDIA_TYPE] |= content.pop(kind)
-        elif "HTTPValidationError" in str(content):
-            del operation["responses"][status]
-
-
 def _document_limits(page: Json) -> None:
     """Document the rate limits of all calls that have them."""
     page["components"]["headers"] = LIMITS
+    limited = examples_of(error_responses(RateLimited)[RateLimited.status])
     for operation in [each for path in page["paths"].keys() - UNLIMITED for each in page["paths"][path].values()]:
-        content = {MEDIA_TYPE: {"schema": {"$ref": COMPONENTS + "Problem"}, "examples": {}}}
-        refused = operation["responses"].setdefault("429", {"content": content})
-        examples = refused["content"][MEDIA_TYPE]["examples"]
-        examples |= error_responses(RateLimited)[RateLimited.status]["content"][MEDIA_TYPE]["examples"]
-        refused["description"] = "; ".join(example["summary"] for example in examples.values())
-        refused["headers"] = _header("Retry-After")
+        refused = error_response({**examples_of(operation["responses"].get("429")), **limited})
+        operation["responses"]["429"] = {**refused, "headers": _header("Retry-After")}
         for answer in operation["responses"].values():
             answer["headers"] = {**answer.get("headers", {}), **_header(*HEADERS)}
 

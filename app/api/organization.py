@@ -37,10 +37,8 @@ class OrganizationUpdate(Shape, extra="forbid"):
 
 @router.get("/organization", operation_id="getOrganization", summary="Get the API key's organization")
 async def get_organization(caller: AdminCaller, session: Session, services: CurrentServices) -> Organization:
-    return Organization.of(
-        await session.get_one(models.Organization, caller.organization_id),
-        deployment=services.settings.deployment_policy,
-    )
+    organization = await session.get_one(models.Organization, caller.organization_id)
+    return Organization.of(organization, deployment=services.settings.deployment_policy)
 
 
 @router.patch("/organization", operation_id="changeOrganization", summary="Set the organization's join policy")

@@ -15,16 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.core.errors import (
-    AppError,
-    BodyTooLarge,
-    DeliveryNotFound,
-    InternalError,
-    InterviewNotFound,
-    PayloadInvalid,
-    RequestTooSlow,
-    WebhookEndpointNotFound,
-)
+from app.core import errors
+from app.core.errors import AppError
 from app.core.logging import request_id
 from app.core.timestamps import rfc3339
 from app.core.validation_messages import message_of
@@ -32,7 +24,10 @@ from app.core.validation_messages import message_of
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-NOT_FOUND: dict[str, type[AppError]] = {"endpoint_id": WebhookEndpointNotFound, "delivery_id": DeliveryNotFound}
+NOT_FOUND: dict[str, type[AppError]] = {
+    "endpoint_id": errors.WebhookEndpointNotFound,
+    "delivery_id": errors.DeliveryNotFound,
+}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_SUGGESTIONS = 20  # a request: a body can have thousands of unknown fields, and each comparison takes time
 MAX_SUGGESTED_LENGTH = 64  # characters: the same
@@ -66,32 +61,41 @@ def problem(
     return Response(content, status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
-def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*added: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for the errors of a call, with an example each. InternalError is always there."""
     responses: dict[int | str, dict[str, Any]] = {}
-    add_error_responses(responses, *errors, InternalError)
+    add_error_responses(responses, *added, errors.InternalError)
     return responses
 
 
-def add_error_responses(responses: dict[int | str, dict[str, Any]], *errors: type[AppError]) -> None:
+def add_error_responses(responses: dict[int | str, dict[str, Any]], *added: type[AppError]) -> None:
     """Add errors to the result of `error_responses`; an error that is there already is not repeated."""
-    slow = (RequestTooSlow,) if BodyTooLarge in errors else ()  # a call with a body can receive it too slowly
-    for error in (*errors, *slow):
-        entry = responses.setdefault(error.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {}}})
-        examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
-        examples[error.code] = {"summary": error.title, "value": _example(error)}
-        entry["description"] = "; ".join(example["summary"] for example in examples.values())
+    slow = (
+        (errors.RequestTooSlow,) if errors.BodyTooLarge in added else ()
+    )  # a call with a body can receive it too slowly
+    for error in (*added, *slow):
+        value = {
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+            "code": error.code,
+            "requestId": "0b7c7c2f5d1e4c7b",
+            **error.example,
+        }
+        examples = examples_of(responses.get(error.status))
+        responses[error.status] = error_response({**examples, error.code: {"summary": error.title, "value": value}})
 
 
-def _example(error: type[AppError]) -> dict[str, object]:
-    return {
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "requestId": "0b7c7c2f5d1e4c7b",
-        **error.example,
-    }
+def error_response(examples: dict[str, Any]) -> dict[str, Any]:
+    """Return the documented response of one status. Without `model`: FastAPI reads it before ApiRoute adds errors."""
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+    description = "; ".join(example["summary"] for example in examples.values())
+    return {"description": description, "content": {MEDIA_TYPE: content}}
+
+
+def examples_of(response: dict[str, Any] | None) -> dict[str, Any]:
+    examples: dict[str, Any] = response["content"][MEDIA_TYPE]["examples"] if response else {}
+    return examples
 
 
 def install(app: FastAPI) -> None:
@@ -99,7 +103,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, lambda *_: internal_error())  # app.api.middleware gets it too, and logs it
+    app.add_exception_handler(
+        Exception, lambda *_: problem_of(errors.InternalError())
+    )  # app.api.middleware gets it too, and logs it
 
 
 def on_app_error(_: Request, error: Exception) -> Response:
@@ -120,23 +126,18 @@ def problem_of(error: AppError) -> Response:
     )
 
 
-def internal_error() -> Response:
-    """Return the problem document of an unexpected error."""
-    return problem_of(InternalError())
-
-
 def on_invalid_request(request: Request, error: Exception) -> Response:
     """Name each field and what it must be. Never echo its value: it may be a phone number."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the type that it is registered for
     faults = error.errors()
     for fault in faults:
         if fault["loc"][0] == "path":  # an invalid id is answered like an unknown one
-            return on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), InterviewNotFound)())
+            return on_app_error(request, NOT_FOUND.get(str(fault["loc"][1]), errors.InterviewNotFound)())
     hints = _hints(request, faults)
     fields = [
         {"field": _field(fault), "message": message_of(fault) + hint} for fault, hint in zip(faults, hints, strict=True)
     ]
-    return on_app_error(request, PayloadInvalid(errors=fields))
+    return on_app_error(request, errors.PayloadInvalid(errors=fields))
 
 
 def _field(fault: Mapping[str, Any]) -> str:

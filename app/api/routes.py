@@ -11,18 +11,16 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.dependencies import BodyReader, CallerWith, documented_interview, get_session
-from app.api.problems import MEDIA_TYPE, NOT_FOUND, error_responses, on_app_error, on_invalid_request
-from app.core.errors import (
-    AppError,
-    BodyTooLarge,
-    CursorInvalid,
-    DatabaseUnavailable,
-    InterviewNotFound,
-    InterviewNotFoundByCandidate,
-    MissingScope,
-    PayloadInvalid,
-    Unauthorized,
+from app.api.problems import (
+    NOT_FOUND,
+    error_response,
+    error_responses,
+    examples_of,
+    on_app_error,
+    on_invalid_request,
 )
+from app.core import errors
+from app.core.errors import AppError
 
 
 class ApiRoute(APIRoute):
@@ -49,16 +47,16 @@ def _flatten(dependant: Dependant) -> Iterator[Dependant]:
 def _derived_errors(path: str, dependants: Sequence[Dependant]) -> Iterator[type[AppError]]:
     calls = [dependant.call for dependant in dependants]
     if any(isinstance(call, CallerWith) for call in calls):
-        yield from (Unauthorized, MissingScope, DatabaseUnavailable)
+        yield from (errors.Unauthorized, errors.MissingScope, errors.DatabaseUnavailable)
     if get_session in calls:
-        yield DatabaseUnavailable
-    not_found = InterviewNotFoundByCandidate if documented_interview in calls else InterviewNotFound
+        yield errors.DatabaseUnavailable
+    not_found = errors.InterviewNotFoundByCandidate if documented_interview in calls else errors.InterviewNotFound
     for name in re.findall(r"{(\w+)", path):
         yield NOT_FOUND.get(name, not_found)
     if any("cursor" in _query_names(dependant) for dependant in dependants):
-        yield from (CursorInvalid, PayloadInvalid)
+        yield from (errors.CursorInvalid, errors.PayloadInvalid)
     if any(isinstance(call, BodyReader) for call in calls):
-        yield from (PayloadInvalid, BodyTooLarge)
+        yield from (errors.PayloadInvalid, errors.BodyTooLarge)
 
 
 def _query_names(dependant: Dependant) -> set[str]:
@@ -72,18 +70,8 @@ def _merge(derived: dict[int | str, dict[str, Any]], own: dict[int | str, dict[s
     """Return all responses; of a status that is in both, the derived examples come first."""
     merged = derived | own
     for status in derived.keys() & own.keys():
-        examples = {**_examples(derived[status]), **_examples(own[status])}
-        merged[status] = {
-            **own[status],
-            "description": "; ".join(example["summary"] for example in examples.values()),
-            "content": {MEDIA_TYPE: {"examples": examples}},
-        }
+        merged[status] = error_response({**examples_of(derived[status]), **examples_of(own[status])})
     return merged
-
-
-def _examples(response: dict[str, Any]) -> dict[str, Any]:
-    examples: dict[str, Any] = response["content"][MEDIA_TYPE]["examples"]
-    return examples
 
 
 class FastRoute(ApiRoute):

@@ -26,18 +26,11 @@ router = APIRouter(route_class=IdempotentRoute)
 MAX_INTERVIEW_SIZE = 4 * MAX_CONTEXT_SIZE  # bytes: a context with every character escaped, and the other fields
 MAX_BATCH_SIZE = 16 * 1024 * 1024  # bytes
 
-MAX_INTERVIEWS = 1000  # interviews
-
 
 class NewInterviews(Shape, extra="forbid"):
     """Interviews to schedule: all of them or none."""
 
-    interviews: list[NewInterview] = Field(min_length=1, max_length=MAX_INTERVIEWS)
-
-    def specs(self) -> list[InterviewSpec]:
-        return [
-            interview.spec(field=f"interviews.{index}.instructions") for index, interview in enumerate(self.interviews)
-        ]
+    interviews: list[NewInterview] = Field(min_length=1, max_length=1000)
 
 
 class ScheduledInterviews(Shape):
@@ -132,7 +125,8 @@ async def schedule_interviews(
     scheduler: Annotated[Scheduler, Depends()],
 ) -> ScheduledInterviews:
     """Errors name fields by index: `interviews.3.maxDuration`. The response keeps the order."""
-    interviews = await scheduler.run(caller, body.specs())
+    specs = [each.spec(field=f"interviews.{index}.instructions") for index, each in enumerate(body.interviews)]
+    interviews = await scheduler.run(caller, specs)
     views = await views_of(scheduler.session, interviews=interviews, now=scheduler.now)
     return ScheduledInterviews(data=[Interview.of(view) for view in views])
 

@@ -179,22 +179,18 @@ class Interview(Shape):
 
     @classmethod
     def of(cls, view: View, **more: Any) -> Self:
-        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
-        computed = {
-            "interview_id": view.interview.id,
-            "status": view.status,
-            "talk_time": round(view.talk_time.total_seconds()),
-            "join_attempts": view.join_attempts,
-            "connected": [
-                ConnectedParticipant(
-                    identity=visit.connection.identity, role=visit.connection.role, joined_at=visit.joined_at
-                )
-                for visit in view.connected
+        """`more` are the fields of a subclass."""
+        return cls.copy_of(
+            view.interview,
+            interview_id=view.interview.id,
+            status=view.status,
+            talk_time=round(view.talk_time.total_seconds()),
+            join_attempts=view.join_attempts,
+            connected=[
+                ConnectedParticipant.copy_of(visit.connection, joined_at=visit.joined_at) for visit in view.connected
             ],
             **more,
-        }
-        columns = {name: getattr(view.interview, name) for name in cls.model_fields.keys() - computed.keys()}
-        return cls(**columns, **computed)
+        )
 
 
 class InterviewDetail(Interview):
@@ -241,17 +237,8 @@ class TimelineEntry(Shape):
     detail: dict[str, Any]
 
     @classmethod
-    def of(cls, entry: Entry) -> "TimelineEntry":
-        return cls.model_validate(
-            {
-                "at": entry.at,
-                "attempt": entry.attempt,
-                "kind": entry.kind,
-                "name": entry.name,
-                "text": entry.sentence,
-                "detail": entry.detail,
-            }
-        )
+    def of(cls, entry: Entry) -> Self:
+        return cls.copy_of(entry, text=entry.sentence)
 
 
 class TimelinePage(Shape):

@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -41,11 +42,9 @@ data: {"type":"interview.status_changed","timestamp":"2026-11-22T09:00:00.000Z",
 : still here
 
 """
-EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Server-sent events until either side closes the stream",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
-    }
+EVENTS: dict[str, Any] = {
+    "description": "Server-sent events until either side closes the stream",
+    "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
 }
 
 
@@ -57,9 +56,7 @@ class EventStream(StreamingResponse):
     def __init__(self, hub: Hub, *, organization_id: uuid.UUID, key: str, after: Position) -> None:
         # X-Accel-Buffering: a proxy that buffers the response would never forward it
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._hub = hub
-        self._organization_id = organization_id
-        self._key = key
+        self._stream = partial(hub.stream, organization_id=organization_id, key=key, after=after)
         self._after = after
 
     async def stream_response(self, send: Send) -> None:
@@ -69,7 +66,7 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await write(f"id: {self._after}\nevent: ready\nretry: {RETRY}\ndata: {{}}\n\n".encode())
         try:
-            await self._hub.stream(write, organization_id=self._organization_id, key=self._key, after=self._after)
+            await self._stream(write)
         except DatabaseUnavailable as error:
             log.warning("a stream ends and its client must reconnect: %r", error.__cause__)
         with suppress(TimeoutError):
@@ -94,7 +91,7 @@ def get_key(_: Reader, credentials: Annotated[HTTPAuthorizationCredentials, Depe
     operation_id="streamChanges",
     summary="Stream changes as server-sent events",
     response_class=EventStream,
-    responses=EVENTS | error_responses(CursorInvalid),
+    responses={200: EVENTS, **error_responses(CursorInvalid)},
 )
 async def stream_changes(
     _: Annotated[None, Depends(get_turn, scope="function")],

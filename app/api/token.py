@@ -8,9 +8,10 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import (
-    AfterValidator,
     AliasChoices,
+    AliasGenerator,
     BaseModel,
+    ConfigDict,
     Field,
     JsonValue,
     ModelWrapValidatorHandler,
@@ -24,7 +25,7 @@ from app.api.join import ERRORS, join
 from app.api.problems import error_responses
 from app.api.routes import FastRoute
 from app.api.services import services_of
-from app.api.types import TEXT_OR_NUMBER
+from app.api.types import TEXT_OR_NUMBER, must
 from app.core.errors import TokenFieldNotAllowed
 from app.interviews.token import TokenOptions
 
@@ -41,10 +42,7 @@ def _is_shallow(value: JsonValue, levels: int = MAX_DEPTH) -> bool:
     return True
 
 
-def _check_depth(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    if not _is_shallow(value):
-        raise ValueError(f"must not be nested deeper than {MAX_DEPTH} levels")
-    return value
+RoomConfig = Annotated[dict[str, JsonValue], must(_is_shallow, f"must not be nested deeper than {MAX_DEPTH} levels")]
 
 
 class TokenRequest(BaseModel):
@@ -53,31 +51,21 @@ class TokenRequest(BaseModel):
     `phone_number` and `invite` are additions of this service, for the join policies.
     """
 
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda name: AliasChoices(name, to_camel(name)))
+    )
+
     _sent: frozenset[str] = PrivateAttr(frozenset())
 
-    room_name: str | None = Field(None, validation_alias=AliasChoices("room_name", "roomName"))
-    participant_name: str | None = Field(None, validation_alias=AliasChoices("participant_name", "participantName"))
-    participant_identity: str | None = Field(
-        None, validation_alias=AliasChoices("participant_identity", "participantIdentity")
+    room_name: str | None = None
+    participant_name: str | None = None
+    participant_identity: str | None = None
+    participant_metadata: str | None = None
+    participant_attributes: dict[str, str] | None = None
+    room_config: RoomConfig | None = Field(
+        None, description="LiveKit's RoomConfiguration. `agents` may name the agent that this service dispatches"
     )
-    participant_metadata: str | None = Field(
-        None, validation_alias=AliasChoices("participant_metadata", "participantMetadata")
-    )
-    participant_attributes: dict[str, str] | None = Field(
-        None, validation_alias=AliasChoices("participant_attributes", "participantAttributes")
-    )
-    room_config: Annotated[dict[str, JsonValue], AfterValidator(_check_depth)] | None = Field(
-        None,
-        validation_alias=AliasChoices("room_config", "roomConfig"),
-        description="LiveKit's RoomConfiguration. `agents` may name the agent that this service dispatches",
-    )
-
-    phone_number: str | None = Field(
-        None,
-        validation_alias=AliasChoices("phone_number", "phoneNumber"),
-        coerce_numbers_to_str=True,
-        json_schema_extra=TEXT_OR_NUMBER,
-    )
+    phone_number: str | None = Field(None, coerce_numbers_to_str=True, json_schema_extra=TEXT_OR_NUMBER)
     invite: str | None = None
 
     @model_validator(mode="wrap")

@@ -1,8 +1,10 @@
 """The types of the values on the wire: what each allows, and how it is written."""
 
 import json
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,15 +26,19 @@ from app.core.validation_messages import ID_PATTERN, INSTANT, PHONE_PATTERN
 
 MAX_NAME_BYTES = 256  # of UTF-8: LiveKit's limit for a participant's name
 MIN_DIGITS = 5
+Value = TypeVar("Value")
 MAX_DISTANCE = timedelta(days=3660)
 
 
-def _check_storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain the character NUL")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):  # JSON's escapes can spell half a character
-        raise ValueError("must not contain lone surrogates")
-    return value
+def must(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
+    """Return the check that refuses a value with the message, unless `is_valid` returns True."""
+
+    def check(value: Value) -> Value:
+        if not is_valid(value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
 
 
 def json_within(max_bytes: int) -> AfterValidator:
@@ -61,12 +67,6 @@ def _texts(value: JsonValue) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _check_name_length(value: str) -> str:
-    if len(value.encode()) > MAX_NAME_BYTES:
-        raise ValueError(f"must be at most {MAX_NAME_BYTES} bytes of UTF-8")
-    return value
-
-
 def _check_instant(value: object) -> object:
     """Refuse numbers, which could be seconds or milliseconds, and dates without a time."""
     if isinstance(value, datetime) or (isinstance(value, str) and "T" in value.upper()):
@@ -74,29 +74,10 @@ def _check_instant(value: object) -> object:
     raise ValueError(INSTANT)
 
 
-def _check_distance(value: datetime) -> datetime:
-    now = datetime.now(UTC)
-    if not now - MAX_DISTANCE < value < now + MAX_DISTANCE:
-        raise ValueError("must be within ten years from now")
-    return value
-
-
-def _check_year(value: datetime) -> datetime:
-    if not 1970 <= value.year < 9999:  # other years can overflow in another time zone
-        raise ValueError("must be a year from 1970 to 9998")
-    return value
-
-
 def in_the_future(value: datetime | None) -> datetime | None:
     """Return the value. Raises ValueError if it is not in the future."""
     if value and value <= datetime.now(UTC):
         raise ValueError("must be in the future")
-    return value
-
-
-def _check_digits(value: str) -> str:
-    if sum(letter.isdecimal() for letter in value) < MIN_DIGITS:
-        raise ValueError(f"must have {MIN_DIGITS} digits or more")
     return value
 
 
@@ -108,12 +89,22 @@ def _integral(value: object) -> object:
 MaxDuration = Annotated[int, Strict(), Field(ge=60, le=14_400, description="seconds"), BeforeValidator(_integral)]
 TEXT_OR_NUMBER: JsonDict = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 """The JSON schema of a string that may also be sent as a JSON number."""
-Text = Annotated[str, AfterValidator(_check_storable)]
-ParticipantName = Annotated[Text, AfterValidator(_check_name_length)]
+Text = Annotated[
+    str,
+    must(lambda value: "\0" not in value, "must not contain the character NUL"),
+    # JSON's escapes can spell half a character
+    must(lambda value: not re.search("[\ud800-\udfff]", value), "must not contain lone surrogates"),
+]
+ParticipantName = Annotated[
+    Text, must(lambda value: len(value.encode()) <= MAX_NAME_BYTES, f"must be at most {MAX_NAME_BYTES} bytes of UTF-8")
+]
 OpaqueId = Annotated[str, Field(pattern=ID_PATTERN, description="1 to 128 printable ASCII characters")]
 PhoneNumber = Annotated[
     str,
-    AfterValidator(_check_digits),
+    must(
+        lambda value: sum(letter.isdecimal() for letter in value) >= MIN_DIGITS,
+        f"must have {MIN_DIGITS} digits or more",
+    ),
     Field(
         pattern=PHONE_PATTERN,
         description="Kept as given: digits of any script, spaces, + ( ) . - /",
@@ -123,11 +114,25 @@ PhoneNumber = Annotated[
 Instant = Annotated[
     datetime, PlainSerializer(rfc3339, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
-AnyInstant = Annotated[AwareDatetime, AfterValidator(_check_year), BeforeValidator(_check_instant)]
-GivenInstant = Annotated[AwareDatetime, AfterValidator(_check_distance), BeforeValidator(_check_instant)]
+AnyInstant = Annotated[
+    AwareDatetime,
+    # other years can overflow in another time zone
+    must(lambda value: 1970 <= value.year < 9999, "must be a year from 1970 to 9998"),
+    BeforeValidator(_check_instant),
+]
+GivenInstant = Annotated[
+    AwareDatetime,
+    must(lambda value: abs(value - datetime.now(UTC)) < MAX_DISTANCE, "must be within ten years from now"),
+    BeforeValidator(_check_instant),
+]
 
 
 class Shape(BaseModel):
     """A model whose fields are camelCase on the wire and snake_case in Python."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    @classmethod
+    def copy_of(cls, row: object, **computed: Any) -> Self:
+        """Copy the attributes that have the names of fields; `computed` has the other fields."""
+        return cls(**{name: getattr(row, name) for name in cls.model_fields.keys() - computed.keys()}, **computed)

@@ -20,15 +20,8 @@ from app.api.webhook_schemas import (
     WebhookEndpointWithSecret,
 )
 from app.core.errors import ReplayTooLarge, TooManyWebhookEndpoints, WebhookEndpointDisabled, WebhookTargetRefused
-from app.webhooks.deliveries import list_deliveries, replay_delivery, replay_span, send_test
-from app.webhooks.endpoints import (
-    change_endpoint,
-    create_endpoint,
-    delete_endpoint,
-    find_endpoint,
-    list_endpoints,
-    rotate_secret,
-)
+from app.webhooks import deliveries, endpoints
+from app.webhooks.endpoints import find_endpoint
 from app.webhooks.retry_policy import DeliveryState
 from app.webhooks.url_guard import check_url
 
@@ -60,7 +53,7 @@ async def create(
 ) -> WebhookEndpointWithSecret:
     """The secret is returned only here, and when repeated with the same Idempotency-Key. Send a test next."""
     await check_url(str(body.url), allow_private=services.settings.webhooks_to_private)
-    endpoint = await create_endpoint(
+    endpoint = await endpoints.create_endpoint(
         session,
         organization_id=caller.organization_id,
         url=str(body.url),
@@ -77,7 +70,7 @@ async def create(
 async def list_page(
     caller: Reader, session: Session, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> WebhookEndpointPage:
-    page = await list_endpoints(session, organization_id=caller.organization_id, cursor=cursor, limit=limit)
+    page = await endpoints.list_endpoints(session, organization_id=caller.organization_id, cursor=cursor, limit=limit)
     return WebhookEndpointPage(data=[WebhookEndpoint.of(each) for each in page.items], next_cursor=page.next_cursor)
 
 
@@ -107,7 +100,7 @@ async def update(
     if "url" in changes:
         await check_url(changes["url"], allow_private=services.settings.webhooks_to_private)
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await change_endpoint(session, endpoint=endpoint, changes=changes, now=now)
+    await endpoints.change_endpoint(session, endpoint=endpoint, changes=changes, now=now)
     return WebhookEndpoint.of(endpoint)
 
 
@@ -117,7 +110,7 @@ async def update(
 async def delete(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> None:
     """Pending deliveries are not sent. Its delivery log is deleted too."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await delete_endpoint(session, endpoint=endpoint, now=now)
+    await endpoints.delete_endpoint(session, endpoint=endpoint, now=now)
 
 
 @router.post(
@@ -128,7 +121,7 @@ async def rotate(
 ) -> WebhookEndpointWithSecret:
     """For 24 hours each message is signed with both the new and the previous secret."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id, lock=True)
-    await rotate_secret(session, endpoint=endpoint, now=now)
+    await endpoints.rotate_secret(session, endpoint=endpoint, now=now)
     response.headers["Cache-Control"] = "no-store"
     return WebhookEndpointWithSecret.of(endpoint, secret=endpoint.secret)
 
@@ -143,7 +136,7 @@ async def rotate(
 async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now) -> Delivery:
     """Its type is `webhook.test`. It is sent like any event: see the endpoint's deliveries for the result."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
-    return Delivery.of(await send_test(session, endpoint=endpoint, now=now))
+    return Delivery.of(await deliveries.send_test(session, endpoint=endpoint, now=now))
 
 
 @router.get(
@@ -151,7 +144,7 @@ async def test(endpoint_id: EndpointId, caller: AdminCaller, session: Session, n
     operation_id="listDeliveries",
     summary="List a webhook endpoint's deliveries, newest first",
 )
-async def deliveries(
+async def delivery_page(
     endpoint_id: EndpointId,
     caller: Reader,
     session: Session,
@@ -163,7 +156,7 @@ async def deliveries(
 ) -> DeliveryPage:
     """Finished deliveries are kept for 30 days."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
-    page = await list_deliveries(session, endpoint=endpoint, states=state or [], cursor=cursor, limit=limit)
+    page = await deliveries.list_deliveries(session, endpoint=endpoint, states=state or [], cursor=cursor, limit=limit)
     return DeliveryPage(data=[Delivery.of(each) for each in page.items], next_cursor=page.next_cursor)
 
 
@@ -179,7 +172,7 @@ async def replay_one(
 ) -> Delivery:
     """Sends the same message with the same webhook-id. A pending delivery is sent at once."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
-    return Delivery.of(await replay_delivery(session, endpoint=endpoint, delivery_id=delivery_id, now=now))
+    return Delivery.of(await deliveries.replay_delivery(session, endpoint=endpoint, delivery_id=delivery_id, now=now))
 
 
 @router.post(
@@ -190,10 +183,14 @@ async def replay_one(
     responses=error_responses(WebhookEndpointDisabled, ReplayTooLarge),
 )
 async def replay(
-    endpoint_id: EndpointId, caller: AdminCaller, session: Session, now: Now, body: Annotated[ReplaySpan, JsonBody()]
+    endpoint_id: EndpointId,
+    caller: AdminCaller,
+    session: Session,
+    now: Now,
+    body: Annotated[ReplaySpan, JsonBody()],
 ) -> ReplayResult:
     """Enqueues the changes that match the endpoint's event types, at most 10,000. Includes changes made while it was
     disabled or before it was created. Each keeps its webhook-id."""
     endpoint = await find_endpoint(session, organization_id=caller.organization_id, endpoint_id=endpoint_id)
-    enqueued = await replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
+    enqueued = await deliveries.replay_span(session, endpoint=endpoint, since=body.since, until=body.until, now=now)
     return ReplayResult(enqueued=enqueued)

@@ -84,10 +84,8 @@ class WebhookEndpoint(Shape):
 
     @classmethod
     def of(cls, row: EndpointRow, **more: Any) -> Self:
-        """Copy the columns that have the names of fields; `more` are the fields of a subclass."""
-        computed = {"endpoint_id": row.id, "enabled": row.disabled_at is None, **more}
-        columns = {name: getattr(row, name) for name in cls.model_fields.keys() - computed.keys()}
-        return cls(**columns, **computed)
+        """`more` are the fields of a subclass."""
+        return cls.copy_of(row, endpoint_id=row.id, enabled=row.disabled_at is None, **more)
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
@@ -116,8 +114,7 @@ class DeliveryAttempt(Shape):
 
     @classmethod
     def of(cls, row: AttemptRow) -> "DeliveryAttempt":
-        seconds = round(row.duration.total_seconds(), 3)
-        return cls(at=row.at, duration=seconds, status_code=row.status_code, error=row.error)
+        return cls.copy_of(row, duration=round(row.duration.total_seconds(), 3))
 
 
 class Delivery(Shape):
@@ -137,16 +134,14 @@ class Delivery(Shape):
     @classmethod
     def of(cls, logged: DeliveryLog) -> "Delivery":
         row, change = logged.delivery, logged.change
-        return cls(
+        return cls.copy_of(
+            row,
             delivery_id=row.id,
             webhook_id=message_id(row, change),
             type=change.type if change else TEST,
             interview_id=change.interview_id if change else None,
             sequence=change.sequence if change else None,
-            state=DeliveryState(row.state),
-            created_at=row.created_at,
             next_attempt_at=row.next_attempt_at if row.state == DeliveryState.PENDING else None,
-            finished_at=row.finished_at,
             attempts=[DeliveryAttempt.of(each) for each in logged.attempts],
         )
 

@@ -1,8 +1,19 @@
 """interviews serve | worker | migrate | audit | doctor | keys | list | show | watch | simulate."""
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from app.cli.fast_imports import importing
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import heavy modules inside this block, without garbage collection: it takes an eighth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def main() -> None:

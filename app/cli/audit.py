@@ -3,10 +3,8 @@
 import argparse
 import sys
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-
 from app.cli.output import progress
-from app.cli.runtime import Commands, instant, with_sessions
+from app.cli.runtime import Commands, Sessions, instant, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
 from app.worker.audit import audit, count_audited
@@ -21,7 +19,7 @@ def add_commands(commands: Commands) -> None:
 def audit_all(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Print each stored value that differs from the derived one; exit 1 if there is any."""
 
-    async def find(sessions: async_sessionmaker[AsyncSession]) -> int:
+    async def find(sessions: Sessions) -> int:
         found = 0
         async with transaction(sessions) as session:
             total = await count_audited(session, since=arguments.since)

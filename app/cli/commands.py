@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
@@ -13,18 +13,9 @@ from app.cli.runtime import Commands, database, fail, read_settings
 from app.core.embedded_postgres import EmbeddedPostgresError
 from app.core.logging import configure_logging
 
-# The module of each command. Only the called one is imported: importing all takes three times as long.
-MODULES = {
-    "app.cli.serve": ("serve",),
-    "app.cli.migrate": ("migrate",),
-    "app.cli.worker": ("worker",),
-    "app.cli.audit": ("audit",),
-    "app.cli.doctor": ("doctor",),
-    "app.cli.keys": ("keys",),
-    "app.cli.interviews": ("list", "show"),
-    "app.cli.watch": ("watch",),
-    "app.cli.simulate": ("simulate",),
-}
+# Modules of app.cli. Only that of the called command is imported: importing all takes three times as long.
+MODULES = ("serve", "migrate", "worker", "audit", "doctor", "keys", "interviews", "watch", "simulate")
+MODULE_OF = {"list": "interviews", "show": "interviews"}  # the other commands have the names of their modules
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,16 +40,12 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
     parser.add_argument("--version", action="version", version=f"interviews {__version__}")
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in _modules(given[0] if given else ""):
-        import_module(module).add_commands(commands)
+    command = given[0] if given else ""
+    module = MODULE_OF.get(command, command)
+    if command != "--version":  # prints at once, and needs no command
+        for name in [module] if module in MODULES and command != "interviews" else MODULES:
+            import_module(f"app.cli.{name}").add_commands(commands)
     return parser
-
-
-def _modules(command: str) -> Iterator[str]:
-    if command == "--version":  # prints at once, and needs no command
-        return
-    found = [module for module, commands in MODULES.items() if command in commands]
-    yield from found or MODULES
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -15,9 +15,10 @@ from enum import StrEnum
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.api_keys import BOOTSTRAP_KEY_NAME, hash_key
+from app.cli.runtime import Sessions
 from app.core.database import reason_of, transaction
 from app.core.errors import DatabaseUnavailable, SchemaBehind
 from app.core.limit_notation import is_shared
@@ -39,6 +40,7 @@ STORAGE_TIMEOUT = 5.0  # seconds
 STALE_PROBE = timedelta(hours=1)  # left by an interrupted doctor
 POLL = 0.2  # seconds
 NEARLY_FULL = 0.9  # of the largest token
+START_LIVEKIT = "Start LiveKit, or correct LIVEKIT_API_URL."
 
 LARGEST_LIVE = (
     select(Interview)
@@ -50,8 +52,6 @@ LARGEST_LIVE = (
     )
     .limit(1)
 )
-
-Sessions = async_sessionmaker[AsyncSession]
 
 
 class State(StrEnum):
@@ -73,8 +73,13 @@ class Finding:
 async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now: datetime) -> list[Finding]:
     """Return the findings, in the order in which to fix them. A broken deployment is a finding, not an exception."""
     database = await _database(sessions)
-    findings = [_kind_of_database(settings), *database]
-    usable = all(finding.state is not State.FAULT for finding in database)
+    kind = (
+        "external, from DATABASE_URL"
+        if settings.database_url
+        else f"embedded, in {settings.data_dir / 'postgres'}: for a laptop only"
+    )
+    findings = [Finding("kind of database", State.OK, kind), *database]
+    usable = _without_fault(database)
     if usable:
         findings.append(await _or_unanswered("bootstrap key", _bootstrap_key(settings, sessions)))
         findings.append(await _or_unanswered("token size", _largest_token(sessions, signer, now)))
@@ -84,11 +89,15 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
     async with LiveKitServer(url, settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()) as livekit:
         answering = [await _livekit_clock(url), await _keys(livekit)]
         findings += answering
-        if usable and all(finding.state is not State.FAULT for finding in answering):
+        if usable and _without_fault(answering):
             findings.append(await _or_unanswered("webhook", _webhook(sessions, livekit)))
         else:
             findings.append(Finding("webhook", State.FAULT, "not checked", "Fix the faults above first."))
     return findings
+
+
+def _without_fault(findings: Sequence[Finding]) -> bool:
+    return all(finding.state is not State.FAULT for finding in findings)
 
 
 def table(findings: Sequence[Finding]) -> str:
@@ -102,21 +111,14 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _kind_of_database(settings: Settings) -> Finding:
-    if settings.database_url:
-        return Finding("kind of database", State.OK, "external, from DATABASE_URL")
-    folder = settings.data_dir / "postgres"
-    return Finding("kind of database", State.OK, f"embedded, in {folder}: for a laptop only")
-
-
 async def _database(sessions: Sessions) -> list[Finding]:
     try:
         async with transaction(sessions) as session:
             version = str(await session.scalar(text("SHOW server_version")))
             asked_at = datetime.now(UTC)
             clock = await session.scalar(select(func.clock_timestamp()))
-            findings = [_version(version), compare_clock("clock of the database", clock, asked_at)]
-            return [*findings, await _migrations(session)]
+            clock_finding = compare_clock("clock of the database", clock, asked_at)
+            return [_version(version), clock_finding, await _migrations(session)]
     except (DatabaseUnavailable, SQLAlchemyError) as error:
         return [_unanswered("database", error)]
 
@@ -187,7 +189,7 @@ async def _livekit_clock(url: str) -> Finding:
     try:
         return compare_clock("clock of LiveKit", await clock_of(url), asked_at)
     except LiveKitUnavailable as error:
-        return Finding("clock of LiveKit", State.FAULT, str(error), "Start LiveKit, or correct LIVEKIT_API_URL.")
+        return Finding("clock of LiveKit", State.FAULT, str(error), START_LIVEKIT)
 
 
 async def _keys(livekit: LiveKitServer) -> Finding:
@@ -200,7 +202,7 @@ async def _keys(livekit: LiveKitServer) -> Finding:
         )
         return Finding(what, State.FAULT, str(error), todo)
     except LiveKitUnavailable as error:
-        return Finding(what, State.FAULT, str(error), "Start LiveKit, or correct LIVEKIT_API_URL.")
+        return Finding(what, State.FAULT, str(error), START_LIVEKIT)
     return Finding(what, State.OK, f"the key is accepted; {len(rooms)} rooms are open")
 
 

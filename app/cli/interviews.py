@@ -4,32 +4,29 @@ import argparse
 import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api import schemas
 from app.api.lists import InterviewQuery
 from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, print_table
-from app.cli.runtime import Commands, fail, instant, positive_count, with_sessions
+from app.cli.runtime import Commands, Sessions, fail, instant, positive_count, with_sessions
 from app.core.database import transaction
 from app.core.pagination import Page
 from app.core.settings import Settings
 from app.core.validation_messages import message_of
-from app.interviews.queries import View, get_interview, last_report
+from app.interviews.queries import get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Sort, find_interviews
 from app.interviews.timeline import Entry, read_timeline
 from app.lifecycle import PublicStatus
-from app.models import Interview, Report
-
-Sessions = async_sessionmaker[AsyncSession]
+from app.models import Interview
 
 PAGE = 200  # interviews
 ENTRIES = 500
@@ -40,12 +37,8 @@ INSTANTS = ("updated_since", "opens_before", "opens_after")
 def add_commands(commands: Commands) -> None:
     command = commands.add_parser("list", help="list interviews, with the filters of GET /interviews")
     command.add_argument("q", nargs="*", metavar="WORD", help="part of a name, job title or phone number")
-    command.add_argument(
-        "--status",
-        action="append",
-        choices=[status.value for status in PublicStatus],
-        help="may be repeated: any matches",
-    )
+    statuses = [status.value for status in PublicStatus]
+    command.add_argument("--status", action="append", choices=statuses, help="may be repeated: any matches")
     for name in FILTERS[1:]:
         command.add_argument(f"--{name.replace('_', '-')}", metavar="ID")
     for name in INSTANTS:
@@ -76,11 +69,11 @@ def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:
         async for page in _pages(sessions, query, arguments.organization, arguments.limit):
             shown = [schemas.Interview.of(view) for view in page.items]
             has_more = page.next_cursor is not None
-            if not arguments.json:
+            if arguments.json:
+                for each in shown:
+                    print_line(each.model_dump_json(by_alias=True))
+            else:
                 found += shown
-                continue
-            for each in shown:
-                print_line(each.model_dump_json(by_alias=True))
         if not arguments.json:
             _print_list(found)
         if has_more:
@@ -137,34 +130,22 @@ def _print_list(interviews: Sequence[schemas.Interview]) -> None:
     print_table(columns, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What `show` prints."""
-
-    view: View
-    report: Report | None
-    entries: list[Entry]
-
-
 def show(_: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Show an interview of any organization; exit 1 if it does not exist."""
-    details = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
-    if details is None:
+    found = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
+    if found is None:
         fail(f"No interview has the id '{arguments.id}'. 'interviews list' shows the ids.")
-    detail = schemas.InterviewDetail.with_report(details.view, details.report).model_dump(mode="json", by_alias=True)
-    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in details.entries]
+    detail = found[0].model_dump(mode="json", by_alias=True)
+    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in found[1]]
     if arguments.json:
         print_json(detail | {"timeline": timeline})
         return
     connected = detail.pop("connected")
-    rows = [(name, _as_json(value)) for name, value in detail.items() if value is not None]
-    print_table(("FIELD", "VALUE"), rows)
+    print_table(("FIELD", "VALUE"), [(name, _as_json(value)) for name, value in detail.items() if value is not None])
     print_line("")
     if connected:
-        print_table(
-            ("CONNECTED NOW", "ROLE", "SINCE"),
-            [(each["identity"], each["role"], each["joinedAt"]) for each in connected],
-        )
+        rows = [(each["identity"], each["role"], each["joinedAt"]) for each in connected]
+        print_table(("CONNECTED NOW", "ROLE", "SINCE"), rows)
     else:
         print_line("Nobody is connected.")
     print_line("")
@@ -175,7 +156,7 @@ def _as_json(value: object) -> object:
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
 
 
-async def _read(sessions: Sessions, id_: str) -> Details | None:
+async def _read(sessions: Sessions, id_: str) -> tuple[schemas.InterviewDetail, list[Entry]] | None:
     try:
         interview_id = uuid.UUID(id_)
     except ValueError:
@@ -186,8 +167,8 @@ async def _read(sessions: Sessions, id_: str) -> Details | None:
         if owner is None:
             return None
         view = await get_interview(session, organization_id=owner, interview_id=interview_id, now=now)
-        report = await last_report(session, interview=view.interview)
-        return Details(view, report, await _timeline(session, interview_id))
+        detail = schemas.InterviewDetail.with_report(view, await last_report(session, interview=view.interview))
+        return detail, await _timeline(session, interview_id)
 
 
 async def _timeline(session: AsyncSession, interview_id: uuid.UUID) -> list[Entry]:

@@ -7,18 +7,15 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
 from app.cli.output import print_json, print_line, print_table
-from app.cli.runtime import Commands, fail, instant, with_sessions
+from app.cli.runtime import Commands, Sessions, fail, instant, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
-from app.core.timestamps import rfc3339
 from app.interviews.schedule import DEFAULT_ORGANIZATION, ensure_organization
 from app.models import ApiKey, Organization
-
-Sessions = async_sessionmaker[AsyncSession]
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -27,13 +24,9 @@ def add_commands(commands: Commands) -> None:
     group = commands.add_parser("keys", help="API keys: create, list, revoke").add_subparsers(required=True)
     create_ = group.add_parser("create", help="create a key; it is shown only once")
     create_.add_argument("name", help="a name for the key, unique over all organizations")
-    create_.add_argument(
-        "--scope",
-        action="append",
-        required=True,
-        choices=[scope.value for scope in Scope],
-        help="what it may do; may be repeated",
-    )
+    scopes = [scope.value for scope in Scope]
+    help_ = "what it may do; may be repeated"
+    create_.add_argument("--scope", action="append", required=True, choices=scopes, help=help_)
     expiry = create_.add_mutually_exclusive_group()
     expiry.add_argument("--expires-in", type=duration, metavar="90d", help="minutes, hours, days or weeks: m, h, d, w")
     expiry.add_argument(
@@ -102,7 +95,7 @@ def list_all(_: Settings, url: str, arguments: argparse.Namespace) -> None:
             print_json(_as_dict(row, organization))
         return
     columns = ("ID", "NAME", "ORGANIZATION", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
-    print_table(columns, (_columns(row, organization) for row, organization in found))
+    print_table(columns, (_as_dict(row, organization).values() for row, organization in found))
 
 
 def revoke(_: Settings, url: str, arguments: argparse.Namespace) -> None:
@@ -151,22 +144,14 @@ def _expiry(arguments: argparse.Namespace, now: datetime) -> datetime | None:
     return expires_at
 
 
-def _columns(row: ApiKey, organization: str) -> tuple[object, ...]:
-    scopes = " ".join(row.scopes)
-    return (
-        *(row.short_id, row.name, organization, scopes),
-        *(row.created_at, row.last_used_at, row.expires_at, row.revoked_at),
-    )
-
-
 def _as_dict(row: ApiKey, organization: str) -> dict[str, object]:
     return {
         "id": row.short_id,
         "name": row.name,
         "organization": organization,
         "scopes": row.scopes,
-        "createdAt": rfc3339(row.created_at),
-        "lastUsedAt": rfc3339(row.last_used_at) if row.last_used_at else None,
-        "expiresAt": rfc3339(row.expires_at) if row.expires_at else None,
-        "revokedAt": rfc3339(row.revoked_at) if row.revoked_at else None,
+        "createdAt": row.created_at,
+        "lastUsedAt": row.last_used_at,
+        "expiresAt": row.expires_at,
+        "revokedAt": row.revoked_at,
     }

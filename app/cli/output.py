@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 
+from app.core.timestamps import rfc3339
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,10 +34,12 @@ def printable(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, list):
+        return " ".join(map(printable, value))
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(value))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[object]], *, title: str | None = None) -> None:
     """Print a table; the first column is never wrapped."""
     from rich.table import Table
 
@@ -58,7 +62,7 @@ def print_line(line: str) -> None:
 
 def print_json(value: object) -> None:
     """Print the value as one line of JSON."""
-    print_line(orjson.dumps(value).decode())
+    print_line(orjson.dumps(value, default=rfc3339, option=orjson.OPT_PASSTHROUGH_DATETIME).decode())
 
 
 def stop_quietly() -> NoReturn:

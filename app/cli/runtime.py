@@ -20,6 +20,7 @@ from app.core.schema import check_schema
 from app.core.settings import Settings, faults_of
 
 Result = TypeVar("Result")
+Sessions = async_sessionmaker[AsyncSession]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
 
 
@@ -43,7 +44,7 @@ def with_engine(url: str, work: Callable[[AsyncEngine], Awaitable[Result]]) -> R
         fail(f"The database {masked(url)} can't be used: {reason_of(error)}\nStart it, or correct DATABASE_URL.")
 
 
-def with_sessions(url: str, work: Callable[[async_sessionmaker[AsyncSession]], Awaitable[Result]]) -> Result:
+def with_sessions(url: str, work: Callable[[Sessions], Awaitable[Result]]) -> Result:
     """Run the work with a sessionmaker; exit with a message if the schema is older than the code."""
 
     async def checked(engine: AsyncEngine) -> Result:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from app.cli.fast_imports import importing
+from app.cli import importing
 from app.cli.runtime import Commands, direct_url, fail, positive_count
 from app.core.settings import Settings
 

@@ -5,19 +5,17 @@ import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, printable
-from app.cli.runtime import Commands, with_sessions
+from app.cli.runtime import Commands, Sessions, with_sessions
 from app.core.database import transaction
 from app.core.settings import Settings
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.models import Change, Interview
 from app.stream.feed import Position, feed_end, read_feed
 from app.webhooks.payload import payload_of
-
-Sessions = async_sessionmaker[AsyncSession]
 
 POLL = 0.5  # seconds
 BATCH = 200  # changes

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
@@ -87,9 +88,9 @@ def run(
         return
     listening = _listen(settings)
     on_ready()
-    parent = fork_workers(
-        workers, listening, stop_timeout=STOP_TIMEOUT, on_exit=lambda pid: _forget_gauges(pid, counters)
-    )
+    # Drop a dead process's gauges from the metrics; its counters stay in the sums.
+    forget_gauges = partial(mark_process_dead, path=counters)
+    parent = fork_workers(workers, listening, stop_timeout=STOP_TIMEOUT, on_exit=forget_gauges)
     if parent is None:
         return
     configure_logging(names_process=True)
@@ -104,11 +105,6 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         raise PortUnavailable(f"Can't listen on {settings.host}, port {settings.port}: {error}") from error
-
-
-def _forget_gauges(pid: int, counters: str) -> None:
-    """Drop a dead process's gauges from the metrics; its counters stay in the sums."""
-    mark_process_dead(pid, counters)  # type: ignore[no-untyped-call]
 
 
 def _server(settings: Settings, url: str, listen_url: str | None) -> Server:

@@ -10,15 +10,15 @@ MESSAGES = (
     Defence(
         "NUL never reaches the database",
         "app/api/types.py",
-        'if "\\0" in value:',
-        "if value is None:",
+        '"\\0" not in value, "must',
+        'True, "must',
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[editInterview]"),
     ),
     Defence(
         "surrogates never reach the database",
         "app/api/types.py",
-        'if any("\\ud800" <= letter <= "\\udfff" for letter in value):',
-        "if value is None:",
+        'not re.search("[\\ud800-\\udfff]", value)',
+        "True",
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
     ),
     Defence(
