@@ -99,8 +99,8 @@ FORMER_NAMES = frozenset(
     ]
 )
 PHRASES = re.compile(
-    r"\b(?:(?:is|are|was|were|be|been) told|[Tt]ells? whether|anew|(?:is|are) none|(?:is|was|are|were|be) put out|put off"
-    r"|is another than|of somebody else|nobody would|what is no|what became of|whoever knocks|let be)\b"
+    r"\b(?:(?:is|are|was|were|be|been) told|[Tt]ells? whether|anew|(?:is|are) none|(?:is|was|are|were|be) put out"
+    r"|put off|is another than|of somebody else|nobody would|what is no|what became of|whoever knocks|let be)\b"
 )
 
 

@@ -13,9 +13,9 @@ from app.cli.runtime import Commands, database, fail, read_settings
 from app.core.embedded_postgres import EmbeddedPostgresError
 from app.core.logging import configure_logging
 
-# Modules of app.cli. Only that of the called command is imported: importing all takes three times as long.
-MODULES = ("serve", "migrate", "worker", "audit", "doctor", "keys", "interviews", "watch", "simulate")
-MODULE_OF = {"list": "interviews", "show": "interviews"}  # the other commands have the names of their modules
+# The module of each command. Only the called one is imported: importing all takes three times as long.
+MODULES = {name: name for name in ("serve", "migrate", "worker", "audit", "doctor", "keys", "watch", "simulate")}
+MODULES |= {"list": "interviews", "show": "interviews"}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,10 +41,9 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"interviews {__version__}")
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = given[0] if given else ""
-    module = MODULE_OF.get(command, command)
     if command != "--version":  # prints at once, and needs no command
-        for name in [module] if module in MODULES and command != "interviews" else MODULES:
-            import_module(f"app.cli.{name}").add_commands(commands)
+        for module in [MODULES[command]] if command in MODULES else dict.fromkeys(MODULES.values()):
+            import_module(f"app.cli.{module}").add_commands(commands)
     return parser
 
 

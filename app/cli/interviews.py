@@ -21,7 +21,7 @@ from app.core.database import transaction
 from app.core.pagination import Page
 from app.core.settings import Settings
 from app.core.validation_messages import message_of
-from app.interviews.queries import get_interview, last_report
+from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Sort, find_interviews
 from app.interviews.timeline import Entry, read_timeline
