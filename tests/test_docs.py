@@ -26,6 +26,7 @@ from app.core import errors, metrics
 from app.core.settings import Settings
 from app.interviews.demo import DEMO_ID
 from app.main import create_app
+from app.models import ChangeType
 from tests.blocks import BLOCKS, NOT_CODE, NOT_RUN, PAGES, ROOT, UNTIL_STOPPED, Block, of_language
 from tests.conftest import API_KEY, make_settings
 from tests.e2e import livekit_server
@@ -222,6 +223,12 @@ def test_each_command_is_described() -> None:
     table = page[page.index("| command | what it does |") : page.index("Tables are for people")]
     described = set(re.findall(r"`interviews ([a-z]+)", table))
     assert described == set(MODULES)
+
+
+def test_each_event_type_is_described() -> None:
+    page = (DOCS / "platform.md").read_text()
+    described = page[page.index("The types are `interview.scheduled`") :]
+    assert [type_ for type_ in ChangeType if f"`{type_}`" not in described] == []
 
 
 def test_the_frontends_page_has_each_error_of_a_join(document: dict[str, Any]) -> None:

@@ -65,9 +65,9 @@ async def join(
 
 def _invite_of(request: Request) -> str | None:
     """Return the invite of the Authorization header. Other bearer tokens are ignored."""
-    scheme, _, token = (header_of(request.scope, b"authorization") or b"").decode("latin-1").partition(" ")
-    token = token.strip()
-    return token if scheme.lower() == "bearer" and token.startswith(PREFIX) else None
+    scheme, _, value = (header_of(request.scope, b"authorization") or b"").decode("latin-1").partition(" ")
+    value = value.strip()
+    return value if scheme.lower() == "bearer" and value.startswith(PREFIX) else None
 
 
 @router.post(

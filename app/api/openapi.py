@@ -23,10 +23,7 @@ TAGS = [
     {"name": "agent", "description": "Called by the AI interviewer with an API key that has the scope `agent`."},
     {"name": "LiveKit", "description": "Called by the LiveKit server, signed with its key."},
     {"name": "operator", "description": "Called by an operator's monitoring."},
-    {
-        "name": "webhooks",
-        "description": "Webhook endpoints, and the events sent to them according to Standard Webhooks.",
-    },
+    {"name": "webhooks", "description": "Webhook endpoints, and the events sent to them by Standard Webhooks."},
 ]
 
 LIMITS: dict[str, Json] = {

@@ -9,7 +9,7 @@ from app import models
 from app.api.dependencies import AdminCaller, CurrentServices, JsonBody, Session
 from app.api.routes import ApiRoute
 from app.api.types import Shape
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 
 router = APIRouter(route_class=ApiRoute, tags=["operator"])
 

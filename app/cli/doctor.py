@@ -15,9 +15,7 @@ from app.livekit.access_tokens import accept_secrets, signer_of
 
 
 def add_commands(commands: Commands) -> None:
-    command = commands.add_parser(
-        "doctor", help="check a running deployment: database, LiveKit, clocks, keys, webhooks"
-    )
+    command = commands.add_parser("doctor", help="check a running deployment: database, LiveKit, clocks, webhooks")
     command.add_argument("--json", action="store_true", help="for scripts: {ok, findings: [{what, state, seen, todo}]}")
     command.set_defaults(run=doctor, makes_database=False)
 

@@ -16,4 +16,4 @@ def add_commands(commands: Commands) -> None:
 def worker(settings: Settings, url: str, _: argparse.Namespace) -> None:
     """Run until stopped."""
     accept_secrets(settings)
-    with_sessions(url, lambda sessions: run_alone(settings, sessions, settings.timeouts))
+    with_sessions(url, lambda sessions: run_alone(settings, sessions))

@@ -158,16 +158,12 @@ class TokenTooLarge(AppError):
 class TokenFieldNotAllowed(AppError):
     code, status, title = "token_field_not_allowed", 422, "The client can't choose the token's contents"
     detail = "Leave out the fields named in 'errors': the interview sets room, identity, name, metadata and agent."
-    example: ClassVar = {
-        "errors": [{"field": "room_name", "message": "must be left out or equal the interview's value"}]
-    }
+    example: ClassVar = {"errors": [{"field": "room_name", "message": "must equal the interview's value"}]}
 
 
 class WebhookNotSigned(AppError):
     code, status, title = "webhook_not_signed", 401, "The webhook is not signed by a known LiveKit key"
-    detail = (
-        "Set webhook.api_key in LiveKit's configuration to this service's LIVEKIT_API_KEY, and compare the secrets."
-    )
+    detail = "Set webhook.api_key in LiveKit's configuration to our LIVEKIT_API_KEY, and compare the secrets."
 
 
 class WebhookEndpointNotFound(AppError):

@@ -2,6 +2,7 @@
 
 import ipaddress
 from datetime import timedelta
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +12,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.limit_notation import is_shared, parse_limit
-from app.core.policy import JoinPolicy
 from app.core.validation_messages import message_of
 from app.lifecycle import Timeouts
 
@@ -28,6 +28,22 @@ MIN_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must 
 PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class JoinPolicy(StrEnum):
+    """From the least strict to the strictest. PHONE accepts a valid invite too, as that is harder to guess."""
+
+    OPEN = "open"
+    PHONE = "phone"
+    INVITE = "invite"
+
+
+STRICTNESS = tuple(JoinPolicy)
+
+
+def stricter(deployment: JoinPolicy, organization: JoinPolicy | None) -> JoinPolicy:
+    """Return the stricter policy: an organization can tighten the deployment's policy, never loosen it."""
+    return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)
 
 
 def _parse_keys(value: object) -> object:

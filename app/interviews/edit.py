@@ -12,7 +12,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.core.database import driver_connection
 from app.core.errors import InterviewOver, PayloadInvalid, PreconditionFailed, TokenIssued
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 from app.interviews.join_policy import check_phone_number
 from app.interviews.schedule import check_tokens, rendered_instructions
 from app.interviews.status_update import keep_joins_out, update_statuses

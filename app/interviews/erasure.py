@@ -120,7 +120,7 @@ async def _erase_from_answers(session: AsyncSession, interview: Interview, now: 
 
 
 # What stays of a timeline entry: times, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
-SAFE_KEYS = frozenset(
+SAFE_FIELDS = frozenset(
     {
         *("createdAt", "roomSid", "sid", "kind", "reason", "askedAt"),
         *("from", "to", "endReason", "endedAt", "startedAt", "talkTime", "why", "before"),
@@ -140,7 +140,7 @@ def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, An
 
     Only keys known to be safe stay, so a new kind of entry keeps nothing until its keys are added.
     """
-    kept = {name: value for name, value in detail.items() if name in SAFE_KEYS}
+    kept = {name: value for name, value in detail.items() if name in SAFE_FIELDS}
     if detail.get("outcome") in set(Outcome):  # an unknown outcome may be any text
         kept["outcome"] = detail["outcome"]
     if "identity" in detail:

@@ -30,7 +30,7 @@ from app.core.errors import (
     TooEarly,
     TooManyTries,
 )
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 from app.interviews.join_policy import JoinCredentials, PolicyDecision, check_join_policy, hash_address
 from app.interviews.join_queries import (
     JoinRecord,

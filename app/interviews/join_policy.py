@@ -21,7 +21,7 @@ from app.core.errors import (
     WrongPhoneNumber,
 )
 from app.core.phone_numbers import is_same_number, parse_international
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 from app.interviews.invites import is_invited
 from app.interviews.join_queries import JoinSnapshot
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
 from app.core.errors import TokenTooLarge
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 from app.interviews.changes import count_change, record_changes
 from app.interviews.join_policy import check_phone_number
 from app.interviews.token import access_token

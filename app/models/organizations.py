@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.policy import JoinPolicy
+from app.core.settings import JoinPolicy
 from app.models.base import Base, one_of
 
 

@@ -120,7 +120,7 @@ def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
             await running.enter_async_context(app.state.services.last_used.running())
             await running.enter_async_context(hub.running(listen_url))
             if settings.run_worker:
-                await running.enter_async_context(running_worker(settings, sessions, settings.timeouts))
+                await running.enter_async_context(running_worker(settings, sessions))
             yield
 
     app = create_app(settings, sessions, lifespan=lifespan, hub=hub)

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.errors import TooManyWebhookEndpoints, WebhookEndpointNotFound
 from app.core.pagination import Page, encode_cursor, newest_first
 from app.models import ChangeType, WebhookEndpoint
+from app.webhooks.payload import new_secret
 from app.webhooks.retry_policy import DisabledReason
-from app.webhooks.signing import new_secret
 
 MAX_ENDPOINTS = 50  # of an organization: each of its changes writes a delivery for each of them
 ROTATION_OVERLAP = timedelta(hours=24)  # messages are signed with the previous secret too

@@ -1,4 +1,10 @@
-"""The message of a delivery: the same id and bytes for every attempt."""
+"""The message of a delivery: the same id and bytes for every attempt, signed by Standard Webhooks 1.0.0."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
 
 import orjson
 
@@ -6,6 +12,8 @@ from app.core.timestamps import rfc3339
 from app.models import Change, Delivery
 
 TEST = "webhook.test"
+PREFIX = "whsec_"
+LENGTH = 32  # bytes; the specification allows 24 to 64
 
 
 def payload_of(change: Change) -> dict[str, object]:
@@ -38,3 +46,14 @@ def body_of(delivery: Delivery, change: Change | None) -> bytes:
         return orjson.dumps(payload_of(change))
     data = {"endpointId": str(delivery.endpoint_id)}
     return orjson.dumps({"type": TEST, "timestamp": rfc3339(delivery.created_at), "data": data})
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(LENGTH)).decode()
+
+
+def signatures(keys: Sequence[str], *, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the header webhook-signature, with one signature for each secret. `timestamp` is in Unix seconds."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digests = (hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys)
+    return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)

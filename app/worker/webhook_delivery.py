@@ -12,11 +12,10 @@ from app.core import metrics
 from app.core.database import transaction
 from app.core.errors import DatabaseUnavailable
 from app.webhooks import queue
-from app.webhooks.payload import body_of, message_id
+from app.webhooks.payload import body_of, message_id, signatures
 from app.webhooks.queue import ClaimedDelivery
 from app.webhooks.retry_policy import DeliveryResponse, DeliveryState, DisabledReason, decide_retry
 from app.webhooks.sender import Sender
-from app.webhooks.signing import signatures
 from app.worker import WorkerContext, logged_errors
 
 log = logging.getLogger(__name__)

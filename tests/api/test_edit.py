@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic.alias_generators import to_camel
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from app.api.schedule import InterviewUpdate
+from app.api.schemas import NewInterview
 from app.core.database import create_sessionmaker, driver_connection
 from app.core.settings import Settings
 from app.interviews.join_queries import JoinRecord, record_joins
@@ -78,6 +81,11 @@ def fields(answer: httpx.Response) -> list[str]:
     return [fault["field"] for fault in problem_of(answer, 422, "payload_invalid")["errors"]]
 
 
+def test_all_has_each_field_that_can_be_scheduled() -> None:
+    scheduled, edited = ({to_camel(name) for name in of.model_fields} for of in (NewInterview, InterviewUpdate))
+    assert scheduled == edited == {*ALL, "context"}
+
+
 @pytest.mark.parametrize("field", ALL)
 async def test_one_field_changes_and_the_others_stay(driver: InterviewDriver, field: str) -> None:
     made = await driver.new(instructions="Speak.")
@@ -108,6 +116,7 @@ async def test_the_candidates_token_has_what_was_edited(driver: InterviewDriver)
     claims = claims_of(ticket["participantToken"])
     assert claims["sub"] == "candidate-c2"
     metadata = json.loads(claims["metadata"])
+    assert metadata.keys() - {"interviewId", "status"} == ALL.keys() - NULLABLE
     assert metadata | {name: ALL[name] for name in metadata.keys() & ALL.keys()} == metadata
 
 

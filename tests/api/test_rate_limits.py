@@ -26,7 +26,7 @@ Sessions = async_sessionmaker[AsyncSession]
 From = Callable[[str], httpx.AsyncClient]
 YEAR = 31_104_000  # seconds, of limits' notation
 TOLD = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
-JOIN = "/interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/join"  # there is none: 404, and counted
+JOIN = "/interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/join"  # an unknown id: 404, and counted
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def client_from(app: FastAPI, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, client=(address, 1)), base_url="http://test")
 
 
-def told(answer: httpx.Response) -> dict[str, int]:
+def limits_of(answer: httpx.Response) -> dict[str, int]:
     """Return the remaining requests of each limit in the response's headers."""
     standings = TOLD.findall(answer.headers.get("RateLimit", ""))
     assert all(1 <= int(reset) <= YEAR for _, _, reset in standings)
@@ -62,7 +62,7 @@ def assert_limited(answer: httpx.Response, *, by: str) -> None:
     assert answer.json()["requestId"] == answer.headers["X-Request-Id"]
     (reset,) = [reset for name, remaining, reset in TOLD.findall(answer.headers["RateLimit"]) if name == by]
     assert answer.headers["Retry-After"] == reset
-    assert told(answer)[by] == 0
+    assert limits_of(answer)[by] == 0
 
 
 async def test_an_address_sees_its_limit_and_is_then_refused(from_: From) -> None:
@@ -70,7 +70,7 @@ async def test_an_address_sees_its_limit_and_is_then_refused(from_: From) -> Non
     for remaining in (2, 1, 0):
         answer = await client.post(JOIN)
         assert answer.status_code == 404
-        assert told(answer) == {"address": remaining}
+        assert limits_of(answer) == {"address": remaining}
         assert answer.headers["RateLimit-Policy"] == '"address";q=3;w=31104000'
         assert "Retry-After" not in answer.headers
     for answer in (await client.post(JOIN), await client.get("/nowhere"), await client.get("/docs")):
@@ -98,11 +98,11 @@ async def test_a_key_is_limited_wherever_it_calls_from(from_: From) -> None:
     for number, remaining in ((1, 1), (2, 0)):
         answer = await from_(f"192.0.2.{number}").get("/interviews", headers=AUTHORIZED)
         assert answer.status_code == 200
-        assert told(answer) == {"address": 2, "key": remaining}
+        assert limits_of(answer) == {"address": 2, "key": remaining}
         assert answer.headers["RateLimit-Policy"] == '"address";q=3;w=31104000, "key";q=2;w=31104000'
     refused = await from_("192.0.2.3").get("/interviews", headers=AUTHORIZED)
     assert_limited(refused, by="key")
-    assert told(refused) == {"address": 2, "key": 0}
+    assert limits_of(refused) == {"address": 2, "key": 0}
     assert API_KEY not in str(refused.headers) + refused.text
 
 
@@ -111,10 +111,10 @@ async def test_a_key_is_counted_once_a_call_and_each_for_itself(from_: From, ses
     made = await from_("192.0.2.1").post("/interviews", headers=headers, json=NEW)
     again = await from_("192.0.2.2").post("/interviews", headers=headers, json=NEW)
     assert (made.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
-    assert [told(made)["key"], told(again)["key"]] == [1, 0]  # what is kept of an answer is not what was told then
+    assert [limits_of(made)["key"], limits_of(again)["key"]] == [1, 0]  # a kept answer gets the current limits
     assert_limited(await from_("192.0.2.3").post("/interviews", headers=headers, json=NEW), by="key")
     wrong = await from_("192.0.2.3").get("/interviews", headers={"Authorization": "Bearer ik_wrong"})
-    assert (wrong.status_code, told(wrong)) == (401, {"address": 1})  # an unknown key has no count of its own
+    assert (wrong.status_code, limits_of(wrong)) == (401, {"address": 1})  # an unknown key has no count of its own
     other = {"Authorization": f"Bearer {await another_key(sessions)}"}
     assert (await from_("192.0.2.3").get("/interviews", headers=other)).status_code == 200
 
@@ -137,7 +137,7 @@ async def test_livekit_and_operators_are_never_limited(from_: From) -> None:
             answer = await client.get(path)
             assert answer.status_code == 200
             assert "RateLimit" not in answer.headers
-    assert told(await client.post(JOIN)) == {"address": 2}
+    assert limits_of(await client.post(JOIN)) == {"address": 2}
 
 
 async def test_a_page_of_another_origin_reads_all_of_it_and_preflights_are_free(from_: From) -> None:

@@ -104,6 +104,26 @@ async def test_the_migrations_match_the_models(engine: AsyncEngine) -> None:
         assert await connection.run_sync(compare) == []
 
 
+async def test_the_migrations_make_the_checks_and_indexes_that_the_models_say(engine: AsyncEngine) -> None:
+    """`alembic check` compares neither checks nor the conditions of indexes: those with the statuses, for example."""
+    # Without the names of checks: the older migrations' have the prefix of the naming convention twice.
+    definitions = text("""
+        SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE contype = 'c' AND connamespace = current_schema()::regnamespace
+        UNION ALL
+        SELECT tablename, replace(indexdef, current_schema() || '.', '') FROM pg_indexes
+        WHERE schemaname = current_schema() AND tablename <> 'alembic_version'
+    """)
+    async with engine.connect() as connection:
+        migrated = {(table, definition) for table, definition in await connection.execute(definitions)}
+        await connection.execute(text("CREATE SCHEMA of_models"))
+        await connection.execute(text("SET search_path TO of_models, public"))
+        await connection.run_sync(Base.metadata.create_all, checkfirst=False)
+        modelled = {(table, definition) for table, definition in await connection.execute(definitions)}
+    assert migrated - modelled == set()
+    assert modelled - migrated == set()
+
+
 async def test_two_processes_migrate_at_once(engine: AsyncEngine, own_database: str) -> None:
     up = await inspected(engine)
     await alembic(engine, command.downgrade, "base")

@@ -10,7 +10,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
-from app.core.policy import JoinPolicy, stricter
+from app.core.settings import JoinPolicy, stricter
 from app.models import Interview, JoinRequest, Organization
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED

@@ -12,8 +12,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from app.api import schedule
 from app.models import Change, Delivery
 from app.webhooks import deliveries, queue, retry_policy, sender
+from app.webhooks.payload import new_secret
 from app.webhooks.queue import LOST
-from app.webhooks.signing import new_secret
 from app.worker import webhook_delivery
 from app.worker.webhook_delivery import prune_deliveries
 from tests.conftest import AUTHORIZED

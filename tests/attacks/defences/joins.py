@@ -113,7 +113,7 @@ JOINING = (
     ),
     Defence(
         "an organization's policy may only be stricter",
-        "app/core/policy.py",
+        "app/core/settings.py",
         "return deployment if organization is None else max(deployment, organization, key=STRICTNESS.index)",
         "return organization or deployment",
         ("tests/interviews/test_join_policy.py::test_the_stricter_of_two_holds",),

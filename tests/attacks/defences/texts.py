@@ -133,7 +133,7 @@ WEBHOOK_URLS = (
     ),
     Defence(
         "webhooks are signed with the endpoint's secret",
-        "app/webhooks/signing.py",
+        "app/webhooks/payload.py",
         "hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256) for key in keys",
         'hmac.digest(b"", signed, hashlib.sha256) for key in keys',
         ("tests/webhooks/test_deliveries.py::test_an_interviews_changes_arrive_signed",),
