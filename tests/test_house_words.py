@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# Names that had to be explained. Everyday words that have a plain meaning elsewhere (fold, wake, running) are not listed.
+# Names that had to be explained. Everyday words with a plain meaning elsewhere (fold, wake) are not listed.
 FORMER_NAMES = frozenset(
     [
         "knocks",

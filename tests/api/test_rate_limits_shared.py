@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core import rate_limits
 from app.main import create_app
-from tests.api.test_rate_limits import JOIN, assert_limited, client_from, told
+from tests.api.test_rate_limits import JOIN, assert_limited, client_from, limits_of
 from tests.conftest import AUTHORIZED, make_settings
 from tests.e2e.conditions import eventually
 from tests.redis_server import Redis, running_redis
@@ -58,7 +58,7 @@ async def test_replicas_count_as_one(replicas: Replicas) -> None:
     one, other = replicas
     for client, left in ((one, (4, 2)), (other, (3, 1)), (one, (2, 0))):
         answer = await client.get("/interviews", headers=AUTHORIZED)
-        assert (answer.status_code, told(answer)) == (200, {"address": left[0], "key": left[1]})
+        assert (answer.status_code, limits_of(answer)) == (200, {"address": left[0], "key": left[1]})
     assert_limited(await other.get("/interviews", headers=AUTHORIZED), by="key")
     assert (await one.post(JOIN)).status_code == 404
     for client in replicas:
@@ -75,16 +75,16 @@ async def test_while_redis_is_away_calls_go_on_and_then_count_again(
 ) -> None:
     one, _ = replicas
     monkeypatch.setattr(rate_limits, "PAUSE", 0.0)  # each call asks again
-    assert told(await one.post(JOIN)) == {"address": 4}
+    assert limits_of(await one.post(JOIN)) == {"address": 4}
     redis.kill()
     before = unchecked()
     for _ in range(7):
         answer = await one.post(JOIN)
-        assert (answer.status_code, told(answer)) == (404, {})
+        assert (answer.status_code, limits_of(answer)) == (404, {})
     assert unchecked() == before + 7
     assert caplog.text.count("does not answer, calls go on uncounted") == 1
     redis.start_and_wait()
-    assert told(await one.post(JOIN)) == {"address": 4}  # it had nothing stored
+    assert limits_of(await one.post(JOIN)) == {"address": 4}  # it had nothing stored
     assert unchecked() == before + 7
 
 
@@ -92,10 +92,10 @@ async def test_a_redis_that_came_back_between_two_calls_costs_none(replicas: Rep
     """The pooled connection is dead: the command is retried on a new one."""
     one, _ = replicas
     before = unchecked()
-    assert told(await one.post(JOIN)) == {"address": 4}
+    assert limits_of(await one.post(JOIN)) == {"address": 4}
     redis.kill()
     redis.start_and_wait()
-    assert told(await one.post(JOIN)) == {"address": 4}
+    assert limits_of(await one.post(JOIN)) == {"address": 4}
     assert unchecked() == before
 
 
