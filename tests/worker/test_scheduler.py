@@ -18,7 +18,7 @@ from sqlalchemy import text
 from app.core.database import create_engine, create_sessionmaker
 from app.interviews.interview_rows import InterviewRow, lock_row
 from app.interviews.status_update import lock_interview
-from app.lifecycle import Status, Timeouts
+from app.lifecycle import Status
 from app.worker import WorkerContext, scheduler
 from app.worker.runner import run_alone
 from app.worker.scheduler import Periodic, run_scheduler, schedule_missing_deadlines
@@ -256,7 +256,7 @@ async def test_a_worker_alone_stops_on_sigint(own_database: str) -> None:
     engine = create_engine(own_database)
     settings = make_settings(livekit_url="ws://127.0.0.1:9")
     pytests = signal.getsignal(signal.SIGINT)
-    running = asyncio.create_task(run_alone(settings, create_sessionmaker(engine), Timeouts()))
+    running = asyncio.create_task(run_alone(settings, create_sessionmaker(engine)))
     await eventually(lambda: signal.getsignal(signal.SIGINT) is not pytests)  # before, it would end the tests
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.wait_for(running, HOPELESS)
