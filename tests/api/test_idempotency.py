@@ -84,7 +84,7 @@ async def test_each_key_is_for_one_call(client: httpx.AsyncClient, sessions: Ses
     ]
     for other in others:
         problem = problem_of(other, 409, "idempotency_key_reused")
-        assert "Send a new Idempotency-Key" in problem["detail"]
+        assert "Use a new Idempotency-Key" in problem["detail"]
     assert (await post(client, key="another")).json()["interviewId"] != made["interviewId"]
     assert await count(sessions) == 2
 

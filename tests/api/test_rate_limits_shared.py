@@ -82,7 +82,7 @@ async def test_while_redis_is_away_calls_go_on_and_then_count_again(
         answer = await one.post(JOIN)
         assert (answer.status_code, limits_of(answer)) == (404, {})
     assert unchecked() == before + 7
-    assert caplog.text.count("does not answer, calls go on uncounted") == 1
+    assert caplog.text.count("does not answer, calls pass uncounted") == 1
     redis.start_and_wait()
     assert limits_of(await one.post(JOIN)) == {"address": 4}  # it had nothing stored
     assert unchecked() == before + 7

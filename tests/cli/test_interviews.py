@@ -62,7 +62,7 @@ def test_the_same_filters_as_the_api(interviews: Command, own_database: str) -> 
 
     told = interviews.run("list", "--limit", "3")
     assert len(told.stdout.splitlines()) == 4  # and the head
-    assert "raise --limit" in told.stderr
+    assert "Raise --limit" in told.stderr
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_same_filters_as_the_api(interviews: Command, own_database: str) -> 
     [
         (("list", "--candidate-id", "a b"), 1, "candidateId"),
         (("list", "--organization", "x"), 1, "No organization is named 'x'. Existing: default."),
-        (("list", "--updated-since", "soon"), 2, "invalid instant value: 'soon'"),
+        (("list", "--updated-since", "soon"), 2, "must be an instant"),
         (("list", "--limit", "0"), 2, "--limit"),
         (("list", "--status", "DONE"), 2, "--status"),
         (("show", "x"), 1, "No interview has the id 'x'"),
@@ -195,7 +195,7 @@ def test_beside_a_running_service(
     assert shown["timeline"][0]["text"] == "The interview was scheduled"
     assert {name: shown[name] for name in shown if name != "timeline"} == ours.call("GET", f"/interviews/{DEMO_ID}")
     told = interviews.text("show", str(DEMO_ID))
-    for each in ("Nobody is connected.", "READY_TO_JOIN -> CANCELLED: it was cancelled", "MENA Bank"):
+    for each in ("Nobody is connected.", "READY_TO_JOIN -> CANCELLED: the interview was cancelled", "MENA Bank"):
         assert each in told
     assert [row["interviewId"] for row in interviews.lines("list")] == [str(DEMO_ID)]
 
