@@ -56,11 +56,19 @@ EMPTY = "; ".join(
     ]
 )
 
+# Files of a few long tests. They start first, or the last of them would run alone at the end.
+LONG_FILES = ("tests/e2e/", "tests/server/", "tests/cli/", "tests/benchmarks/", "tests/core/test_pooler.py")
+
 # How long an example takes shows how busy the machine is.
 hypothesis_settings.register_profile(
     "patient", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("patient")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
 
 
 @pytest.fixture(autouse=True)
