@@ -7,7 +7,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 # Set, as in many containers, it would have each of the tests' processes compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
-PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: run test test-slow soak test-repeat bench lint format coverage lock audit-dependencies
 

@@ -56,9 +56,6 @@ EMPTY = "; ".join(
     ]
 )
 
-# Files of a few long tests. They start first, or the last of them would run alone at the end.
-LONG_FILES = ("tests/e2e/", "tests/server/", "tests/cli/", "tests/benchmarks/", "tests/core/test_pooler.py")
-
 # How long an example takes shows how busy the machine is.
 hypothesis_settings.register_profile(
     "patient", hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -66,16 +63,13 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("patient")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
-
-
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other tests is not taken for a database that is away."""
     monkeypatch.setattr(database, "CONNECT_TIMEOUT", PATIENT)  # for a connection to the server, and for one of the pool
     monkeypatch.setattr(batching, "QUEUE_TIMEOUT", PATIENT)
+    # A test's outer transaction may stay open, without a statement, for longer than a request's ever would.
+    monkeypatch.setitem(database.SERVER_SETTINGS, "idle_in_transaction_session_timeout", "600000")  # milliseconds
 
 
 def run_now(work: Coroutine[Any, Any, Result]) -> Result:

@@ -174,7 +174,7 @@ async def test_junk_is_refused_by_field_and_not_echoed(client: httpx.AsyncClient
         answer = await join(client, made["interviewId"], content=body, headers=headers)
         found = problem_of(answer, 422, "payload_invalid")
         assert [fault["field"] for fault in found["errors"]] == [field]
-        assert "4711" not in answer.text
+        assert "4711" not in str(found["errors"])  # a random requestId may contain it
 
 
 async def test_a_hundred_kilobytes_are_too_many(client: httpx.AsyncClient) -> None:
