@@ -1,8 +1,7 @@
 """Timeline entries get the names that the documentation uses: postponed, not put_off.
 
-Existing rows are renamed in batches, each its own transaction: the table is large, and the service keeps running. An
-older process that still writes an old name is corrected by running `interviews migrate` of a later version; the
-timeline shows such a name as it is.
+Existing rows are renamed in batches, each its own transaction: the table is large, and the service keeps running. Rows
+that an older process writes after that keep the old name, and the timeline shows the name as it is.
 """
 
 import sqlalchemy as sa
