@@ -117,8 +117,8 @@ PERSONAL_DATA = (
     Defence(
         "late webhooks store no identity after an erasure",
         "app/interviews/erasure.py",
-        "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
-        "return who.identity",
+        "return role.lower() if interview.personal_data_erased_at else identity",
+        "return identity",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
