@@ -140,7 +140,9 @@ async def test_an_erasure_keeps_the_roles(client: httpx.AsyncClient) -> None:
     await room.joined("PA_1", CANDIDATE, 1, kind="SIP")
     await room.left("PA_1", CANDIDATE, 2, joined=1, kind="SIP")
     await room.joined("PA_h", HELPER, 3, hidden=True)
-    await room.talk_and_end()
+    await room.joined("PA_c", CANDIDATE, 4)
+    await room.joined("PA_a", AGENT, 5)
+    await room.left("PA_a", AGENT, 10, joined=5)
     erased = await client.delete(f"/interviews/{room.interview['interviewId']}/personal-data", headers=AUTHORIZED)
     assert erased.status_code == 204, erased.text
     await room.left("PA_h", HELPER, 20, joined=3, hidden=True)
