@@ -37,13 +37,13 @@ async def record_room_snapshot(
     interview.asked_at = max(room_snapshot.asked_at, interview.asked_at or room_snapshot.asked_at)
     if joined or back or gone or room_changed:
         present = {
-            who.sid: _seen(who, known.get(who.sid) or role_of(who, interview, agent_name=agent_name), interview)
+            who.sid: _named(who, known.get(who.sid) or role_of(who, interview, agent_name=agent_name), interview)
             for who in room_snapshot.participants
         }
         lists = {
             "present": list(present.values()),
             "joined": [present[who.sid] for who in joined],
-            "gone": [Seen(each.identity, each.role) for each in gone],
+            "gone": [NamedParticipant(each.identity, each.role) for each in gone],
         }
         order = await _add_timeline_entry(session, interview, room_snapshot, lists)
         if room := room_snapshot.room:
@@ -51,7 +51,7 @@ async def record_room_snapshot(
     await session.flush()
 
 
-class Seen(NamedTuple):
+class NamedParticipant(NamedTuple):
     """A participant of the snapshot, or one that it lacks. The identity may have been erased."""
 
     identity: str
@@ -66,12 +66,15 @@ class Seen(NamedTuple):
         return {name: value for name, value in described.items() if value}
 
 
-def _seen(who: Participant, role: Role, interview: InterviewRow) -> Seen:
-    return Seen(identity_kept(who.identity, role, interview), role, who.kind, who.hidden)
+def _named(who: Participant, role: Role, interview: InterviewRow) -> NamedParticipant:
+    return NamedParticipant(identity_kept(who.identity, role, interview), role, who.kind, who.hidden)
 
 
 async def _add_timeline_entry(
-    session: AsyncSession, interview: InterviewRow, room_snapshot: RoomSnapshot, lists: Mapping[str, Sequence[Seen]]
+    session: AsyncSession,
+    interview: InterviewRow,
+    room_snapshot: RoomSnapshot,
+    lists: Mapping[str, Sequence[NamedParticipant]],
 ) -> int:
     """Add the snapshot to the timeline; return the entry's id. The lists: present, joined, gone."""
     detail = {
@@ -137,7 +140,7 @@ async def _compare_rooms(
 
 
 def _new_connection(
-    interview: InterviewRow, who: Participant, seen: Seen, there: LiveRoom, order: int, now: datetime
+    interview: InterviewRow, who: Participant, seen: NamedParticipant, there: LiveRoom, order: int, now: datetime
 ) -> Connection:
     return Connection(
         interview_id=interview.id,

@@ -124,7 +124,7 @@ PERSONAL_DATA = (
     Defence(
         "late webhooks add no personal data to the timeline after an erasure",
         "app/interviews/livekit_events.py",
-        "return redact(detail, roles) if row.personal_data_erased_at else detail",
+        "return redact(detail, {}) if row.personal_data_erased_at else detail",
         "return detail",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
