@@ -136,7 +136,7 @@ def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession
         signer=signer,
         timeouts=timeouts,
         joins=join_batcher(sessions, config),
-        livekit_events=event_batcher(sessions, timeouts=timeouts),
+        livekit_events=event_batcher(sessions, timeouts=timeouts, agent_name=settings.agent_name),
         hub=hub,
         last_used=LastUsed(sessions),
         rate_limits=rate_limits_of(

@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     agent_name: str = ""
     join_policy: JoinPolicy | None = None
     invite_url: str = ""
-    client_metadata_updates: bool = False
+    client_metadata_updates: bool = False  # with true, a connection's own request may replace the token's metadata too
     allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_proxies)] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)

@@ -149,7 +149,8 @@ async def test_the_stricter_of_two_holds(sessions: Sessions, deployment: JoinPol
     assert stricter(deployment, own) is expected
     async with behind(sessions, deployment) as driver:
         shown = await set_own(driver, own)
-        assert shown == {"name": "default", "joinPolicy": own, "effectiveJoinPolicy": expected}
+        policies = {"joinPolicy": own, "effectiveJoinPolicy": expected}
+        assert shown == {"name": "default", **policies, "rejoinAfterFailure": "always"}
         assert (await driver.client.get("/organization", headers=AUTHORIZED)).json() == shown
         made = await driver.new()
         statuses = [(await try_join(driver, made, **body)).status_code for body in ({}, {"phoneNumber": RIGHT})]
@@ -176,9 +177,10 @@ async def test_what_is_left_out_stays_and_what_is_unknown_is_refused(by_phone: I
 
 
 async def test_the_database_takes_no_other_policy(sessions: Sessions) -> None:
-    async with sessions() as session:
-        with pytest.raises(Exception, match="ck_organizations_join_policy"):
-            await session.execute(text("UPDATE organizations SET join_policy = 'Phone'"))
+    for column in ("join_policy", "rejoin_after_failure"):
+        async with sessions() as session:
+            with pytest.raises(Exception, match=f"ck_organizations_{column}"):
+                await session.execute(text(f"UPDATE organizations SET {column} = 'Phone'"))  # noqa: S608 - our names
 
 
 async def test_a_policy_set_by_hand_holds_at_once(sessions: Sessions) -> None:

@@ -180,6 +180,23 @@ TOKENS = (
         (f"{RIGHTS}::test_a_candidate_cannot_change_metadata_name_or_attributes",),
     ),
     Defence(
+        "an organization may forbid another try after the own connection was cut",
+        "app/interviews/join.py",
+        "is_allowed = rejoin.allows(interview.end_reason) and ",
+        "is_allowed = ",
+        (
+            "tests/interviews/test_rejoin.py::test_a_candidate_that_pulls_the_plug[before_start-409]",
+            "tests/interviews/test_rejoin.py::test_an_organization_says_when_a_failure_may_be_joined_again",
+        ),
+    ),
+    Defence(
+        "the doctor shows no token that LiveKit repeats",
+        "app/livekit/client.py",
+        'raise LiveKitUnavailable(f"LiveKit answered {answer.status} to /rtc/validate")',
+        "raise LiveKitUnavailable(await answer.text())",
+        ("tests/cli/test_doctor_checks.py::test_livekit_is_asked_as_a_candidates_page_asks_it",),
+    ),
+    Defence(
         "a candidate is not hidden",
         "app/livekit/access_tokens.py",
         '            "canSubscribe": True,\n',

@@ -117,14 +117,14 @@ PERSONAL_DATA = (
     Defence(
         "late webhooks store no identity after an erasure",
         "app/interviews/erasure.py",
-        "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
-        "return who.identity",
+        "return role.lower() if interview.personal_data_erased_at else identity",
+        "return identity",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
         "late webhooks add no personal data to the timeline after an erasure",
         "app/interviews/livekit_events.py",
-        "return redact(detail, roles) if row.personal_data_erased_at else detail",
+        "return redact(detail, {}) if row.personal_data_erased_at else detail",
         "return detail",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
