@@ -175,7 +175,7 @@ def test_no_demo_interview_among_others(service: Callable[..., Service], own_dat
 def test_elsewhere_there_is_no_demo_and_no_known_key(service: Callable[..., Service], own_database: str) -> None:
     secrets = {"LIVEKIT_API_SECRET": "s" * 32, "BOOTSTRAP_API_KEY": "ik_" + "k" * 32}
     given = {"ENVIRONMENT": "production", "LIVEKIT_API_KEY": "APIkey", "JOIN_POLICY": "open"} | secrets
-    given["ALLOWED_ORIGINS"] = "https://hire.example"
+    given |= {"ALLOWED_ORIGINS": "https://hire.example", "LIVEKIT_URL": "wss://livekit.example"}
     ours = service(DATABASE_URL=own_database, **given)
     ours.start_and_wait()
     for hidden in (str(DEMO_ID), "ik_local", *secrets.values()):

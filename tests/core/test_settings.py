@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.database import masked
-from app.core.settings import Settings, faults_of, is_loopback, is_private
+from app.core.hosts import is_loopback, is_private
+from app.core.settings import DatabaseSettings, Settings, faults_of
 from tests.conftest import make_settings
 
 SAFE: dict[str, str] = {
@@ -20,7 +21,7 @@ SAFE: dict[str, str] = {
     "LIVEKIT_URL": "wss://livekit.example",
     "DATABASE_URL": "postgresql://u@h/d",
 }
-RULES = tuple(name for name in SAFE if name not in ("ENVIRONMENT", "LIVEKIT_URL"))
+RULES = tuple(name for name in SAFE if name != "ENVIRONMENT")
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +211,24 @@ def test_livekit_urls(monkeypatch: pytest.MonkeyPatch, name: str, url: str, allo
         assert not read(monkeypatch, **SAFE | {name: url}).is_local
     else:
         assert f"{name}: " in refusal(monkeypatch, **SAFE | {name: url})
+
+
+def test_a_loopback_livekit_that_was_set_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default would send candidates to their own machines; for one machine it can be named."""
+    missing = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != "LIVEKIT_URL"})
+    assert "LIVEKIT_URL: set the wss:// URL of your LiveKit server, as browsers reach it (required because" in missing
+    default = Settings.model_fields["livekit_url"].default
+    assert read(monkeypatch, **SAFE | {"LIVEKIT_URL": default}).livekit_url == default
+
+
+def test_the_database_alone_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    with pytest.raises(ValidationError) as refused:
+        DatabaseSettings()
+    (fault,) = faults_of(refused.value, DatabaseSettings)
+    assert fault.startswith("DATABASE_URL: set the URL of a Postgres server")
+    monkeypatch.setenv("DATABASE_URL", SAFE["DATABASE_URL"])
+    assert DatabaseSettings().database_url
 
 
 def test_a_private_host_is_recognized_by_its_name_alone() -> None:
