@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     configure_logging()
     # uvicorn raises the signal again after its shutdown; as SystemExit it lets us stop the embedded Postgres.
     signal.signal(signal.SIGTERM, _exit)
+    arguments.before(settings, arguments)
     try:
         with database(settings, make=arguments.makes_database) as url:
             arguments.run(settings, url, arguments)
@@ -40,7 +41,7 @@ def parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Return a parser for the command named first, or for all commands if none is."""
     parser = argparse.ArgumentParser(prog="interviews", description="LiveKit interviews, and a status that is true.")
     parser.add_argument("--version", action="version", version=f"interviews {__version__}")
-    parser.set_defaults(settings=Settings)
+    parser.set_defaults(settings=Settings, before=lambda *_: None)
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = given[0] if given else ""
     if command != "--version":  # prints at once, and needs no command

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from app.core.database import create_engine, create_sessionmaker, is_pooled, masked, reason_of, transaction
 from app.core.embedded_postgres import embedded_postgres
 from app.core.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
-from app.core.schema import check_schema
 from app.core.misspelled_settings import find_misspellings
+from app.core.schema import check_schema
 from app.core.settings import ENV_FILE, Settings, faults_of
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import parse_stream
 
 from app.core.settings import ENV_FILE, Settings
 

@@ -7,7 +7,7 @@ import pytest
 from app.cli.commands import MODULES, parser
 from app.core.settings import DatabaseSettings
 from app.interviews.demo import DEMO_ID
-from tests.command import Command, command_in
+from tests.command import command_in
 
 ALONE = [
     ("keys", "list"),
