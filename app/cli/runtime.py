@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_engine, create_sessionmaker, is_pooled, masked, reason_of, transaction
-from app.core.embedded_postgres import embedded_postgres
+from app.core.embedded_postgres import embedded_postgres, has_cluster
 from app.core.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
 from app.core.misspelled_settings import find_misspellings
 from app.core.schema import check_schema
@@ -67,6 +67,8 @@ def database(settings: Settings, *, make: bool) -> Iterator[str]:
     folder = settings.data_dir / "postgres"
     if not make and not folder.exists():
         fail(f"There is no database in {folder}. Run 'interviews serve' here, or set its DATA_DIR or DATABASE_URL.")
+    if not has_cluster(folder):
+        print(f"Making the database in {folder}; it takes a few seconds, this once ...", flush=True)
     with embedded_postgres(folder) as server:
         yield server.ensure_application_database()
 

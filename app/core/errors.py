@@ -219,7 +219,7 @@ class RequestInvalid(AppError):
 class HostNotAllowed(AppError):
     code, status, title = "host_not_allowed", 421, "A local start does not answer to this host name"
     detail = (
-        "Use localhost or 127.0.0.1: otherwise any web page could read a local start's answers under a name of its own. "
+        "Use localhost or 127.0.0.1: under a name of its own, any web page could read a local start's answers. "
         "To use another name, such as a tunnel's, add its origin to ALLOWED_ORIGINS: https://name."
     )
 

@@ -30,21 +30,19 @@ def is_private(host: str) -> bool:
 def is_exact_origin(origin: str) -> bool:
     """Return whether a browser could send exactly this as Origin: nothing else would ever match."""
     url = split_url(origin)
-    try:
-        port = url.port
-    except ValueError:
-        return False
     host = url.hostname or ""
     if url.scheme not in DEFAULT_PORTS or not host or not host.isascii() or not set("*\\ ").isdisjoint(host):
         return False
     name = f"[{host}]" if ":" in host else host
-    suffix = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
+    suffix = "" if url.port in (None, DEFAULT_PORTS[url.scheme]) else f":{url.port}"
     return origin == f"{url.scheme}://{name}{suffix}"
 
 
 def split_url(url: str) -> SplitResult:
     """Return the URL's parts, all of them empty if it is not valid."""
     try:
-        return urlsplit(url)
+        parts = urlsplit(url)
+        _ = parts.port  # raises ValueError too
     except ValueError:
         return urlsplit("")
+    return parts

@@ -34,7 +34,8 @@ def find_misspellings(environment: Mapping[str, str] = os.environ, file: Path = 
     .env is ours, the environment belongs to other programs too. There a name near a short setting is only a warning,
     and a name near a setting that is set is taken for another program's.
     """
-    faults, warnings = list(_faults_of_file(file)), []
+    faults = list(_faults_of_file(file))
+    warnings: list[str] = []
     given = {name.upper() for name in environment}
     for name in environment:
         if (meant := nearest_setting(name)) and meant not in given:

@@ -129,16 +129,21 @@ def test_the_first_start_shows_what_a_newcomer_needs(service: Callable[..., Serv
         str(DEMO_ID),
         "ik_local",
         "ws://127.0.0.1:7999",
-        f"{ours.url}/webhooks/livekit",
-        f"curl -X POST {ours.url}/interviews/{DEMO_ID}/join",
-        ".data/postgres",
+        "start it with: livekit-server --config .data/livekit.yaml",
+        f"curl -sS -X POST {ours.url}/interviews/{DEMO_ID}/join",
+        "the embedded Postgres in .data/postgres",
     ):
         assert shown in ours.output
+    assert ours.output.startswith("Making the database in .data/postgres; it takes a few seconds, this once ...\n")
+    config = (ours.cwd / ".data" / "livekit.yaml").read_text()
+    assert "port: 7999\n" in config
+    assert f"{ours.url}/webhooks/livekit" in config
     joined = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
     assert joined["serverUrl"] == "ws://127.0.0.1:7999"
 
     ours.kill()
     ours.start_and_wait()
+    assert "Making" not in ours.output
     assert ours.call("GET", f"/interviews/{DEMO_ID}")["joinAttempts"] == 1
 
     ours.stop()
@@ -181,8 +186,9 @@ def test_elsewhere_there_is_no_demo_and_no_known_key(service: Callable[..., Serv
     given |= {"ALLOWED_ORIGINS": "https://hire.example", "LIVEKIT_URL": "wss://livekit.example"}
     ours = service(DATABASE_URL=own_database, **given)
     ours.start_and_wait()
-    for hidden in (str(DEMO_ID), "ik_local", *secrets.values()):
+    for hidden in (str(DEMO_ID), "ik_local", "livekit-server", ".data", *secrets.values()):
         assert hidden not in ours.output
+    assert not (ours.cwd / ".data").exists()
     assert httpx.get(f"{ours.url}/interviews", headers=RECRUITER, timeout=30).status_code == 401
     mine = {"Authorization": f"Bearer {secrets['BOOTSTRAP_API_KEY']}"}
     assert httpx.get(f"{ours.url}/interviews", headers=mine, timeout=30).json()["data"] == []
