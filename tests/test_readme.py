@@ -104,7 +104,13 @@ def test_the_blocks_work_as_pasted_and_a_second_time(tmp_path: Path) -> None:
                 run_the_others(env)
             run_now(_end(tmp_path / "data" / "postgres", read["interviewId"]))
     greeting = (tmp_path / "make-run.log").read_text()
-    for part in (f"http://127.0.0.1:{PORT}", joined["interviewId"], "ik_local", "ws://127.0.0.1:7880", "curl -sS -X POST"):
+    for part in (
+        f"http://127.0.0.1:{PORT}",
+        joined["interviewId"],
+        "ik_local",
+        "ws://127.0.0.1:7880",
+        "curl -sS -X POST",
+    ):
         assert part in greeting
 
 
