@@ -85,7 +85,14 @@ def _check_storage(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_database_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):  # asyncpg guesses what is missing
+        raise ValueError("must begin with postgresql://, as in postgresql://user:password@host:5432/name")
+    return value
+
+
 Seconds = Annotated[int, Field(gt=0)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database_url)]
 Limit = Annotated[str, AfterValidator(_check_limit)]
 
 
@@ -105,8 +112,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(gt=0)] = 1
     data_dir: Path = Path(".data")
-    database_url: SecretStr | None = None
-    database_listen_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
+    database_listen_url: DatabaseUrl | None = None
     database_pool_size: Annotated[int, Field(gt=1)] = 5
     livekit_url: str = "ws://127.0.0.1:7880"
     livekit_api_url: str | None = None

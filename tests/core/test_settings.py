@@ -349,6 +349,10 @@ def test_what_is_not_a_proxys_address_is_refused(monkeypatch: pytest.MonkeyPatch
         ("RUN_WORKER", "perhaps", "must be true or false"),
         ("TRUSTED_PROXIES", "hush.example", "must be IP addresses or networks, separated by commas"),
         ("RATE_LIMIT_PER_KEY", "often", "must be one limit, such as 600/minute"),
+        ("DATABASE_URL", "mysql://u:hush@h/d", "must begin with postgresql://, as in postgresql://user:password@host:"),
+        ("DATABASE_URL", "postgres:/d", "must begin with postgresql://"),
+        ("DATABASE_LISTEN_URL", "hush.example/d", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:hush@h/d", "must begin with postgresql://"),
         ("RATE_LIMIT_STORAGE_URL", "ftp://u:hush@h", "must be memory://, or a URL that begins with redis"),
     ],
 )
