@@ -45,7 +45,7 @@ def find_misspellings(environment: Mapping[str, str] = os.environ, file: Path = 
 
 
 def nearest_setting(name: str) -> str | None:
-    """Return the setting that was probably meant, None for a setting's own name and for a name of somebody else."""
+    """Return the setting that was probably meant. None: the name is a setting, or near none of them."""
     name = name.upper()
     if name in SETTINGS or any(letter.isdigit() for letter in name):
         return None
