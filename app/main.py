@@ -29,6 +29,7 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
+from app.api.local_hosts import LocalHosts
 from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
 from app.api.routes import FastRoute, FastRoutes
@@ -49,6 +50,7 @@ Errors are problem documents (RFC 9457) with a stable `code`, a `detail` that sa
 search for in the logs. Unknown paths return 404 `not_found`; wrong methods return 405 `method_not_allowed` with an
 `Allow` header. Bodies are parsed as JSON, whatever their content type. A malformed HTTP request returns 400
 `request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the connection.
+A local start answers 421 `host_not_allowed` under any name but a loopback one.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ROUTERS = (
@@ -108,6 +110,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     """Return the app in our middleware, outside FastAPI's: the fast routes run through nothing else."""
     fast_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
     app = FastRoutes(app, routes=fast_routes)
+    app = LocalHosts(app, settings) if settings.is_local else app
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     words = frozenset().union(*map(words_of, ROUTERS))
     app = RequestMiddleware(app, secure=secure, by_address=limits.address, words=words)

@@ -13,7 +13,7 @@ from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, 
 from app.cli.output import print_json, print_line, print_table
 from app.cli.runtime import Commands, Sessions, fail, instant, with_sessions
 from app.core.database import transaction
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings, Settings
 from app.interviews.schedule import DEFAULT_ORGANIZATION, ensure_organization
 from app.models import ApiKey, Organization
 
@@ -40,10 +40,11 @@ def add_commands(commands: Commands) -> None:
     revoke_.add_argument("key", metavar="ID", help="its id or its name")
     revoke_.set_defaults(run=revoke)
     for command, default in ((create_, DEFAULT_ORGANIZATION), (list_, None)):
-        command.add_argument("--organization", default=default, metavar="NAME", help=f"default {default or 'all'}")
+        help_ = f"the organization (default: {repr(default) if default else 'all of them'})"
+        command.add_argument("--organization", default=default, metavar="NAME", help=help_)
     for command in (create_, list_, revoke_):
         command.add_argument("--json", action="store_true", help="one line of JSON per key")
-        command.set_defaults(makes_database=False)
+        command.set_defaults(makes_database=False, settings=DatabaseSettings)
 
 
 def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:

@@ -216,6 +216,14 @@ class RequestInvalid(AppError):
     detail = "Send the request as HTTP/1.1."
 
 
+class HostNotAllowed(AppError):
+    code, status, title = "host_not_allowed", 421, "A local start does not answer to this host name"
+    detail = (
+        "Use localhost or 127.0.0.1: under a name of its own, any web page could read a local start's answers. "
+        "To use another name, such as a tunnel's, add its origin to ALLOWED_ORIGINS: https://name."
+    )
+
+
 class WebhookInvalid(AppError):
     code, status, title = "webhook_invalid", 400, "The webhook's body is not a LiveKit event"
     detail = "Send a LiveKit event as a JSON object."

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -198,7 +199,9 @@ async def _translated_errors() -> AsyncIterator[None]:
             raise LiveKitKeysRefused("LiveKit answered 401") from error
         raise LiveKitUnavailable(str(error)) from error
     except aiohttp.ClientConnectorError as error:
-        raise LiveKitUnreachable(f"{type(error).__name__}: {error}") from error
+        number = error.errno or 0  # negative if the name has no address
+        why = os.strerror(number) if number > 0 else error.strerror  # aiohttp's own text adds "ssl:default"
+        raise LiveKitUnreachable(f"no connection to {error.host}:{error.port}: {why}") from error
     except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
         raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error
 

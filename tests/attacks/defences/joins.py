@@ -231,6 +231,27 @@ SETTINGS = (
         ),
     ),
     Defence(
+        "a misspelled setting is not ignored",
+        "app/cli/runtime.py",
+        "if settings is None or misspellings.faults:",
+        "if settings is None:",
+        ("tests/cli/test_database_commands.py::test_a_misspelled_setting_is_refused_by_each_command",),
+    ),
+    Defence(
+        "in production candidates are not sent to their own machines",
+        "app/core/settings.py",
+        'if "livekit_url" not in self.model_fields_set:',
+        "if not self.livekit_url:",
+        ("tests/core/test_settings.py::test_a_loopback_livekit_that_was_set_is_not_the_default",),
+    ),
+    Defence(
+        "the keys of a local LiveKit are for their owner alone",
+        "app/livekit/local_server.py",
+        "    Path(new.name).replace(file)\n",
+        '    file.write_text(Path(new.name).read_text(encoding="utf-8"), encoding="utf-8")\n',
+        ("tests/livekit/test_local_server.py::test_its_keys_do_not_leave_the_machine",),
+    ),
+    Defence(
         "an open join policy must be explicit",
         "app/core/settings.py",
         "if self.join_policy is None:",
