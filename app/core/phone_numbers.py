@@ -140,15 +140,16 @@ def _parse_international(read: str) -> PhoneNumber | None:
 def _parse(digits: str, region: str | None) -> PhoneNumber | None:
     """Return the number without its country's mobile digit, None if none is as long."""
     try:
-        number = phonenumbers.parse(_without_mobile_digit(digits), region)
+        number = phonenumbers.parse(without_mobile_digit(digits), region)
         if number.country_code in _MOBILE_DIGITS:  # dialled within the country, it may have the digit now
-            number = phonenumbers.parse(_without_mobile_digit(_e164(number).decode()), None)
+            number = phonenumbers.parse(without_mobile_digit(_e164(number).decode()), None)
     except NumberParseException:
         return None
     return number if phonenumbers.is_possible_number(number) else None
 
 
-def _without_mobile_digit(number: str) -> str:
+def without_mobile_digit(number: str) -> str:
+    """Return a number in E.164 form without its country's mobile digit; any other text unchanged."""
     matches = (pattern.fullmatch(number) for pattern in _MOBILE_DIGITS.values())
     return next(("".join(match.groups()) for match in matches if match), number)
 
