@@ -1,7 +1,7 @@
 """Words with apostrophes or hyphens are found in parts and in one, phone numbers with and without the mobile digit.
 
-Existing rows get the new search text in batches, each its own transaction, while the service goes on. The words are
-there as before too, so an older process still finds them. What an older process schedules after the batches, before it is
+Existing rows get the new search text in batches, each its own transaction, while the service goes on. The words stay as
+before beside it, so an older process finds them. What an older process schedules after the batches, before it is
 replaced, is not found by a word with an apostrophe.
 """
 
