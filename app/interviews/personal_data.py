@@ -1,6 +1,7 @@
 """Read a person's data: all that an erasure would erase (app.interviews.erasure), page by page.
 
-Each page is read in its own transaction, so that a slow reader holds no connection. A change meanwhile may be in it or not.
+Each page is read in its own transaction, so that a slow reader holds no connection. What changes meanwhile may be read
+as it was.
 """
 
 import uuid
