@@ -19,6 +19,7 @@ from app.core.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
 from app.core.misspelled_settings import find_misspellings
 from app.core.schema import check_schema
 from app.core.settings import ENV_FILE, Settings, faults_of
+from app.core.visible_text import shows_something
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=Settings)
@@ -121,6 +122,13 @@ def positive_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError("must be an integer of 1 or more")
     return int(text)
+
+
+def visible_text(text: str) -> str:
+    """Return an argument that people read later, such as a name."""
+    if not shows_something(text):
+        raise argparse.ArgumentTypeError("must have a character that can be seen")
+    return text
 
 
 def fail(message: str) -> NoReturn:

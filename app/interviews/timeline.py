@@ -60,6 +60,7 @@ CALLS = {
     "interview_over": "The candidate tried to join after the interview was over",
     "phone_number_required": "Someone tried to join without a phone number",
     "wrong_phone_number": "Someone tried to join with a wrong phone number",
+    "phone_number_unreadable": "Someone tried to join with a text that is no phone number",
     "phone_number_unusable": "Someone tried to join, but the phone number on file is not valid: correct it",
     "invite_required": "Someone tried to join without an invitation",
     "invite_invalid": "Someone tried to join with an invitation that is not valid",

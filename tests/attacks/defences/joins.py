@@ -53,6 +53,30 @@ JOINING = (
         ("tests/interviews/test_join_policy.py::test_another_number_does_not",),
     ),
     Defence(
+        "digits are not joined across what can't be part of a phone number",
+        "app/core/phone_numbers.py",
+        'if plain is None or (plain == "+" and read.strip(" (")):',
+        'plain = plain or ""\n        if plain == "+" and read.strip(" ("):',
+        (
+            "tests/core/test_phone_numbers.py::test_what_cannot_be_read_is_named",
+            "tests/api/test_schedule.py::test_what_is_wrong_with_a_phone_number_is_named",
+        ),
+    ),
+    Defence(
+        "the fraction of a spreadsheet's number is no part of a phone number",
+        "app/core/phone_numbers.py",
+        "if _DECIMAL.fullmatch(read):",
+        "if not read:",
+        ("tests/core/test_phone_numbers.py::test_what_cannot_be_read_is_named",),
+    ),
+    Defence(
+        "an unreadable phone number reveals nothing of the one on file",
+        "app/interviews/join_policy.py",
+        "        read_phone_number(phone_number)\n",
+        "        read_phone_number(phone_number if parse_on_file(snapshot.phone_number) else '1')\n",
+        ("tests/interviews/test_join_policy.py::test_what_is_no_phone_number_is_named_and_reveals_nothing",),
+    ),
+    Defence(
         "five wrong tries per address",
         "app/interviews/join_queries.py",
         "MAX_TRIES = 5  #",

@@ -22,6 +22,13 @@ MESSAGES = (
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
     ),
     Defence(
+        "a text that people read shows something",
+        "app/core/visible_text.py",
+        "return not all(map(is_invisible, text))",
+        "return bool(text)",
+        ("tests/api/test_schedule.py::test_refused[jobTitle]", "tests/cli/test_keys.py::test_a_name_shows_something"),
+    ),
+    Defence(
         "wildcards in a search are escaped",
         "app/interviews/search.py",
         "texts.contains(word, autoescape=True)",
