@@ -13,7 +13,7 @@ from alembic import op
 from app.core.search_text import searchable
 
 revision = "20261128_search_words"
-down_revision = "20261127_timeline_names"
+down_revision = "20261128_rejoin_after_failure"
 branch_labels = None
 depends_on = None
 
