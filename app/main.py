@@ -118,6 +118,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["*"],
+        allow_private_network=True,  # a page of an allowed origin may call a service on a laptop, or inside of a company
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
     )
 
