@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import pytest
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response, StreamingResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -131,6 +131,40 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
     assert len(received) < 4
 
 
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"TLS/1.2, x"])
+@pytest.mark.parametrize("connection", [b"Upgrade", b"Upgrade, HTTP2-Settings", b"keep-alive, upgrade"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("step", [7, 10_000], ids=["in_pieces", "at_once"])
+async def test_an_upgrade_is_ignored_and_what_follows_is_read(
+    app: FastAPI, upgrade: bytes, connection: bytes, body: bytes, step: int
+) -> None:
+    """Java's HttpClient asks for h2c with its first request over http, whatever the method."""
+
+    async def echo(request: Request) -> Response:
+        return Response(request.method.encode() + await request.body())
+
+    app.add_api_route("/echo", echo, methods=["GET", "POST"])
+    asks = b" /echo HTTP/1.1\r\nHost: x\r\nUpgrade: %s\r\nConnection: %s\r\n" % (upgrade, connection)
+    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    sent = b"POST" + asks + body + b"GET" + asks + b"\r\n" + last
+    async with serving(app) as port, connect_to(port) as client:
+        for start in range(0, len(sent), step):
+            await client.send(sent[start : start + step])
+            await asyncio.sleep(0)
+        answers = re.findall(rb"HTTP/1.1 200 OK\r\n.*?\r\n\r\n(.*?)(?=HTTP|$)", await client.rest(), re.DOTALL)
+    assert answers == [b"POSTbody", b"GET", b'{"status":"ok"}']
+
+
+async def test_an_upgrade_that_closes_is_answered_and_closed(app: FastAPI) -> None:
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(GET + b"Upgrade: h2c\r\nConnection: close, upgrade\r\n\r\n" + GET + b"\r\n")
+        answer = await client.rest()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 @short_limits
 @pytest.mark.parametrize("begun", [GET + b"X-A: ", POST + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
 async def test_a_trickling_client_is_cut_off(app: FastAPI, begun: bytes) -> None:
@@ -233,7 +267,7 @@ def test_no_endpoint_reads_its_body_through_fastapi() -> None:
 
 
 INTERNALS = (  # undocumented attributes that BoundedProtocol reads
-    "transport", "loop", "url", "headers", "pipeline", "flow.read_paused",
+    "transport", "loop", "url", "headers", "pipeline", "flow.read_paused", "parser", "_unset_keepalive_if_required",
     "cycle.response_started", "cycle.response_complete",
 )  # fmt: skip
 
