@@ -6,7 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse
 
-router = APIRouter(include_in_schema=False)
+from app.api.routes import PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 SWAGGER = files("fastapi_offline") / "static"
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
