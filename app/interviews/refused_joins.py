@@ -21,5 +21,5 @@ PRUNE = text("""
 
 async def prune_refused_joins(session: AsyncSession, *, now: datetime) -> bool:
     """Delete counts that are older than KEPT_FOR. Return whether there may be more of them."""
-    pruned = await session.scalar(PRUNE, {"before": now - KEPT_FOR, "limit": PRUNED_AT_ONCE})
+    pruned: int | None = await session.scalar(PRUNE, {"before": now - KEPT_FOR, "limit": PRUNED_AT_ONCE})
     return pruned == PRUNED_AT_ONCE

@@ -146,13 +146,16 @@ async def read_timeline(
     entry, join, refused = TimelineEntry, JoinRequest, RefusedJoins
     call, nothing = literal("call"), literal({}, JSONB)
     number = func.jsonb_build_object("number", refused.number)
-    parts = (
-        select(entry.at, literal(0).label("source"), entry.id, entry.attempt, entry.kind, entry.name, entry.detail),
-        select(join.recorded_at, literal(1), join.id, join.attempt, call, join.answer, nothing),
-        select(refused.recorded_at, literal(REFUSED), refused.id, refused.attempt, call, refused.answer, number),
+    entries = select(
+        entry.at, literal(0).label("source"), entry.id, entry.attempt, entry.kind, entry.name, entry.detail
     )
-    tables = zip(parts, (entry, join, refused), strict=True)
-    found = union_all(*(part.where(table.interview_id == interview_id) for part, table in tables)).subquery()
+    joins = select(join.recorded_at, literal(1), join.id, join.attempt, call, join.answer, nothing)
+    counts = select(refused.recorded_at, literal(REFUSED), refused.id, refused.attempt, call, refused.answer, number)
+    found = union_all(
+        entries.where(entry.interview_id == interview_id),
+        joins.where(join.interview_id == interview_id),
+        counts.where(refused.interview_id == interview_id),
+    ).subquery()
     order = found.c.at, found.c.source, found.c.id
     query = select(found).order_by(*order).limit(limit + 1)
     if cursor:

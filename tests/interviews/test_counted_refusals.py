@@ -1,7 +1,7 @@
 """Joins that are refused without a wrong credential leave a count by minute, however many they are."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,13 +9,16 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from app.core.database import create_sessionmaker
+from app.core.database import create_sessionmaker, driver_connection
+from app.interviews.join_queries import JoinRecord, record_joins
 from app.main import create_app
-from app.models import JoinRequest, RefusedJoins
+from app.models import Interview, JoinRequest, RefusedJoins
 from tests.calls import scheduled
 from tests.conftest import AUTHORIZED, client_of, make_settings
+from tests.e2e.conditions import eventually
 from tests.interview_driver import InterviewDriver
 from tests.join_client import RIGHT, WRONG, behind, invited, try_join
+from tests.query_plans import fill
 
 Sessions = async_sessionmaker[AsyncSession]
 FLOOD = 40
@@ -126,8 +129,8 @@ async def test_an_older_process_may_go_on_storing_refusals_one_by_one(sessions: 
         assert [entry["name"] for entry in await entries(driver, made)] == ["too_early"]
 
 
-async def test_replicas_count_together_and_wait_for_no_other(own_engine: AsyncEngine) -> None:
-    """Each joins the interviews in another order: a deadlock would be a 503."""
+async def test_replicas_count_together(own_engine: AsyncEngine) -> None:
+    """A deadlock would be a 503."""
     sessions = create_sessionmaker(own_engine)
     settings = make_settings(join_policy="phone")
     async with client_of(create_app(settings, sessions)) as one, client_of(create_app(settings, sessions)) as other:
@@ -144,3 +147,35 @@ async def test_replicas_count_together_and_wait_for_no_other(own_engine: AsyncEn
     async with sessions() as session:
         refused = select(func.sum(RefusedJoins.number)).where(RefusedJoins.answer == "phone_number_required")
         assert await session.scalar(refused) == 10 * 8 * 3
+
+
+async def test_batches_of_replicas_do_not_wait_for_each_other_in_a_circle(own_engine: AsyncEngine) -> None:
+    """One count is locked until both wait. In the order of the calls each would then hold what the other needs."""
+    await fill(own_engine, 2)
+    now = datetime.now(UTC)
+    async with AsyncSession(own_engine) as session:
+        interviews = (await session.scalars(select(Interview).order_by(Interview.id))).all()
+    refused = [
+        JoinRecord(each.id, each.candidate_id, 1, now, "too_early", None, False, is_counted=True, is_held_back=False)
+        for each in interviews
+    ]
+
+    async def record(records: list[JoinRecord]) -> None:
+        async with AsyncSession(own_engine) as session, session.begin():
+            assert len(await record_joins(await driver_connection(session), records, is_durable=False)) == 2
+
+    async def waiting(number: int) -> bool:
+        found: int = (await busy.scalars(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).one()
+        return found == number
+
+    await record(refused)
+    async with AsyncSession(own_engine) as busy:
+        first = select(RefusedJoins).where(RefusedJoins.interview_id == interviews[0].id)
+        await busy.scalars(first.with_for_update())
+        batches = [asyncio.create_task(record(refused))]
+        await eventually(lambda: waiting(1))
+        batches.append(asyncio.create_task(record(refused[::-1])))
+        await eventually(lambda: waiting(2))
+        await busy.rollback()
+        await asyncio.gather(*batches)
+    assert await counts(create_sessionmaker(own_engine)) == [("too_early", 3)] * 2
