@@ -54,6 +54,7 @@ lock: $(UV) ## resolve requirements.lock again
 
 .venv/made: requirements.lock pyproject.toml | $(UV)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
+	@echo "Installing the packages into .venv: from the internet, in a minute or two ..."
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
@@ -61,5 +62,6 @@ lock: $(UV) ## resolve requirements.lock again
 
 .uv/bin/uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
+	@echo "Installing uv, which installs the rest, into .uv ..."
 	$(PYTHON) -m venv .uv
 	.uv/bin/pip install --quiet uv

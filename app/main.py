@@ -22,6 +22,7 @@ from app.api import (
     openapi,
     organization,
     pages,
+    personal_data,
     problems,
     schedule,
     stream,
@@ -29,6 +30,7 @@ from app.api import (
     webhook_endpoints,
     webhook_events,
 )
+from app.api.local_hosts import LocalHosts
 from app.api.middleware import ONE_YEAR, SECURE, Cors, RequestMiddleware, words_of
 from app.api.rate_limits import HEADERS
 from app.api.routes import FastRoute, FastRoutes
@@ -51,6 +53,7 @@ what was probably meant. Unknown paths return 404 `not_found`; wrong methods ret
 `Allow` header. Every GET call answers HEAD too. Bodies are parsed as JSON, whatever their content type. A malformed
 HTTP request returns 400 `request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the
 connection.
+A local start answers 421 `host_not_allowed` under any name but a loopback one.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ROUTERS = (
@@ -62,6 +65,7 @@ ROUTERS = (
     schedule.router,
     interviews.router,
     actions.router,
+    personal_data.router,
     invites.router,
     organization.router,
     webhook_endpoints.router,
@@ -110,6 +114,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
     """Return the app in our middleware, outside FastAPI's: the fast routes run through nothing else."""
     fast_routes = [route for router in ROUTERS for route in router.routes if isinstance(route, FastRoute)]
     app = FastRoutes(app, routes=fast_routes)
+    app = LocalHosts(app, settings) if settings.is_local else app
     secure = (*SECURE, ONE_YEAR) if settings.environment == "production" else SECURE
     words = frozenset().union(*map(words_of, ROUTERS))
     app = RequestMiddleware(app, secure=secure, by_address=limits.address, words=words)
@@ -139,7 +144,7 @@ def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession
         signer=signer,
         timeouts=timeouts,
         joins=join_batcher(sessions, config),
-        livekit_events=event_batcher(sessions, timeouts=timeouts),
+        livekit_events=event_batcher(sessions, timeouts=timeouts, agent_name=settings.agent_name),
         hub=hub,
         last_used=LastUsed(sessions),
         rate_limits=rate_limits_of(

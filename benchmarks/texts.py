@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.search_text import fold
+from app.core.search_text import searchable_words
 
 FIRST = (
     "Ahmed Mohamed Fatima Sara Omar Layla José Anna Priya Wei Youssef Noor Khalid Mariam John Elena Hassan Aisha Ali "
@@ -45,7 +45,7 @@ class Texts:
 
     @classmethod
     def of(cls, given: Sequence[str]) -> "Texts":
-        return cls(given, [fold(text) for text in given])
+        return cls(given, [searchable_words(text) for text in given])
 
 
 def names() -> tuple[Texts, Texts]:

@@ -122,8 +122,8 @@ def participant_json(connection: Connection, placement: Placement, *, gone: bool
         "name": "Candidate" if is_candidate else "",
         "version": 2,
         "permission": PERMISSIONS[connection.role],
-        "isPublisher": connection.role is not Role.RECRUITER,
-        "kind": "AGENT" if connection.role in (Role.AGENT, Role.AVATAR) else "",
+        "isPublisher": connection.role not in (Role.RECRUITER, Role.LISTENER),
+        "kind": "AGENT" if connection.role in (Role.AGENT, Role.AVATAR, Role.LISTENER) else "",
         "attributes": _attributes(connection, gone=gone),
         "disconnectReason": connection.reason if gone else "",
     }
@@ -135,6 +135,7 @@ PERMISSIONS: dict[Role, Json] = {
     Role.AGENT: {"canSubscribe": True, "canPublish": True, "canPublishData": True, "canUpdateMetadata": True},
     Role.AVATAR: {"canSubscribe": True, "canPublish": True, "canPublishData": True, "canUpdateMetadata": True},
     Role.RECRUITER: {"canSubscribe": True, "hidden": True},
+    Role.LISTENER: {"canSubscribe": True, "canPublishData": True, "hidden": True, "canUpdateMetadata": True},
 }
 
 
@@ -142,6 +143,8 @@ def _attributes(connection: Connection, *, gone: bool) -> dict[str, str]:
     """An agent that announces an outcome has `pending` from the start, and the outcome just before it leaves."""
     if connection.role is Role.AVATAR:
         return {"lk.publish_on_behalf": "agent"}
+    if connection.role is Role.LISTENER:
+        return {"lk.agent_name": "listener"}
     if connection.role is not Role.AGENT:
         return {}
     outcome = connection.outcome if gone else connection.outcome and "pending"

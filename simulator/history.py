@@ -15,6 +15,7 @@ class Role(StrEnum):
     AGENT = "agent"
     RECRUITER = "recruiter"  # hidden; does not affect the status
     AVATAR = "avatar"  # kind AGENT, publishes on the agent's behalf; does not affect the status
+    LISTENER = "listener"  # kind AGENT and hidden, such as a transcriber; does not affect the status
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,11 @@ class HistoryBuilder:
     def avatar_leaves(self) -> None:
         self._leave(Role.AVATAR, "CLIENT_INITIATED")
 
+    def listener_joins(self) -> None:
+        """A hidden agent joins and stays. It is not the agent that the candidate waits for."""
+        self._open_room()
+        self._join(Role.LISTENER, f"listener-{self.rng.randint(1, 99)}")
+
     def cancel(self) -> None:
         self.cancelled = self.now
 

@@ -93,6 +93,8 @@ def options_of(args: argparse.Namespace) -> Options:
     if unknown := set(scenarios) - SCENARIOS.keys():
         raise ValueError(f"Unknown scenarios: {', '.join(sorted(unknown))}")
     host, _, port = args.listen.rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        raise ValueError("--listen must be an address and a port, as 127.0.0.1:7880")
     waits = {name: wait for name in WAITS.values() if (wait := getattr(args, name)) is not None}
     return Options(
         url=args.url.rstrip("/"),

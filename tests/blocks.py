@@ -62,7 +62,7 @@ NOT_RUN = {
 
 # By first line: shell blocks that run until stopped, which test_readme.py handles separately.
 UNTIL_STOPPED = {
-    "livekit-server --dev --config deploy/livekit.local.yaml",
+    "livekit-server --config .data/livekit.yaml",
     "id=c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
 }
 

@@ -30,7 +30,7 @@ async def behind(
 def at(app: FastAPI, address: str) -> httpx.AsyncClient:
     """Return a client of the app in this process, at that address."""
     transport = httpx.ASGITransport(app=app, client=(address, 40_000))
-    return httpx.AsyncClient(transport=transport, base_url="http://test")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 async def try_join(

@@ -83,12 +83,16 @@ def participant(
 
 
 async def deliver(
-    sessions: async_sessionmaker[AsyncSession], event: dict[str, Any], *, at: datetime.datetime, timeouts: Timeouts
+    sessions: async_sessionmaker[AsyncSession],
+    event: dict[str, Any],
+    *,
+    at: datetime.datetime,
+    timeouts: Timeouts,
+    agent_name: str = "",
 ) -> WebhookResult:
     """Record the event as the service does when it arrives alone at `at`."""
-    return await record_webhook(
-        sessions, event_batcher(sessions, timeouts=timeouts), event=parse_event(encode(event)), now=at
-    )
+    batcher = event_batcher(sessions, timeouts=timeouts, agent_name=agent_name)
+    return await record_webhook(sessions, batcher, event=parse_event(encode(event)), now=at)
 
 
 def encode(event: Any) -> bytes:

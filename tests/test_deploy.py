@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.core.settings import LOCAL_LIVEKIT_KEY, LOCAL_LIVEKIT_SECRET, MIN_SECRET_LENGTH, Settings
+from app.core.settings import MIN_SECRET_LENGTH, Settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
@@ -174,22 +174,6 @@ class TestCompose:
         waits_for = {name: service.get("depends_on", {}) for name, service in services.items()}
         healthy = {"condition": "service_healthy"}
         assert waits_for == {"postgres": {}, "interviews": {"postgres": healthy}, "livekit": {"interviews": healthy}}
-
-
-class TestLocalLiveKit:
-    def test_fits_the_settings_of_a_laptop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        config = read_yaml((ROOT / "deploy" / "livekit.local.yaml").read_text())
-        settings = settings_of({}, monkeypatch)
-        assert config["keys"] == {LOCAL_LIVEKIT_KEY: LOCAL_LIVEKIT_SECRET} == settings.livekit_keys
-        assert config["webhook"] == {
-            "api_key": settings.livekit_api_key,
-            "urls": [f"http://{settings.host}:{settings.port}/webhooks/livekit"],
-        }
-        assert settings.livekit_url == f"ws://{config['bind_addresses'][0]}:{config['port']}"
-
-    def test_its_key_pair_does_not_leave_the_machine(self) -> None:
-        config = read_yaml((ROOT / "deploy" / "livekit.local.yaml").read_text())
-        assert config["bind_addresses"] == ["127.0.0.1"]
 
 
 class TestDockerfile:

@@ -295,5 +295,14 @@ def test_make_has_each_target_that_is_named() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_make_says_that_it_installs() -> None:
+    """Otherwise the first `make run` is silent for a minute or two."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target, slow in ((".venv/made", "pip sync"), (".uv/bin/uv", "pip install")):
+        rule = makefile[makefile.index(f"\n{target}:") :]
+        before = rule[: rule.index(slow)]
+        assert '@echo "Installing ' in before, target
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150

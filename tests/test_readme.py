@@ -104,7 +104,13 @@ def test_the_blocks_work_as_pasted_and_a_second_time(tmp_path: Path) -> None:
                 run_the_others(env)
             run_now(_end(tmp_path / "data" / "postgres", read["interviewId"]))
     greeting = (tmp_path / "make-run.log").read_text()
-    for part in (f"http://127.0.0.1:{PORT}", joined["interviewId"], "ik_local", "ws://127.0.0.1:7880", "curl -X POST"):
+    for part in (
+        f"http://127.0.0.1:{PORT}",
+        joined["interviewId"],
+        "ik_local",
+        "ws://127.0.0.1:7880",
+        "curl -sS -X POST",
+    ):
         assert part in greeting
 
 
@@ -144,6 +150,7 @@ def test_without_an_agent_the_candidate_waits(tmp_path: Path) -> None:
     need_free(LIVEKIT_PORT)
     blocks = {block.first_line: ["bash", "-c", block.text] for block in of_language("sh", "README.md")}
     livekit, candidate = [command for line, command in blocks.items() if line in UNTIL_STOPPED]
+    livekit[-1] = livekit[-1].replace(".data/", f"{tmp_path}/data/")  # this start's DATA_DIR
     path = f"{server.parent}{os.pathsep}{os.environ['PATH']}"
     with (
         make_run(tmp_path / "data"),

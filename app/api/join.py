@@ -29,6 +29,7 @@ ERRORS = (
     errors.PhoneNumberRequired,
     errors.InviteRequired,
     errors.WrongPhoneNumber,
+    errors.PhoneNumberUnreadable,
     errors.PhoneNumberUnusable,
     errors.InviteInvalid,
     errors.TooManyTries,

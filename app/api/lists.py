@@ -34,7 +34,7 @@ class InterviewQuery(Shape, populate_by_name=False):
         max_length=200,
         description="Words of participantName or jobTitle, or digits of phoneNumber. All must match; terms of one or "
         "two letters match only the beginning of a word. Ignores case, accents, tashkeel, the variants of alef, hamza, "
-        "yeh and teh marbuta, and the formatting of phone numbers",
+        "yeh and teh marbuta, apostrophes and hyphens inside of words, and the formatting of phone numbers",
         examples=["+966 50-987", "أحمد developer"],
     )
     sort: Sort = Field(

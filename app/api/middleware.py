@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.headers import Header, header_of, with_missing
 from app.api.problems import problem_of
 from app.api.rate_limits import count_address, rate_limit_headers
+from app.api.request_ids import may_be_used
 from app.core.errors import InternalError, RateLimited
 from app.core.logging import request_id
 from app.core.rate_limits import RateLimit
@@ -37,11 +38,10 @@ SECURE = (
 ONE_YEAR = (b"strict-transport-security", b"max-age=31536000")  # browsers honor it over TLS only
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 class RequestMiddleware:
-    """Wraps an app. A well-formed X-Request-Id of the caller is used; the response always has one.
+    """Wraps an app. An X-Request-Id of the caller is used if it is a plain identifier; the response always has one.
 
     `secure` are default headers of responses. `by_address` limits the requests of an address. `words` are the literal
     segments of the routes' paths: of a path only they and ids are logged.
@@ -110,7 +110,7 @@ class RequestMiddleware:
 
 def _request_id(scope: Scope) -> str:
     header = header_of(scope, b"x-request-id")
-    return header.decode() if header and REQUEST_ID.fullmatch(header) else new_request_id()
+    return header.decode() if header and may_be_used(header) else new_request_id()
 
 
 def new_request_id() -> str:

@@ -14,7 +14,7 @@ from app.api.etags import ETAG, Expected, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
 from app.api.schemas import MAX_CONTEXT_SIZE, Context, Interview, NewInterview
-from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, Text
+from app.api.types import GivenInstant, MaxDuration, OpaqueId, ParticipantName, PhoneNumber, Shape, VisibleText
 from app.auth.api_keys import Caller
 from app.core.errors import InterviewErased, InterviewOver, PreconditionFailed, TokenIssued, TokenTooLarge
 from app.interviews.edit import edit
@@ -46,15 +46,12 @@ class InterviewUpdate(Shape, extra="forbid"):
     candidate_id: OpaqueId = Field(default_factory=str, description="Can't be changed once a token was issued")
     application_id: OpaqueId = Field(default_factory=str)
     job_post_id: OpaqueId = Field(default_factory=str)
-    participant_name: ParticipantName = Field(
-        default_factory=str, min_length=1, description="At most 256 bytes of UTF-8"
-    )
+    participant_name: ParticipantName = Field(default_factory=str, description="At most 256 bytes of UTF-8")
     phone_number: PhoneNumber = Field(default_factory=str)
-    job_title: Text = Field(default_factory=str, min_length=1, max_length=500)
-    company_name: Text = Field(default_factory=str, min_length=1, max_length=500)
-    instructions: Text = Field(
+    job_title: VisibleText = Field(default_factory=str, max_length=500)
+    company_name: VisibleText = Field(default_factory=str, max_length=500)
+    instructions: VisibleText = Field(
         default_factory=str,
-        min_length=1,
         description="Instructions rendered from the organization's template are updated with the other fields",
     )
     max_duration: MaxDuration = Field(default_factory=int)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 from app.api.types import (
     TEXT_OR_NUMBER,
     GivenInstant,
+    GivenPhoneNumber,
     Instant,
     MaxDuration,
     OpaqueId,
@@ -17,12 +18,11 @@ from app.api.types import (
     PhoneNumber,
     Shape,
     Text,
+    VisibleText,
     in_the_future,
     json_within,
-    must,
 )
 from app.core.timestamps import rfc3339
-from app.core.visible_text import shows_something
 from app.interviews.actions import Completion
 from app.interviews.join import JoinResult
 from app.interviews.queries import View
@@ -38,9 +38,8 @@ MAX_CONTEXT_SIZE = 64 * 1024  # bytes of UTF-8
 class JoinRequest(Shape, extra="forbid"):
     """A candidate's credentials. Every field is optional."""
 
-    phone_number: str | None = Field(
+    phone_number: GivenPhoneNumber | None = Field(
         default=None,
-        coerce_numbers_to_str=True,
         description="The candidate's, in any format: required by the join policy 'phone'. May be a JSON number.",
         json_schema_extra=TEXT_OR_NUMBER,
         examples=["+966 50 987 6543"],
@@ -108,14 +107,14 @@ class NewInterview(Shape, extra="forbid"):
     candidate_id: OpaqueId = Field(examples=["59faa4e3-4814-41ef-b830-a58c7ba7ae25"])
     application_id: OpaqueId = Field(examples=["1e526d64-f4e5-4353-a69f-9642959e8236"])
     job_post_id: OpaqueId = Field(examples=["306bfccd-5030-46bb-b468-e5027a073b4a"])
-    job_title: Text = Field(min_length=1, max_length=500, examples=["Senior Backend Developer - Fintech"])
+    job_title: VisibleText = Field(max_length=500, examples=["Senior Backend Developer - Fintech"])
     phone_number: PhoneNumber
     participant_name: ParticipantName = Field(
-        default=DEFAULT_PARTICIPANT_NAME, min_length=1, description="At most 256 bytes of UTF-8"
+        default=DEFAULT_PARTICIPANT_NAME, description="At most 256 bytes of UTF-8"
     )
-    company_name: Text | None = Field(default=None, min_length=1, max_length=500, examples=["MENA Bank"])
-    instructions: Text | None = Field(
-        default=None, min_length=1, description="For the agent; default: rendered from the organization's template"
+    company_name: VisibleText | None = Field(default=None, max_length=500, examples=["MENA Bank"])
+    instructions: VisibleText | None = Field(
+        default=None, description="For the agent; default: rendered from the organization's template"
     )
     max_duration: MaxDuration | None = Field(default=None, description="seconds")
     opens_at: GivenInstant | None = Field(default=None, description="No one can join before")
@@ -206,11 +205,7 @@ class InterviewDetail(Interview):
         return cls.of(view, summary=report and report.summary, result=report and report.result)
 
 
-Reason = Annotated[
-    Text,
-    must(shows_something, "must have a character that shows"),
-    Field(max_length=256, examples=["The position was filled"]),
-]
+Reason = Annotated[VisibleText, Field(max_length=256, examples=["The position was filled"])]
 
 
 class CancelRequest(Shape, extra="forbid"):

@@ -25,7 +25,7 @@ from app.api.join import ERRORS, join
 from app.api.problems import error_responses
 from app.api.routes import FastRoute
 from app.api.services import services_of
-from app.api.types import TEXT_OR_NUMBER, must
+from app.api.types import TEXT_OR_NUMBER, GivenPhoneNumber, must
 from app.core.errors import TokenFieldNotAllowed
 from app.interviews.token import TokenOptions
 
@@ -65,7 +65,7 @@ class TokenRequest(BaseModel):
     room_config: RoomConfig | None = Field(
         None, description="LiveKit's RoomConfiguration. `agents` may name the agent that this service dispatches"
     )
-    phone_number: str | None = Field(None, coerce_numbers_to_str=True, json_schema_extra=TEXT_OR_NUMBER)
+    phone_number: GivenPhoneNumber | None = Field(None, json_schema_extra=TEXT_OR_NUMBER)
     invite: str | None = None
 
     @model_validator(mode="wrap")

@@ -21,11 +21,14 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
+from app.core.phone_numbers import MAX_DIGITS, MIN_DIGITS, has_usual_length
 from app.core.timestamps import rfc3339
-from app.core.validation_messages import ID_PATTERN, INSTANT, PHONE_PATTERN
+from app.core.validation_messages import ID_PATTERN, INSTANT
+from app.core.visible_text import shows_something
 
 MAX_NAME_BYTES = 256  # of UTF-8: LiveKit's limit for a participant's name
-MIN_DIGITS = 5
+MAX_PHONE_LENGTH = 64  # characters
+MAX_EXACT = 2**53  # above, a JSON number may have lost digits
 Value = TypeVar("Value")
 MAX_DISTANCE = timedelta(days=3660)
 
@@ -86,28 +89,42 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _number_as_text(value: object) -> object:
+    """Return a JSON number's digits: 966509876543.0 is 966509876543, as JSON has one kind of number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    number = _integral(value)
+    if not (isinstance(number, int) and 0 <= number < MAX_EXACT):
+        raise ValueError("must be a phone number: send it as a string")
+    return str(number)
+
+
 MaxDuration = Annotated[int, Strict(), Field(ge=60, le=14_400, description="seconds"), BeforeValidator(_integral)]
 TEXT_OR_NUMBER: JsonDict = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
-"""The JSON schema of a string that may also be sent as a JSON number."""
+"""The JSON schema of an optional string that may also be sent as a JSON number."""
 Text = Annotated[
     str,
     must(lambda value: "\0" not in value, "must not contain the character NUL"),
     # JSON's escapes can spell half a character
     must(lambda value: not re.search("[\ud800-\udfff]", value), "must not contain lone surrogates"),
 ]
+VisibleText = Annotated[Text, Field(min_length=1), must(shows_something, "must have a character that can be seen")]
+"""A text that people read: spaces and invisible characters alone would show nothing."""
 ParticipantName = Annotated[
-    Text, must(lambda value: len(value.encode()) <= MAX_NAME_BYTES, f"must be at most {MAX_NAME_BYTES} bytes of UTF-8")
+    VisibleText,
+    must(lambda value: len(value.encode()) <= MAX_NAME_BYTES, f"must be at most {MAX_NAME_BYTES} bytes of UTF-8"),
 ]
 OpaqueId = Annotated[str, Field(pattern=ID_PATTERN, description="1 to 128 printable ASCII characters")]
+GivenPhoneNumber = Annotated[str, BeforeValidator(_number_as_text)]
+"""Any text, or a JSON number, which becomes its digits."""
 PhoneNumber = Annotated[
-    str,
-    must(
-        lambda value: sum(letter.isdecimal() for letter in value) >= MIN_DIGITS,
-        f"must have {MIN_DIGITS} digits or more",
-    ),
+    GivenPhoneNumber,
+    must(lambda value: len(value) <= MAX_PHONE_LENGTH, f"must have {MAX_PHONE_LENGTH} characters or fewer"),
+    must(has_usual_length, f"must have {MIN_DIGITS} to {MAX_DIGITS} digits"),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": MAX_PHONE_LENGTH}, {"type": "number"}]}),
     Field(
-        pattern=PHONE_PATTERN,
-        description="Kept as given: digits of any script, spaces, + ( ) . - /",
+        description="Kept as given: digits of any script, spaces, dashes, + ( ) . and /. Characters that show nothing "
+        "are allowed, as they come with a number copied from contacts",
         examples=["966509876543"],
     ),
 ]

@@ -28,7 +28,7 @@ from app.core.settings import LOCAL_API_KEY, Settings
 from app.interviews.token import access_token
 from app.lifecycle import Status
 from app.livekit.access_tokens import LARGEST_TOKEN, Signer
-from app.livekit.client import LiveKitKeysRefused, LiveKitServer, LiveKitUnavailable, clock_of
+from app.livekit.client import LiveKitKeysRefused, LiveKitServer, LiveKitUnavailable, clock_of, may_join
 from app.livekit.rooms import PROBE_ROOM
 from app.models import ApiKey, Interview, Probe
 
@@ -90,6 +90,7 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
         answering = [await _livekit_clock(url), await _keys(livekit)]
         findings += answering
         if usable and _without_fault(answering):
+            findings.append(await _joining(url, signer, now))
             findings.append(await _or_unanswered("webhook", _webhook(sessions, livekit)))
         else:
             findings.append(Finding("webhook", State.FAULT, "not checked", "Fix the faults above first."))
@@ -204,6 +205,22 @@ async def _keys(livekit: LiveKitServer) -> Finding:
     except LiveKitUnavailable as error:
         return Finding(what, State.FAULT, str(error), START_LIVEKIT)
     return Finding(what, State.OK, f"the key is accepted; {len(rooms)} rooms are open")
+
+
+async def _joining(url: str, signer: Signer, now: datetime) -> Finding:
+    """Ask LiveKit, as a candidate's page does, whether it would let a candidate into a room that does not exist yet."""
+    what, room = "joining", PROBE_ROOM + secrets.token_hex(8)
+    claims = signer.claims(identity="candidate-doctor", name="doctor", room=room, metadata={}, now=now)
+    try:
+        if await may_join(url, signer.sign(claims)):
+            return Finding(what, State.OK, "a candidate's token opens a new room")
+    except LiveKitUnavailable as error:
+        return Finding(what, State.FAULT, str(error), "Read LiveKit's log. A proxy must pass all of /rtc on to it.")
+    todo = (
+        "In LiveKit's configuration remove room.auto_create, or set it to true. Until then each candidate gets a token "
+        "from this service and a 404 from LiveKit."
+    )
+    return Finding(what, State.FAULT, "LiveKit creates no room for a candidate: room.auto_create is false", todo)
 
 
 async def _bootstrap_key(settings: Settings, sessions: Sessions) -> Finding:

@@ -19,7 +19,7 @@ from app.cli.output import print_json, print_line, print_table
 from app.cli.runtime import Commands, Sessions, fail, instant, positive_count, with_sessions
 from app.core.database import transaction
 from app.core.pagination import Page
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings, Settings
 from app.core.validation_messages import message_of
 from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
@@ -45,18 +45,20 @@ def add_commands(commands: Commands) -> None:
         description = InterviewQuery.model_fields[name].description
         command.add_argument(f"--{name.replace('_', '-')}", type=instant, metavar="INSTANT", help=description)
     command.add_argument(
-        "--sort", choices=[sort.value for sort in Sort], default=Sort.NEWEST.value, help="default %(default)s"
+        "--sort", choices=[sort.value for sort in Sort], default=Sort.NEWEST.value, help="order (default: %(default)s)"
     )
     command.add_argument(
-        "--limit", type=positive_count, default=50, help="maximum number of interviews (default %(default)s)"
+        "--limit", type=positive_count, default=50, help="maximum number of interviews (default: %(default)s)"
     )
-    command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
+    command.add_argument(
+        "--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="the organization (default: '%(default)s')"
+    )
     command.add_argument("--json", action="store_true", help="one line of JSON per interview, as in the API")
-    command.set_defaults(run=list_some, makes_database=False)
+    command.set_defaults(run=list_some, makes_database=False, settings=DatabaseSettings)
     command = commands.add_parser("show", help="show an interview, who is connected, and its timeline")
     command.add_argument("id", metavar="ID")
     command.add_argument("--json", action="store_true", help="one JSON document, as in the API, with the timeline")
-    command.set_defaults(run=show, makes_database=False)
+    command.set_defaults(run=show, makes_database=False, settings=DatabaseSettings)
 
 
 def list_some(_: Settings, url: str, arguments: argparse.Namespace) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.api_keys import BOOTSTRAP_KEY_NAME, Scope, create_key, list_keys, revoke_key
 from app.cli.output import print_json, print_line, print_table
-from app.cli.runtime import Commands, Sessions, fail, instant, with_sessions
+from app.cli.runtime import Commands, Sessions, fail, instant, visible_text, with_sessions
 from app.core.database import transaction
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings, Settings
 from app.interviews.schedule import DEFAULT_ORGANIZATION, ensure_organization
 from app.models import ApiKey, Organization
 
@@ -23,7 +23,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 def add_commands(commands: Commands) -> None:
     group = commands.add_parser("keys", help="API keys: create, list, revoke").add_subparsers(required=True)
     create_ = group.add_parser("create", help="create a key; it is shown only once")
-    create_.add_argument("name", help="a name for the key, unique over all organizations")
+    create_.add_argument("name", type=visible_text, help="a name for the key, unique over all organizations")
     scopes = [scope.value for scope in Scope]
     help_ = "what it may do; may be repeated"
     create_.add_argument("--scope", action="append", required=True, choices=scopes, help=help_)
@@ -40,10 +40,11 @@ def add_commands(commands: Commands) -> None:
     revoke_.add_argument("key", metavar="ID", help="its id or its name")
     revoke_.set_defaults(run=revoke)
     for command, default in ((create_, DEFAULT_ORGANIZATION), (list_, None)):
-        command.add_argument("--organization", default=default, metavar="NAME", help=f"default {default or 'all'}")
+        help_ = f"the organization (default: {repr(default) if default else 'all of them'})"
+        command.add_argument("--organization", type=visible_text, default=default, metavar="NAME", help=help_)
     for command in (create_, list_, revoke_):
         command.add_argument("--json", action="store_true", help="one line of JSON per key")
-        command.set_defaults(makes_database=False)
+        command.set_defaults(makes_database=False, settings=DatabaseSettings)
 
 
 def create(_: Settings, url: str, arguments: argparse.Namespace) -> None:

@@ -8,13 +8,13 @@ from app.cli.runtime import Commands, database_name, direct_url, fail, with_engi
 from app.core.database import create_sessionmaker, transaction
 from app.core.errors import SchemaBehind
 from app.core.schema import check_schema, migrate
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings, Settings
 from app.stream.feed import renumber_restored
 
 
 def add_commands(commands: Commands) -> None:
     command = commands.add_parser("migrate", help="migrate the database to this version's schema")
-    command.set_defaults(run=migrate_only, makes_database=True)
+    command.set_defaults(run=migrate_only, makes_database=True, settings=DatabaseSettings)
 
 
 def migrate_only(settings: Settings, url: str, _: argparse.Namespace) -> None:

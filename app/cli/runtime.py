@@ -14,12 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_engine, create_sessionmaker, is_pooled, masked, reason_of, transaction
-from app.core.embedded_postgres import embedded_postgres
+from app.core.embedded_postgres import embedded_postgres, has_cluster
 from app.core.errors import BootstrapKeyTaken, DatabaseUnavailable, SchemaBehind
+from app.core.misspelled_settings import find_misspellings
 from app.core.schema import check_schema
-from app.core.settings import Settings, faults_of
+from app.core.settings import ENV_FILE, Settings, faults_of
+from app.core.visible_text import shows_something
 
 Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound=Settings)
 Sessions = async_sessionmaker[AsyncSession]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
 
@@ -65,6 +68,8 @@ def database(settings: Settings, *, make: bool) -> Iterator[str]:
     folder = settings.data_dir / "postgres"
     if not make and not folder.exists():
         fail(f"There is no database in {folder}. Run 'interviews serve' here, or set its DATA_DIR or DATABASE_URL.")
+    if not has_cluster(folder):
+        print(f"Making the database in {folder}; it takes a few seconds, this once ...", flush=True)
     with embedded_postgres(folder) as server:
         yield server.ensure_application_database()
 
@@ -80,11 +85,27 @@ def database_name(settings: Settings, url: str) -> str:
     return masked(url) if settings.database_url else f"the embedded Postgres in {settings.data_dir / 'postgres'}"
 
 
-def read_settings() -> Settings:
+def read_settings(kind: type[Kind]) -> Kind:
+    """Return the settings; exit with one message that names all faults."""
     try:
-        return Settings()
+        misspellings = find_misspellings()
+        settings, faults = _read(kind)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        fail(f"{ENV_FILE} can't be read: {why}")
+    if settings is None or misspellings.faults:
+        fail("The settings are not valid:\n" + "\n".join([*misspellings.faults, *faults]))
+    for warning in misspellings.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    return settings
+
+
+def _read(kind: type[Kind]) -> tuple[Kind | None, list[str]]:
+    """Return the settings, or None and their faults."""
+    try:
+        return kind(), []
     except ValidationError as error:
-        fail("The settings are not valid:\n" + "\n".join(faults_of(error)))
+        return None, faults_of(error, kind)
 
 
 def instant(text: str) -> datetime:
@@ -101,6 +122,13 @@ def positive_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError("must be an integer of 1 or more")
     return int(text)
+
+
+def visible_text(text: str) -> str:
+    """Return an argument that people read later, such as a name."""
+    if not shows_something(text):
+        raise argparse.ArgumentTypeError("must have a character that can be seen")
+    return text
 
 
 def fail(message: str) -> NoReturn:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from app.cli import importing
 from app.cli.runtime import Commands, direct_url, fail, positive_count
 from app.core.settings import Settings
+from app.server.listening import PortUnavailable, listen
 
 
 def add_commands(commands: Commands) -> None:
@@ -17,32 +18,39 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--workers", type=positive_count, metavar="N", help="number of processes (default: WORKERS, 1)"
     )
-    command.set_defaults(run=serve, makes_database=True)
+    command.set_defaults(run=serve, makes_database=True, before=reserve_port)
+
+
+def reserve_port(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Listen before the database starts; exit with a message if the port is in use."""
+    try:
+        arguments.listening = listen(settings.host, settings.port)
+    except PortUnavailable as error:
+        fail(str(error))
 
 
 def serve(settings: Settings, url: str, arguments: argparse.Namespace) -> None:
     """Migrate, create the first organization, key and demo interview, then serve until stopped."""
     workers = arguments.workers or settings.workers
+    settings = settings.model_copy(update={"port": arguments.listening.getsockname()[1]})  # with PORT=0 the system's
     with _counters() if workers > 1 else nullcontext() as counters:
         with importing():
             # for several processes prometheus_client reads its folder from the environment when it is imported
             from app.cli.preparation import prepare
             from app.livekit.access_tokens import accept_secrets
-            from app.server.run import PortUnavailable, run
+            from app.server.run import run
 
         accept_secrets(settings)
         greeting = prepare(settings, url)
-        try:
-            run(
-                settings,
-                url,
-                listen_url=direct_url(settings, url),
-                workers=workers,
-                counters=counters,
-                on_ready=lambda: print(greeting, flush=True),
-            )
-        except PortUnavailable as error:
-            fail(str(error))
+        run(
+            settings,
+            url,
+            listening=arguments.listening,
+            listen_url=direct_url(settings, url),
+            workers=workers,
+            counters=counters,
+            on_ready=lambda: print(greeting, flush=True),
+        )
 
 
 @contextmanager

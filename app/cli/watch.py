@@ -11,7 +11,7 @@ from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, printable
 from app.cli.runtime import Commands, Sessions, with_sessions
 from app.core.database import transaction
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings, Settings
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.models import Change, Interview
 from app.stream.feed import Position, feed_end, read_feed
@@ -23,9 +23,11 @@ BATCH = 200  # changes
 
 def add_commands(commands: Commands) -> None:
     command = commands.add_parser("watch", help="print changes as they happen, until Ctrl-C")
-    command.add_argument("--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="default %(default)s")
+    command.add_argument(
+        "--organization", default=DEFAULT_ORGANIZATION, metavar="NAME", help="the organization (default: '%(default)s')"
+    )
     command.add_argument("--json", action="store_true", help="one line of JSON per change, as in webhooks")
-    command.set_defaults(run=watch, makes_database=False)
+    command.set_defaults(run=watch, makes_database=False, settings=DatabaseSettings)
 
 
 def watch(_: Settings, url: str, arguments: argparse.Namespace) -> None:

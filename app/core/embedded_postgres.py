@@ -98,7 +98,7 @@ def embedded_postgres(data: Path, settings: Mapping[str, str] | None = None) -> 
         fcntl.flock(start, fcntl.LOCK_EX)
         cluster = _open_cluster(data)
         try:
-            if not _is_cluster(data):
+            if not has_cluster(data):
                 cluster.initialise(start, sync=(settings or {}).get("fsync") != "off")
             cluster.ensure_running(settings or {})
             fcntl.flock(use, fcntl.LOCK_SH)
@@ -195,7 +195,7 @@ class _Cluster(Server):
 def _open_cluster(data: Path) -> _Cluster:
     if not set('"$`\\\n').isdisjoint(str(data)):  # pg_ctl quotes the path in a shell command
         raise EmbeddedPostgresError(f"PostgreSQL cannot run in a folder named {data}. Choose another, {_OR}.")
-    if _is_cluster(data):
+    if has_cluster(data):
         ours = _run(_binary("postgres"), "--version")[1].split()[2].split(".")[0]  # "postgres (PostgreSQL) 18.6"
         theirs = (data / "PG_VERSION").read_text().strip()
         if theirs != ours:
@@ -207,7 +207,8 @@ def _open_cluster(data: Path) -> _Cluster:
     return _Cluster(data, _choose_socket_dir(data, account), account)
 
 
-def _is_cluster(data: Path) -> bool:
+def has_cluster(data: Path) -> bool:
+    """Return whether a server was made in the folder."""
     return os.path.exists(data / "PG_VERSION")  # Path.exists raises in a folder without access
 
 
@@ -234,7 +235,7 @@ def _make_private_folder(folder: Path, account: _Account) -> None:
 
 def _choose_account(data: Path) -> _Account:
     """Return the account for the server: ours, or an unprivileged one in place of root, which PostgreSQL refuses."""
-    owner = data.stat().st_uid if _is_cluster(data) else None
+    owner = data.stat().st_uid if has_cluster(data) else None
     me = _Account(os.geteuid(), os.getegid())
     if me.uid != 0 and owner in (None, me.uid):
         return me

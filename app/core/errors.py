@@ -73,6 +73,23 @@ class WrongPhoneNumber(Refused):
     )
 
 
+class PhoneNumberUnreadable(Refused):
+    code, status, title = "phone_number_unreadable", 422, "The phone number can't be read"
+    detail = 'Correct the phone number: the character "E" at position 10 can\'t be part of it.'
+    example: ClassVar = {
+        "errors": [
+            {
+                "field": "phoneNumber",
+                "message": 'must be a phone number: the character "E" at position 10 can\'t be part of it',
+            }
+        ]
+    }
+
+    def __init__(self, reason: str) -> None:
+        errors = [{"field": "phoneNumber", "message": f"must be a phone number: {reason}"}]
+        super().__init__(f"Correct the phone number: {reason}.", errors=errors)
+
+
 class PhoneNumberUnusable(Refused):
     code, status, title = "phone_number_unusable", 403, "The phone number on file can't be checked"
     detail = "Ask the recruiter to add the country code to the interview's phone number, or for an invitation link."
@@ -214,6 +231,14 @@ class HeadersTooLarge(AppError):
 class RequestInvalid(AppError):
     code, status, title = "request_invalid", 400, "Not a valid HTTP request"
     detail = "Send the request as HTTP/1.1."
+
+
+class HostNotAllowed(AppError):
+    code, status, title = "host_not_allowed", 421, "A local start does not answer to this host name"
+    detail = (
+        "Use localhost or 127.0.0.1: under a name of its own, any web page could read a local start's answers. "
+        "To use another name, such as a tunnel's, add its origin to ALLOWED_ORIGINS: https://name."
+    )
 
 
 class WebhookInvalid(AppError):

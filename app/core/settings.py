@@ -6,11 +6,11 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.core.hosts import is_exact_origin, is_loopback, is_private, split_url
 from app.core.limit_notation import is_shared, parse_limit
 from app.core.validation_messages import message_of
 from app.lifecycle import Timeouts
@@ -24,10 +24,7 @@ LOCAL_INVITE_URL = "http://localhost:3000/interview/{interviewId}#invite={secret
 MIN_SECRET_LENGTH = 32  # characters; LiveKit itself warns below that
 MIN_GRACE = 20  # seconds; LiveKit notices a crash only then, and the room must outlive it
 
-# Names that can't be in public DNS, so traffic to them does not cross the internet: containers, clusters, LANs.
-PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
+ENV_FILE = Path(".env")  # in the working directory
 
 
 class JoinPolicy(StrEnum):
@@ -88,7 +85,14 @@ def _check_storage(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_database_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):  # asyncpg guesses what is missing
+        raise ValueError("must begin with postgresql://, as in postgresql://user:password@host:5432/name")
+    return value
+
+
 Seconds = Annotated[int, Field(gt=0)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database_url)]
 Limit = Annotated[str, AfterValidator(_check_limit)]
 
 
@@ -96,7 +100,7 @@ class Settings(BaseSettings):
     """The settings of one process. docs/configuration.md lists all of them."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,  # compose files and charts set unused variables to nothing
         extra="ignore",
         frozen=True,
@@ -108,8 +112,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(gt=0)] = 1
     data_dir: Path = Path(".data")
-    database_url: SecretStr | None = None
-    database_listen_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
+    database_listen_url: DatabaseUrl | None = None
     database_pool_size: Annotated[int, Field(gt=1)] = 5
     livekit_url: str = "ws://127.0.0.1:7880"
     livekit_api_url: str | None = None
@@ -119,7 +123,7 @@ class Settings(BaseSettings):
     agent_name: str = ""
     join_policy: JoinPolicy | None = None
     invite_url: str = ""
-    client_metadata_updates: bool = False
+    client_metadata_updates: bool = False  # with true, a connection's own request may replace the token's metadata too
     allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)] = ()
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_proxies)] = ()
     bootstrap_api_key: SecretStr = SecretStr(LOCAL_API_KEY)
@@ -139,12 +143,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
+        if faults := self._faults():
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _faults(self) -> list[str]:
         faults = [*self._leaking_links(), *self._inexact_origins(), *([] if self.is_local else self._unsafe_defaults())]
         if self.agent_name and self.dispatch_after >= self.agent_wait:
             faults.insert(0, "DISPATCH_AFTER: must be less than AGENT_WAIT, or no agent is ever dispatched")
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self
+        return faults
 
     def _leaking_links(self) -> list[str]:
         """The secret must be in the link's fragment: browsers don't send that to servers, so no server logs it."""
@@ -166,9 +173,6 @@ class Settings(BaseSettings):
 
     def _unsafe_defaults(self) -> list[str]:
         """Return a line for each default that is safe on a laptop only."""
-        causes = [] if self.environment == "local" else [f"ENVIRONMENT={self.environment}"]
-        causes += [] if is_loopback(self.host) else [f"HOST={self.host}"]
-        why = f"required because {' and '.join(causes)}"
         faults = []
         if self.livekit_api_key == LOCAL_LIVEKIT_KEY:
             faults.append("LIVEKIT_API_KEY: set your LiveKit server's API key")
@@ -192,16 +196,27 @@ class Settings(BaseSettings):
             )
         if not self.allowed_origins:
             faults.append("ALLOWED_ORIGINS: set the origins of the candidates' and recruiters' pages")
-        if self.database_url is None:
-            faults.append("DATABASE_URL: set the URL of a Postgres server; the embedded one is for laptops")
-        return [f"{fault} ({why})" for fault in faults + self._unsafe_livekit_urls()]
+        return [self._with_cause(fault) for fault in faults + self._unsafe_livekit_urls()] + self._missing_database()
+
+    def _missing_database(self) -> list[str]:
+        if self.is_local or self.database_url is not None:
+            return []
+        return [self._with_cause("DATABASE_URL: set the URL of a Postgres server; the embedded one is for laptops")]
+
+    def _with_cause(self, fault: str) -> str:
+        """Return the fault with the settings that make this more than a laptop."""
+        causes = [] if self.environment == "local" else [f"ENVIRONMENT={self.environment}"]
+        causes += [] if is_loopback(self.host) else [f"HOST={self.host}"]
+        return f"{fault} (required because {' and '.join(causes)})"
 
     def _unsafe_livekit_urls(self) -> list[str]:
         faults = []
-        url = _split(self.livekit_url)
-        if not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
+        url = split_url(self.livekit_url)
+        if "livekit_url" not in self.model_fields_set:  # its default would send candidates to their own machines
+            faults.append("LIVEKIT_URL: set the wss:// URL of your LiveKit server, as browsers reach it")
+        elif not (url.hostname and (url.scheme == "wss" or (url.scheme == "ws" and is_loopback(url.hostname)))):
             faults.append("LIVEKIT_URL: set a wss:// URL; ws:// is allowed for loopback addresses only")
-        url = _split(self.livekit_api_url or self.livekit_url)
+        url = split_url(self.livekit_api_url or self.livekit_url)
         plain = url.scheme in ("http", "ws") and is_private(url.hostname or "")
         if self.livekit_api_url is not None and not (url.hostname and (url.scheme in ("https", "wss") or plain)):
             faults.append(
@@ -256,47 +271,15 @@ class Settings(BaseSettings):
         return {**current, **previous, **current}  # the current one also wins over a previous one of the same name
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+class DatabaseSettings(Settings):
+    """For a command that uses the database alone: no other setting need be there, or be safe."""
+
+    def _faults(self) -> list[str]:
+        return self._missing_database()
 
 
-def is_private(host: str) -> bool:
-    """Return whether a host is on this machine or a private network, by its name or address alone."""
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return bool(host) and ("." not in host or host.endswith(PRIVATE_SUFFIXES))
-
-
-def is_exact_origin(origin: str) -> bool:
-    """Return whether a browser could send exactly this as Origin: nothing else would ever match."""
-    url = _split(origin)
-    try:
-        port = url.port
-    except ValueError:
-        return False
-    host = url.hostname or ""
-    if url.scheme not in DEFAULT_PORTS or not host or not host.isascii() or not set("*\\ ").isdisjoint(host):
-        return False
-    name = f"[{host}]" if ":" in host else host
-    suffix = "" if port in (None, DEFAULT_PORTS[url.scheme]) else f":{port}"
-    return origin == f"{url.scheme}://{name}{suffix}"
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")
-
-
-def faults_of(error: ValidationError) -> list[str]:
-    """Return a line for each fault of the settings, without its value.
+def faults_of(error: ValidationError, kind: type[Settings] = Settings) -> list[str]:
+    """Return a line for each fault of the settings of that kind, without its value.
 
     If single values are invalid, pydantic has not checked the rules: they are checked with defaults for those values.
     """
@@ -308,8 +291,8 @@ def faults_of(error: ValidationError) -> list[str]:
         if "environment" in invalid:
             defaults["environment"] = "production"  # which has more rules
         try:
-            Settings(**defaults)
+            kind(**defaults)
         except ValidationError as further:
-            rules = faults_of(further)
+            rules = faults_of(further, kind)
     lines = [f"{name.upper()}: {message}" for name, message in invalid.items()]
     return lines + [line for line in rules if line.partition(":")[0].lower() not in invalid]

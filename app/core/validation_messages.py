@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ID_PATTERN = r"^[\x21-\x7e]{1,128}$"
-PHONE_PATTERN = r"^[\d +().\-/]{5,40}$"
-PATTERN_MESSAGES = {
-    ID_PATTERN: "must be 1 to 128 printable ASCII characters without spaces",
-    PHONE_PATTERN: "must be 5 to 40 digits, spaces and the characters + ( ) . - /",
-}
+PATTERN_MESSAGES = {ID_PATTERN: "must be 1 to 128 printable ASCII characters without spaces"}
 
 INSTANT = "must be an RFC 3339 instant, such as 2026-11-22T09:00:00Z"
 

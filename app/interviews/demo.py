@@ -36,3 +36,9 @@ async def ensure_demo(session: AsyncSession, *, organization_id: uuid.UUID, now:
     elif demo.status.is_terminal:
         await open_next_attempt(session, interview=demo, now=now, why="a local start reopens the demo interview")
     return True
+
+
+async def has_demo(session: AsyncSession) -> bool:
+    """Return whether the demo interview is there; its end does not matter, as each local start reopens it."""
+    found = select(Interview.id).where(Interview.id == DEMO_ID, Interview.personal_data_erased_at.is_(None))
+    return await session.scalar(found) is not None

@@ -1,7 +1,7 @@
 """Erase an interview's personal data. A tombstone stays: ids, times, and how it ended (docs/decisions/0008)."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -16,10 +16,8 @@ from app.core.errors import InterviewNotFound, InterviewNotOver
 from app.core.timestamps import rfc3339
 from app.interviews.changes import count_change, record_changes
 from app.interviews.interview_rows import AnyInterview
-from app.interviews.participant_events import role_of
 from app.interviews.status_update import keep_joins_out, lock_interview
 from app.lifecycle import Outcome, PublicStatus, Role
-from app.livekit.webhooks import Participant
 from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
@@ -122,7 +120,7 @@ async def _erase_from_answers(session: AsyncSession, interview: Interview, now: 
 # What stays of a timeline entry: times, LiveKit's opaque ids, and words that only this service or LiveKit chooses.
 SAFE_FIELDS = frozenset(
     {
-        *("createdAt", "roomSid", "sid", "kind", "reason", "askedAt"),
+        *("createdAt", "roomSid", "sid", "role", "kind", "hidden", "reason", "askedAt", "seenAs"),
         *("from", "to", "endReason", "endedAt", "startedAt", "talkTime", "why", "before"),
         *("fields", "expiresAt", "cameBack", "number", "secondsLeft"),
     }
@@ -130,13 +128,13 @@ SAFE_FIELDS = frozenset(
 IDENTITY_LISTS = ("present", "joined", "gone")
 
 
-def identity_kept(who: Participant, interview: AnyInterview) -> str:
-    """Return the participant's identity, or its role if the interview's personal data was erased."""
-    return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity
+def identity_kept(identity: str, role: Role, interview: AnyInterview) -> str:
+    """Return a participant's identity, or its role if the interview's personal data was erased."""
+    return role.lower() if interview.personal_data_erased_at else identity
 
 
 def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, Any]:
-    """Return a timeline entry's detail without personal data. `roles` are by identity.
+    """Return a timeline entry's detail without personal data. `roles` are by identity, for entries without roles.
 
     Only keys known to be safe stay, so a new kind of entry keeps nothing until its keys are added.
     """
@@ -146,8 +144,17 @@ def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, An
     if "sid" not in detail:
         kept.pop("reason", None)  # a recruiter gave it, not LiveKit
     if "identity" in detail:
-        kept["identity"] = roles.get(detail["identity"], Role.OTHER).lower()
+        kept["identity"] = _role(detail["identity"], detail, roles).lower()
     for name in IDENTITY_LISTS:
         if name in detail:
-            kept[name] = [roles.get(identity, Role.OTHER).lower() for identity in detail[name]]
+            kept[name] = [_role(*each, roles).lower() for each in seen_as(name, detail[name], detail)]
     return kept
+
+
+def seen_as(name: str, identities: Sequence[str], detail: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Return each identity of a room snapshot's list with its role and kind; {} where those were not stored yet."""
+    return zip(identities, detail.get("seenAs", {}).get(name) or [{}] * len(identities), strict=True)
+
+
+def _role(identity: str, described: Mapping[str, Any], roles: Mapping[str, Role]) -> Role:
+    return Role(described.get("role") or roles.get(identity, Role.OTHER))

@@ -45,7 +45,7 @@ from app.interviews.stored_facts import TOKEN_ISSUED
 from app.interviews.token import TokenOptions, check_token_options, claims_of
 from app.lifecycle import Status, Timeouts
 from app.livekit.access_tokens import TOKEN_LIFE, Signer
-from app.models import Interview
+from app.models import Interview, RejoinAfterFailure
 
 MAX_ATTEMPTS = 3  # opened by joins after failures; then a recruiter has to reopen, which starts the count again
 REJOIN_AFTER_CLOSING = timedelta(minutes=30)  # after closesAt an interview that failed may still be joined again
@@ -94,6 +94,7 @@ class NeedsLock(NamedTuple):
     is_guess: bool
     is_over: bool
     """Whether its attempt has ended, so that the status has to be updated."""
+    rejoin: RejoinAfterFailure
 
 
 class JoinDecision(NamedTuple):
@@ -119,8 +120,8 @@ def join_batcher(sessions: async_sessionmaker[AsyncSession], config: JoinConfig)
     TooEarly and InterviewOver after it: a caller who may not join learns nothing of the interview.
 
     Joining does not change the status: a candidate may rejoin while the attempt is live. After FAILED the next attempt
-    opens by itself. Raises TokenFieldNotAllowed if the token options differ from the token: then nothing is recorded
-    and no attempt is opened.
+    opens by itself, as far as the organization's `rejoin_after_failure` allows it. Raises TokenFieldNotAllowed if the
+    token options differ from the token: then nothing is recorded and no attempt is opened.
     """
     with_locks = Batcher(
         partial(_join_with_locks, sessions, config),
@@ -157,7 +158,7 @@ async def _join_with_locks(
     sessions: async_sessionmaker[AsyncSession], config: JoinConfig, waiting: Sequence[NeedsLock]
 ) -> Sequence[JoinResult]:
     """Join one, after waiting for its interview's locks."""
-    ((command, is_guess, _),) = waiting
+    ((command, is_guess, *_),) = waiting
     async with transaction(sessions) as session:
         if is_guess:
             await session.execute(select(func.pg_advisory_xact_lock(tries_lock(command.interview_id))))
@@ -165,7 +166,7 @@ async def _join_with_locks(
         connection = await driver_connection(session)
         (outcome,) = await _join(connection, [command], config, has_tries_lock=is_guess)
         if interview and isinstance(outcome, NeedsLock) and outcome.is_over:
-            await _open_attempt_after_failure(session, interview, command.now, config.timeouts)
+            await _open_attempt_after_failure(session, interview, outcome.rejoin, command.now, config.timeouts)
             (outcome,) = await _join(connection, [command], config, has_tries_lock=is_guess, is_updated=True)
         if isinstance(outcome, NeedsLock):  # it was edited meanwhile, and now needs another lock
             raise DatabaseUnavailable
@@ -175,12 +176,13 @@ async def _join_with_locks(
 
 
 async def _open_attempt_after_failure(
-    session: AsyncSession, interview: Interview, now: datetime, timeouts: Timeouts
+    session: AsyncSession, interview: Interview, rejoin: RejoinAfterFailure, now: datetime, timeouts: Timeouts
 ) -> None:
-    """Update the locked interview's status. If it FAILED, open the next attempt, unless that was done too often."""
+    """Update the locked interview's status. If it FAILED, open the next attempt, if that is allowed once more."""
     await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
     too_late = interview.closes_at is not None and now > interview.closes_at + REJOIN_AFTER_CLOSING
-    if interview.status is Status.FAILED and interview.opened_by_join + 1 < MAX_ATTEMPTS and not too_late:
+    is_allowed = rejoin.allows(interview.end_reason) and interview.opened_by_join + 1 < MAX_ATTEMPTS and not too_late
+    if interview.status is Status.FAILED and is_allowed:
         interview.opened_by_join += 1
         await open_next_attempt(session, interview=interview, now=now, why="the candidate joined again after a failure")
     await session.flush()
@@ -292,7 +294,8 @@ def _outcome(
     if locked_until:
         return TooManyTries(headers={"Retry-After": _seconds_until(locked_until, command.now)})
     if not is_recorded and not (decision.has_turn and isinstance(decision.refusal, TokenFieldNotAllowed)):
-        return NeedsLock(command, decision.policy_decision.is_guess, decision.is_over)
+        rejoin = RejoinAfterFailure(decision.snapshot.rejoin_after_failure)
+        return NeedsLock(command, decision.policy_decision.is_guess, decision.is_over, rejoin)
     if decision.refusal:
         return decision.refusal
     token = config.signer.sign(_claims(decision.snapshot, command, config))

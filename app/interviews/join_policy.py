@@ -17,10 +17,17 @@ from app.core.errors import (
     InviteRequired,
     PayloadInvalid,
     PhoneNumberRequired,
+    PhoneNumberUnreadable,
     PhoneNumberUnusable,
     WrongPhoneNumber,
 )
-from app.core.phone_numbers import is_same_number, parse_international
+from app.core.phone_numbers import (
+    UnreadablePhoneNumber,
+    is_same_number,
+    is_whole_number,
+    parse_on_file,
+    read_phone_number,
+)
 from app.core.settings import JoinPolicy, stricter
 from app.interviews.invites import is_invited
 from app.interviews.join_queries import JoinSnapshot
@@ -71,8 +78,8 @@ def _network_of_ipv6(address: str) -> str:
 
 
 def check_phone_number(phone_number: str, *, policy: JoinPolicy, field: str = "phoneNumber") -> None:
-    """Raise PayloadInvalid if the policy compares phone numbers, and this one has no country code."""
-    if policy is JoinPolicy.PHONE and parse_international(phone_number) is None:
+    """Raise PayloadInvalid if the policy compares phone numbers, and this one is not whole."""
+    if policy is JoinPolicy.PHONE and not is_whole_number(phone_number):
         message = "must be a whole number with its country code: candidates join by it"
         raise PayloadInvalid(errors=[{"field": field, "message": message}])
 
@@ -92,7 +99,11 @@ def check_join_policy(
 
 
 def _compare_phone_number(snapshot: JoinSnapshot, phone_number: str) -> PolicyDecision:
-    on_file = parse_international(snapshot.phone_number)
+    try:
+        read_phone_number(phone_number)
+    except UnreadablePhoneNumber as error:  # whatever is on file: it is no guess, and reveals nothing
+        return PolicyDecision(JoinPolicy.PHONE, PhoneNumberUnreadable(error.reason))
+    on_file = parse_on_file(snapshot.phone_number)
     if on_file is None:
         return PolicyDecision(JoinPolicy.PHONE, PhoneNumberUnusable())
     refusal = None if is_same_number(on_file, phone_number) else WrongPhoneNumber()

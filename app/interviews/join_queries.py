@@ -45,6 +45,8 @@ class JoinSnapshot(NamedTuple):
     is_erased: bool
     join_policy: str
     """The organization's own policy, or empty."""
+    rejoin_after_failure: str
+    """The organization's RejoinAfterFailure."""
     has_tries_lock: bool
     """Whether this transaction holds the lock on the interview's tries."""
 
@@ -76,6 +78,7 @@ class JoinRecord(NamedTuple):
 _COMPUTED = {
     "is_erased": "i.personal_data_erased_at IS NOT NULL",
     "join_policy": "coalesce(o.join_policy, '')",
+    "rejoin_after_failure": "o.rejoin_after_failure",
     "has_tries_lock": """CASE WHEN asked.tries_lock IS NOT NULL AND coalesce(o.join_policy, '') = ANY ($3)
             THEN pg_try_advisory_xact_lock(asked.tries_lock) ELSE false END""",
 }

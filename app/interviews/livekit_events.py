@@ -67,7 +67,7 @@ async def record_webhook(
     return await batcher(in_room) if in_room else WebhookResult.IGNORED
 
 
-def event_batcher(sessions: Sessions, *, timeouts: Timeouts) -> Batcher[RoomEvent, WebhookResult]:
+def event_batcher(sessions: Sessions, *, timeouts: Timeouts, agent_name: str) -> Batcher[RoomEvent, WebhookResult]:
     """Return a batcher that records concurrent events in one transaction, and those of each interview in order.
 
     An event whose interview is locked elsewhere waits for the lock in a transaction of its own. If a batch fails, each
@@ -77,12 +77,12 @@ def event_batcher(sessions: Sessions, *, timeouts: Timeouts) -> Batcher[RoomEven
     async def record_alone(events: Sequence[RoomEvent]) -> Sequence[WebhookResult]:
         (event,) = events
         async with raw_connection(sessions, transaction=True) as connection:
-            return [await record_one(connection, event, timeouts=timeouts)]
+            return [await record_one(connection, event, timeouts=timeouts, agent_name=agent_name)]
 
     async def record_batch(events: Sequence[RoomEvent]) -> Sequence[WebhookResult | Deferred[WebhookResult]]:
         try:
             async with raw_connection(sessions, transaction=True) as connection:
-                results = await record_many(connection, events, timeouts=timeouts)
+                results = await record_many(connection, events, timeouts=timeouts, agent_name=agent_name)
         except Exception as error:
             if len(events) == 1 or not is_per_item(error):
                 raise
@@ -99,11 +99,12 @@ def as_room_event(event: Event, now: datetime) -> RoomEvent | None:
     if event.name in NOT_LOGGED:
         return None
     room = parse_room_name(event.room_name)
-    if event.name not in RECORDED or room is None:
-        # The name of a foreign room may be personal data.
-        log.info("webhook ignored: event %r, %s", event.name, event.room_name if room else "a foreign room")
-        return None
-    return RoomEvent(room, event, now)
+    if event.name in RECORDED and room:
+        return RoomEvent(room, event, now)
+    # The name of a foreign room may be personal data.
+    where = event.room_name if room else "a foreign room" if event.room_name else "no room"
+    log.info("webhook ignored: event %r%s, %s", event.name, "" if event.name in RECORDED else " is not used", where)
+    return None
 
 
 async def note_probe_webhook(session: AsyncSession, event: Event, now: datetime) -> WebhookResult:
@@ -113,16 +114,18 @@ async def note_probe_webhook(session: AsyncSession, event: Event, now: datetime)
     return WebhookResult.RECORDED if is_expected else WebhookResult.IGNORED
 
 
-async def record_one(connection: asyncpg.Connection, event: RoomEvent, *, timeouts: Timeouts) -> WebhookResult:
+async def record_one(
+    connection: asyncpg.Connection, event: RoomEvent, *, timeouts: Timeouts, agent_name: str
+) -> WebhookResult:
     """Record an event, waiting for its interview's lock."""
     row = await lock_row(connection, event.room.interview_id)
     if row is None:
         return _unknown(event)
-    return (await _record(connection, [(event, row)], timeouts=timeouts))[0]
+    return (await _record(connection, [(event, row)], timeouts=timeouts, agent_name=agent_name))[0]
 
 
 async def record_many(
-    connection: asyncpg.Connection, events: Sequence[RoomEvent], *, timeouts: Timeouts
+    connection: asyncpg.Connection, events: Sequence[RoomEvent], *, timeouts: Timeouts, agent_name: str
 ) -> list[WebhookResult | None]:
     """Record one event of each interview without waiting for locks; None where the interview is locked elsewhere.
 
@@ -132,7 +135,7 @@ async def record_many(
     rows = await lock_rows(connection, ids)
     locked_elsewhere = await existing_ids(connection, [id_ for id_ in ids if id_ not in rows])
     pairs = [(event, rows[id_]) for event, id_ in zip(events, ids, strict=True) if id_ in rows]
-    results = iter(await _record(connection, pairs, timeouts=timeouts))
+    results = iter(await _record(connection, pairs, timeouts=timeouts, agent_name=agent_name))
     return [
         next(results) if id_ in rows else None if id_ in locked_elsewhere else _unknown(event)
         for event, id_ in zip(events, ids, strict=True)
@@ -145,11 +148,16 @@ def _unknown(event: RoomEvent) -> WebhookResult:
 
 
 async def _record(
-    connection: asyncpg.Connection, pairs: Sequence[tuple[RoomEvent, InterviewRow]], *, timeouts: Timeouts
+    connection: asyncpg.Connection,
+    pairs: Sequence[tuple[RoomEvent, InterviewRow]],
+    *,
+    timeouts: Timeouts,
+    agent_name: str,
 ) -> list[WebhookResult]:
     """Store one event of each locked interview, and update the statuses of those whose event is new."""
     known = [(event, row) for event, row in pairs if event.room.attempt <= row.attempt]
-    new = await record_events(connection, [_event_record(event, row) for event, row in known]) if known else set()
+    records = [_event_record(event, row, agent_name) for event, row in known]
+    new = await record_events(connection, records) if records else set()
     if new:
         now = max(event.now for event, _ in pairs)
         await update_statuses(connection, [row for _, row in known if row.id in new], now=now, timeouts=timeouts)
@@ -157,49 +165,47 @@ async def _record(
     return [_unknown(event) if event.room.attempt > row.attempt else results[row.id in new] for event, row in pairs]
 
 
-def _event_record(room_event: RoomEvent, row: InterviewRow) -> EventRecord:
-    event = room_event.event
+def _event_record(room_event: RoomEvent, row: InterviewRow, agent_name: str) -> EventRecord:
+    event, who = room_event.event, room_event.event.participant
+    role = role_of(who, row, agent_name=agent_name) if who else None
     return EventRecord(
         interview_id=row.id,
         attempt=room_event.room.attempt,
         name=event.name,
-        detail=orjson.dumps(_detail(event, row)).decode(),
+        detail=orjson.dumps(_detail(event, role, row)).decode(),
         livekit_event_id=event.id or None,
         recorded_at=room_event.now,
         room_sid=event.room_sid or None,
         room_created_at=event.room_created_at or event.created_at,
         room_ended_at=event.created_at + WHOLE_SECOND if event.name == "room_finished" else None,
-        participant=_participant_event(event, event.participant, row) if event.participant else None,
+        participant=_participant_event(event, who, role, row) if who and role else None,
     )
 
 
-def _detail(event: Event, row: InterviewRow) -> dict[str, Any]:
-    roles: dict[str, Role] = {}
+def _detail(event: Event, role: Role | None, row: InterviewRow) -> dict[str, Any]:
     detail: dict[str, Any] = {"createdAt": event.created_at.isoformat(), "roomSid": event.room_sid}
-    if event.participant:
-        who = event.participant
+    if who := event.participant:
         detail |= {"identity": who.identity, "sid": who.sid, "kind": who.kind, "reason": who.disconnect_reason}
+        detail |= {"role": role, "hidden": who.hidden}
         detail |= {"outcome": who.attributes.get(OUTCOME, "")[:MAX_OUTCOME_LENGTH]}
-        roles = {who.identity: role_of(who, row)}
     detail = {key: value for key, value in detail.items() if value}
-    return redact(detail, roles) if row.personal_data_erased_at else detail
+    return redact(detail, {}) if row.personal_data_erased_at else detail
 
 
-def _participant_event(event: Event, who: Participant, row: InterviewRow) -> ParticipantEvent | None:
+def _participant_event(event: Event, who: Participant, role: Role, row: InterviewRow) -> ParticipantEvent | None:
     if event.name not in ("participant_joined", "participant_left") or not who.sid:
         return None
-    role = role_of(who, row)
     if role is Role.OTHER:
         log.info("interview %s: %s of kind %s is neither candidate nor agent", row.id, who.sid, who.kind)
     left = event.name == "participant_left"
     return ParticipantEvent(
         sid=who.sid,
-        identity=identity_kept(who, row),
+        identity=identity_kept(who.identity, role, row),
         role=role,
         joined_at=who.joined_at or event.created_at,
         left_at=_left_at(event, who) if left else None,
         leave_reason=(who.disconnect_reason or UNKNOWN) if left else None,
-        outcome=outcome_of(who) if left and role is Role.AGENT else None,
+        outcome=outcome_of(who) if left and who.kind == "AGENT" else None,
     )
 
 

@@ -16,14 +16,26 @@ log = logging.getLogger(__name__)
 
 OUTCOME = "interview.outcome"  # the attribute by which an agent announces the outcome of the conversation
 ON_BEHALF = "lk.publish_on_behalf"  # set on a participant that publishes for an agent, such as an avatar
+DISPATCHED_AS = "lk.agent_name"  # the agent's name: LiveKit writes it into the token of each agent that it dispatches
 
 
-def role_of(who: Participant, interview: AnyInterview) -> Role:
-    if who.kind == "AGENT" and not who.attributes.get(ON_BEHALF):
+def role_of(who: Participant, interview: AnyInterview, *, agent_name: str) -> Role:
+    """Return the role of a participant at first sight of its sid. Once a role is stored for the sid, that one counts.
+
+    `agent_name` is the setting AGENT_NAME: with it, an agent of another name is no interviewer.
+    """
+    if who.hidden:  # it can only listen
+        return Role.OTHER
+    if who.kind == "AGENT" and not who.attributes.get(ON_BEHALF) and _has_name(who, agent_name):
         return Role.AGENT
-    if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:
+    if who.kind == "STANDARD" and who.identity == interview.candidate_identity:
         return Role.CANDIDATE
     return Role.OTHER
+
+
+def _has_name(agent: Participant, agent_name: str) -> bool:
+    """Return whether the agent has this name, as far as LiveKit tells it. An agent without a name has ''."""
+    return not agent_name or agent.attributes.get(DISPATCHED_AS, agent_name) == agent_name
 
 
 def outcome_of(who: Participant) -> Outcome | None:
@@ -39,7 +51,7 @@ def outcome_of(who: Participant) -> Outcome | None:
 
 
 class ParticipantEvent(NamedTuple):
-    """A participant that joined, or left if left_at is set. Only an agent has an outcome."""
+    """A participant that joined, or left if left_at is set. The role is the one to store if the sid is new."""
 
     sid: str
     identity: str
@@ -69,17 +81,28 @@ class EventRecord(NamedTuple):
 # LiveKit sends a room's events one by one, so timeline ids are in LiveKit's order.
 # The first end of a room and the first leave of a sid stand. A joined corrects the room of a sid that a snapshot found:
 # by then the snapshot's room may have been replaced.
+# The first role of a sid stands too: an agent may change its attributes. The timeline shows the same one.
 _RECORD = f"""
-    WITH event AS (
+    WITH received AS (
         SELECT * FROM unnest(
             $1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[], $7::text[],
             $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::timestamptz[],
             $14::timestamptz[], $15::text[], $16::text[]
         ) AS event ({", ".join((*EventRecord._fields[:-1], *ParticipantEvent._fields))})
     ),
+    event AS (
+        SELECT received.*, coalesce((
+            SELECT known.role FROM connections known
+            WHERE known.interview_id = received.interview_id AND known.sid = received.sid
+        ), role) AS first_role
+        FROM received
+    ),
     added AS (
         INSERT INTO timeline (interview_id, attempt, kind, name, detail, livekit_event_id)
-        SELECT interview_id, attempt, 'livekit', name, detail, livekit_event_id FROM event
+        SELECT interview_id, attempt, 'livekit', name,
+            CASE WHEN sid IS NULL THEN detail ELSE detail || jsonb_build_object('role', first_role) END,
+            livekit_event_id
+        FROM event
         ON CONFLICT (livekit_event_id) DO NOTHING
         RETURNING id, interview_id
     ),
@@ -93,7 +116,8 @@ _RECORD = f"""
     joined AS (
         INSERT INTO connections
             (interview_id, sid, attempt, room_sid, identity, role, joined_at, joined_order, recorded_at)
-        SELECT interview_id, sid, attempt, coalesce(room_sid, ''), identity, role, joined_at, added.id, recorded_at
+        SELECT interview_id, sid, attempt, coalesce(room_sid, ''), identity, first_role, joined_at, added.id,
+            recorded_at
         FROM event JOIN added USING (interview_id)
         WHERE sid IS NOT NULL AND left_at IS NULL
         ON CONFLICT (interview_id, sid) DO UPDATE SET room_sid = excluded.room_sid
@@ -103,8 +127,8 @@ _RECORD = f"""
         INSERT INTO connections
             (interview_id, sid, attempt, room_sid, identity, role, joined_at, joined_order, recorded_at,
              left_at, left_order, leave_reason, outcome)
-        SELECT interview_id, sid, attempt, coalesce(room_sid, ''), identity, role, joined_at, added.id, recorded_at,
-            left_at, added.id, leave_reason, outcome
+        SELECT interview_id, sid, attempt, coalesce(room_sid, ''), identity, first_role, joined_at, added.id,
+            recorded_at, left_at, added.id, leave_reason, CASE WHEN first_role = '{Role.AGENT}' THEN outcome END
         FROM event JOIN added USING (interview_id)
         WHERE sid IS NOT NULL AND left_at IS NOT NULL
         ON CONFLICT (interview_id, sid) DO UPDATE SET left_at = excluded.left_at, left_order = excluded.left_order,

@@ -1,8 +1,8 @@
 """Record what LiveKit showed of a room as facts: it makes up for lost webhooks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.interviews.erasure import identity_kept
 from app.interviews.interview_rows import InterviewRow
 from app.interviews.participant_events import role_of
+from app.lifecycle import Role
 from app.livekit.client import LiveRoom, RoomSnapshot
 from app.livekit.webhooks import Participant
 from app.models import Connection, Room, TimelineEntry
@@ -18,7 +19,7 @@ Fact = TypeVar("Fact", Room, Connection)
 
 
 async def record_room_snapshot(
-    session: AsyncSession, *, interview: InterviewRow, room_snapshot: RoomSnapshot, now: datetime
+    session: AsyncSession, *, interview: InterviewRow, room_snapshot: RoomSnapshot, agent_name: str, now: datetime
 ) -> None:
     """Record who was in the room of the locked interview's current attempt, and on the timeline what that changed.
 
@@ -26,7 +27,7 @@ async def record_room_snapshot(
     update that follows stores what is set on the interview.
     """
     connections = await _facts(session, Connection, interview)
-    known = {connection.sid for connection in connections}
+    known = {connection.sid: connection.role for connection in connections}
     listed = {who.sid for who in (*room_snapshot.participants, *room_snapshot.arriving)}
     joined = [who for who in room_snapshot.participants if who.sid not in known]
     back = [each for each in connections if each.sid in listed and _mark_seen(each, room_snapshot.asked_at)]
@@ -35,25 +36,51 @@ async def record_room_snapshot(
     room_changed = await _compare_rooms(session, interview, room_snapshot, now)
     interview.asked_at = max(room_snapshot.asked_at, interview.asked_at or room_snapshot.asked_at)
     if joined or back or gone or room_changed:
-        order = await _add_timeline_entry(session, interview, room_snapshot, joined, gone)
-        if room_snapshot.room:
-            session.add_all(_new_connection(interview, who, room_snapshot.room, order, now) for who in joined)
+        present = {
+            who.sid: _named(who, known.get(who.sid) or role_of(who, interview, agent_name=agent_name), interview)
+            for who in room_snapshot.participants
+        }
+        lists = {
+            "present": list(present.values()),
+            "joined": [present[who.sid] for who in joined],
+            "gone": [NamedParticipant(each.identity, each.role) for each in gone],
+        }
+        order = await _add_timeline_entry(session, interview, room_snapshot, lists)
+        if room := room_snapshot.room:
+            session.add_all(_new_connection(interview, who, present[who.sid], room, order, now) for who in joined)
     await session.flush()
+
+
+class NamedParticipant(NamedTuple):
+    """A participant of the snapshot, or one that it lacks. The identity may have been erased."""
+
+    identity: str
+    role: Role
+    kind: str = ""
+    hidden: bool = False
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What the timeline needs to name it, without personal data."""
+        described = {"role": self.role, "kind": self.kind, "hidden": self.hidden}
+        return {name: value for name, value in described.items() if value}
+
+
+def _named(who: Participant, role: Role, interview: InterviewRow) -> NamedParticipant:
+    return NamedParticipant(identity_kept(who.identity, role, interview), role, who.kind, who.hidden)
 
 
 async def _add_timeline_entry(
     session: AsyncSession,
     interview: InterviewRow,
     room_snapshot: RoomSnapshot,
-    joined: Sequence[Participant],
-    gone: Sequence[Connection],
+    lists: Mapping[str, Sequence[NamedParticipant]],
 ) -> int:
-    """Add the snapshot to the timeline; return the entry's id."""
+    """Add the snapshot to the timeline; return the entry's id. The lists: present, joined, gone."""
     detail = {
         "askedAt": room_snapshot.asked_at.isoformat(),
-        "present": [identity_kept(who, interview) for who in room_snapshot.participants],
-        "joined": [identity_kept(who, interview) for who in joined],
-        "gone": [each.identity for each in gone],
+        **{name: [seen.identity for seen in people] for name, people in lists.items()},
+        "seenAs": {name: [seen.description for seen in people] for name, people in lists.items()},
         "roomSid": room_snapshot.room.sid if room_snapshot.room else None,
     }
     entry = TimelineEntry(
@@ -113,15 +140,15 @@ async def _compare_rooms(
 
 
 def _new_connection(
-    interview: InterviewRow, who: Participant, there: LiveRoom, order: int, now: datetime
+    interview: InterviewRow, who: Participant, seen: NamedParticipant, there: LiveRoom, order: int, now: datetime
 ) -> Connection:
     return Connection(
         interview_id=interview.id,
         sid=who.sid,
         attempt=interview.attempt,
         room_sid=there.sid,
-        identity=identity_kept(who, interview),
-        role=role_of(who, interview),
+        identity=seen.identity,
+        role=seen.role,
         joined_at=who.joined_at or now,
         joined_order=order,
         recorded_at=now,

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import CursorInvalid
 from app.core.pagination import Page, decode_cursor, encode_cursor
+from app.interviews.erasure import IDENTITY_LISTS, seen_as
+from app.interviews.participant_names import participant_name
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.models import JoinRequest, RefusedJoins, TimelineEntry
 
@@ -58,6 +60,7 @@ CALLS = {
     "interview_over": "The candidate tried to join after the interview was over",
     "phone_number_required": "Someone tried to join without a phone number",
     "wrong_phone_number": "Someone tried to join with a wrong phone number",
+    "phone_number_unreadable": "Someone tried to join with a text that is no phone number",
     "phone_number_unusable": "Someone tried to join, but the phone number on file is not valid: correct it",
     "invite_required": "Someone tried to join without an invitation",
     "invite_invalid": "Someone tried to join with an invitation that is not valid",
@@ -93,7 +96,8 @@ class Entry:
                 reason = f" / {self.detail['endReason']}" if self.detail["endReason"] else ""
                 return f"{self.detail['from']} -> {self.detail['to']}{reason}: {RULES.get(self.name, self.name)}"
             case "livekit":
-                return EVENTS.get(self.name, self.name).format_map(_Values(self.detail))
+                sentence = EVENTS.get(self.name, self.name).format_map(_Values(self.detail))
+                return sentence[:1].upper() + sentence[1:]
             case "service":
                 return SERVICE_ACTIONS.get(self.name, self.name).format_map(_Values(self.detail))
             case _:
@@ -121,22 +125,13 @@ class _Values(dict[str, Any]):
     """The values for a sentence's placeholders, taken from an entry's detail."""
 
     def __missing__(self, key: str) -> str:
-        return _display_name(str(self.get("identity", ""))) if key == "who" else "?"
+        return participant_name(str(self.get("identity", "")), self) if key == "who" else "?"
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
+        if key in IDENTITY_LISTS:
+            value = [participant_name(identity, seen) for identity, seen in seen_as(key, value, self)]
         return (", ".join(map(str, value)) or "nobody") if isinstance(value, list) else value
-
-
-ERASED = {"candidate": "The candidate", "agent": "The agent", "other": "Someone"}  # identities after an erasure
-
-
-def _display_name(identity: str) -> str:
-    if identity in ERASED:
-        return ERASED[identity]
-    if identity.startswith("candidate-"):
-        return "The candidate"
-    return f"The agent {identity}" if identity.startswith("agent-") else f"Participant {identity}"
 
 
 async def read_timeline(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from app.livekit.webhooks import Participant
 # Seconds; all calls about an interview fit into its lease. Enforced here, because livekit-api 1.2.2 passes a timeout of
 # None with every request, which disables the one of its session.
 TIMEOUT = 5.0
+ROOM_MISSING = "room does not exist"  # in LiveKit's 404; a proxy has other words
 AWAY = 1.0  # seconds for which a refused connection counts
 
 
@@ -153,13 +155,31 @@ async def clock_of(url: str) -> datetime | None:
 
     Raises LiveKitUnavailable. Behind a proxy the clock is the proxy's.
     """
-    url = f"http{url[2:]}" if url.startswith("ws") else url
-    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(url) as answer:
+    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(_http(url)) as answer:
         date = answer.headers.get("Date")
     try:
         return parsedate_to_datetime(date) if date else None
     except ValueError:
         return None
+
+
+async def may_join(url: str, token: str) -> bool:
+    """Return whether LiveKit lets a client with this token in; False if it would have to create the room, and may not.
+
+    Creates nothing. Raises LiveKitUnavailable.
+    """
+    address, headers = f"{_http(url).rstrip('/')}/rtc/validate", {"Authorization": f"Bearer {token}"}
+    async with _translated_errors(), aiohttp.ClientSession() as http, http.get(address, headers=headers) as answer:
+        if answer.status == HTTPStatus.OK:
+            return True
+        if answer.status == HTTPStatus.NOT_FOUND and ROOM_MISSING in await answer.text(errors="replace"):
+            return False
+        # without the body: LiveKit's 401 repeats the token
+        raise LiveKitUnavailable(f"LiveKit answered {answer.status} to /rtc/validate")
+
+
+def _http(url: str) -> str:
+    return f"http{url[2:]}" if url.startswith("ws") else url
 
 
 class _NotFound(LiveKitUnavailable):
@@ -179,7 +199,9 @@ async def _translated_errors() -> AsyncIterator[None]:
             raise LiveKitKeysRefused("LiveKit answered 401") from error
         raise LiveKitUnavailable(str(error)) from error
     except aiohttp.ClientConnectorError as error:
-        raise LiveKitUnreachable(f"{type(error).__name__}: {error}") from error
+        number = error.errno or 0  # negative if the name has no address
+        why = os.strerror(number) if number > 0 else error.strerror  # aiohttp's own text adds "ssl:default"
+        raise LiveKitUnreachable(f"no connection to {error.host}:{error.port}: {why}") from error
     except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
         raise LiveKitUnavailable(f"{type(error).__name__}: {error}") from error
 

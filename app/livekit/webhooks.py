@@ -37,7 +37,10 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A webhook's event: participant_joined, room_finished, ... `created_at` is a whole second."""
+    """A webhook's event: participant_joined, room_finished, ... `created_at` is a whole second.
+
+    An event about a recording or a media stream has a room name, but no room sid.
+    """
 
     id: str
     name: str
@@ -109,13 +112,13 @@ def parse_event(body: bytes) -> Event:
         raise WebhookInvalid from error
     if not isinstance(event, dict):
         raise WebhookInvalid
-    room = _object(event, "room")
+    room, egress, ingress = (_object(event, name) for name in ("room", "egressInfo", "ingressInfo"))
     participant = _object(event, "participant")
     return Event(
         id=_text(event, "id"),
         name=_text(event, "event"),
         created_at=_instant(event, "createdAt") or datetime.now(UTC),
-        room_name=_text(room, "name"),
+        room_name=_text(room, "name") or _text(egress, "roomName") or _text(ingress, "roomName"),
         room_sid=_text(room, "sid"),
         room_created_at=_instant(room, "creationTime"),
         participant=_participant(participant) if participant else None,

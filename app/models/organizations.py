@@ -2,19 +2,39 @@
 
 import uuid
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.settings import JoinPolicy
+from app.lifecycle import EndReason
 from app.models.base import Base, one_of
+
+
+class RejoinAfterFailure(StrEnum):
+    """When a join after FAILED opens the next attempt by itself.
+
+    A candidate that cuts its own connection makes the attempt fail as CONNECTION_LOST, and could gain another one.
+    """
+
+    ALWAYS = "always"
+    BEFORE_START = "before_start"  # not after CONNECTION_LOST, which only a conversation that has started ends with
+    NEVER = "never"
+
+    def allows(self, end_reason: EndReason | None) -> bool:
+        """Return whether a join may open the next attempt after one that FAILED for this reason."""
+        return self is self.ALWAYS or (self is self.BEFORE_START and end_reason is not EndReason.CONNECTION_LOST)
 
 
 class Organization(Base):
     """A tenant: the owner of API keys and interviews, and the defaults of new interviews."""
 
     __tablename__ = "organizations"
-    __table_args__ = (CheckConstraint(one_of("join_policy", JoinPolicy), name="join_policy"),)
+    __table_args__ = (
+        CheckConstraint(one_of("join_policy", JoinPolicy), name="join_policy"),
+        CheckConstraint(one_of("rejoin_after_failure", RejoinAfterFailure), name="rejoin_after_failure"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     name: Mapped[str] = mapped_column(unique=True)
@@ -22,6 +42,7 @@ class Organization(Base):
     instructions_template: Mapped[str]
     max_duration: Mapped[int]
     join_policy: Mapped[JoinPolicy | None]
+    rejoin_after_failure: Mapped[RejoinAfterFailure] = mapped_column(server_default=RejoinAfterFailure.ALWAYS)
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

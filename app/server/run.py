@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         self._end_streams()
         await super().shutdown(sockets)
 
-    def run_until_stopped(self, sockets: list[socket.socket] | None = None) -> None:
+    def run_until_stopped(self, sockets: list[socket.socket]) -> None:
         """Run like uvicorn.run: Ctrl-C ends normally, a failed start exits with uvicorn's code."""
         with suppress(KeyboardInterrupt):
             self.run(sockets)
@@ -61,33 +61,28 @@ class Server(uvicorn.Server):
             sys.exit(NOT_STARTED)
 
 
-class PortUnavailable(Exception):
-    """The address is in use, or may not be listened on."""
-
-
 def run(
     settings: Settings,
     url: str,
     *,
+    listening: socket.socket,
     listen_url: str | None,
     workers: int,
     counters: str | None,
     on_ready: Callable[[], None],
 ) -> None:
-    """Serve until stopped. `on_ready` is called once, before the first request is accepted.
+    """Serve on the socket until stopped. `on_ready` is called once, before the first request is accepted.
 
     `listen_url` is for Postgres' LISTEN, None if no connection can do that; `counters` is the folder in which several
-    processes keep their metrics. Raises PortUnavailable.
+    processes keep their metrics.
     """
     server = _server(settings, url, listen_url)
     gc.freeze()  # what is there now stays, and stays shared memory between processes
     gc.set_threshold(20_000)  # new objects between two collections; at 700 they took a quarter of a webhook's time
-    if counters is None:
-        on_ready()
-        server.run_until_stopped()
-        return
-    listening = _listen(settings)
     on_ready()
+    if counters is None:
+        server.run_until_stopped([listening])
+        return
     # Drop a dead process's gauges from the metrics; its counters stay in the sums.
     forget_gauges = partial(mark_process_dead, path=counters)
     parent = fork_workers(workers, listening, stop_timeout=STOP_TIMEOUT, on_exit=forget_gauges)
@@ -96,15 +91,6 @@ def run(
     configure_logging(names_process=True)
     server.parent = parent
     server.run_until_stopped([listening])
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Return the socket that all processes accept from, made as uvicorn makes it for one."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        raise PortUnavailable(f"Can't listen on {settings.host}, port {settings.port}: {error}") from error
 
 
 def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
@@ -126,8 +112,6 @@ def _server(settings: Settings, url: str, listen_url: str | None) -> Server:
     app = create_app(settings, sessions, lifespan=lifespan, hub=hub)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         http=BoundedProtocol,
         ws="none",
         proxy_headers=bool(settings.trusted_proxies),  # else any client could forge its address

@@ -14,6 +14,7 @@ from app.interviews.status_update import update_statuses
 from app.interviews.stored_facts import load_facts
 from app.lifecycle import AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, Role, derive, ends_at
 from app.livekit.client import LiveKitUnavailable, RoomSnapshot
+from app.livekit.webhooks import Participant
 from app.worker import WorkerContext, effects
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
     if derived.undecided or unstored or any(isinstance(effect, DispatchAgent) for effect in _due(derived, now)):
         room_snapshot = await context.livekit.room_snapshot(interview.room_name)
         derived = await _record_snapshot(context, interview, room_snapshot)
-        if any(role_of(who, interview) is Role.AGENT for who in room_snapshot.arriving):
+        if any(_is_interviewer(who, interview, context) for who in room_snapshot.arriving):
             # whether it gets there shows when the interview is processed again
             others = tuple(effect for effect in derived.effects if not isinstance(effect, DispatchAgent))
             derived = replace(derived, effects=others)
@@ -85,6 +86,10 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
     await _release(context, interview_id)
 
 
+def _is_interviewer(who: Participant, interview: InterviewRow, context: WorkerContext) -> bool:
+    return role_of(who, interview, agent_name=context.agent_name) is Role.AGENT
+
+
 def _due(derived: Derived, now: datetime) -> list[Effect]:
     return [effect for effect in derived.effects if effect.due_at <= now]
 
@@ -96,7 +101,9 @@ async def _record_snapshot(context: WorkerContext, interview: InterviewRow, room
         locked = _existing(await lock_row(connection, interview.id), interview.id)
         now = datetime.now(UTC)
         if locked.attempt == interview.attempt:
-            await record_room_snapshot(session, interview=locked, room_snapshot=room_snapshot, now=now)
+            await record_room_snapshot(
+                session, interview=locked, room_snapshot=room_snapshot, agent_name=context.agent_name, now=now
+            )
         return (await update_statuses(connection, [locked], now=now, timeouts=context.timeouts))[locked.id]
 
 

@@ -102,7 +102,9 @@ async def _compare(
             if interview is None or interview.attempt != state.attempt:
                 return
             now = datetime.now(UTC)
-            await record_room_snapshot(session, interview=interview, room_snapshot=room_snapshot, now=now)
+            await record_room_snapshot(
+                session, interview=interview, room_snapshot=room_snapshot, agent_name=context.agent_name, now=now
+            )
             await update_statuses(connection, [interview], now=now, timeouts=context.timeouts)
     except LiveKitUnavailable as error:
         log.warning("interview %s was not compared: %s", state.interview_id, error)

@@ -20,7 +20,7 @@ from app.interviews.erasure import Overdue, erase_overdue, find_overdue
 from app.interviews.interview_rows import lock_row
 from app.interviews.refused_joins import prune_refused_joins
 from app.interviews.status_update import update_statuses
-from app.livekit.client import LiveKitUnavailable
+from app.livekit.client import LiveKitUnavailable, LiveKitUnreachable
 from app.worker import WorkerContext, logged_errors
 from app.worker.audit import audit
 from app.worker.deadlines import claim, process_due_interview
@@ -29,6 +29,7 @@ from app.worker.webhook_delivery import deliver_all_due, prune_deliveries
 
 log = logging.getLogger(__name__)
 
+START_LIVEKIT = ". Start LiveKit, or correct LIVEKIT_URL: 'interviews doctor' checks it, and its keys"
 POLL = 0.5  # seconds
 CONCURRENCY = 8  # interviews that one process works on
 MISSING_DEADLINES_BATCH = 1000  # interviews
@@ -119,12 +120,18 @@ async def _repeat(context: WorkerContext, task: Periodic, stop: asyncio.Event) -
                 is_failing = False
         except (DatabaseUnavailable, LiveKitUnavailable) as error:
             if not is_failing:  # logged once, not every period of an outage
-                log.warning("%s failed, it is retried every %s: %s", task.name, task.period, error.__cause__ or error)
+                _warn(task, error)
             is_failing = True
         except Exception:  # one failed run must not end the later ones
             log.exception("%s failed", task.name)
             metrics.WORKER_ERRORS.inc()
         await _pause(stop, POLL)
+
+
+def _warn(task: Periodic, error: DatabaseUnavailable | LiveKitUnavailable) -> None:
+    cause = error if isinstance(error, LiveKitUnreachable) else error.__cause__ or error
+    todo = START_LIVEKIT if isinstance(error, LiveKitUnavailable) else ""
+    log.warning("%s failed, it is retried every %s: %s%s", task.name, task.period, cause, todo)
 
 
 async def _take_tick(context: WorkerContext, task: Periodic) -> bool:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261128_refused_joins"
-down_revision = "20261127_timeline_names"
+down_revision = "20261128_search_words"
 branch_labels = None
 depends_on = None
 

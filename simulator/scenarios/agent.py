@@ -86,6 +86,10 @@ def agent_posts_completed_when_it_had_failed(interview: HistoryBuilder) -> None:
 
 @scenario(6)
 def an_avatar_and_a_recruiter_come_and_go(interview: HistoryBuilder) -> None:
+    interview.request_token()
+    interview.pause(0.2, 1)
+    interview.listener_joins()
+    interview.pause(0.2, 1)
     interview.meet("pending")
     interview.pause(0.2, 1)
     interview.avatar_joins()

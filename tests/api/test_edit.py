@@ -130,10 +130,11 @@ async def test_null_removes_optional_fields_only(driver: InterviewDriver) -> Non
 
 REFUSED: dict[str, tuple[object, ...]] = {
     "candidateId": ("", "a b", 5),
-    "participantName": ("", "x" * 257, "a\0b"),
-    "phoneNumber": ("1234", "call me"),
-    "jobTitle": ("", "x" * 501),
-    "instructions": ("", 5),
+    "participantName": ("", "\u00a0", "x" * 257, "a\0b"),
+    "phoneNumber": ("1234", "call me", "966509876543.0"),
+    "jobTitle": ("", "\u200b \u2800", "x" * 501),
+    "companyName": ("\u202e",),
+    "instructions": ("", "\u3164", 5),
     "maxDuration": (59, 14_401, "600", 600.5, True),
     "opensAt": ("soon", "2026-01-01T00:00:00"),
     "closesAt": ("soon", "9999-12-31T23:59:59Z", "2026-01-01T00:00:00Z"),

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
+from app.core.logging import LineFormatter
 from app.core.settings import Settings
 from app.main import create_app
 from tests.attacks.document import ENDLESS, Json, Operation, operations
@@ -252,7 +253,13 @@ async def test_a_method_that_is_not_allowed(
     assert {name.strip() for name in answer.headers["Allow"].split(",")} - {"HEAD"} == allowed
 
 
-@pytest.mark.parametrize("given", ["abc", "0b7c7c2f-5d1e-4c7b", "A.b_c-9", "x" * 64])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "abc", "0b7c7c2f-5d1e-4c7b", "A.b_c-9", "x" * 64, "order-123456", "invoice_7", "kiosk-2026-11",
+        "12345678-1234-4234-8234-12345678901a", "1234567890ABCDEF", "0af7651916cd43dd8448eb211c80319c",
+    ],
+)  # fmt: skip
 async def test_a_plain_request_id_is_kept(client: httpx.AsyncClient, given: str) -> None:
     answer = await client.get("/nowhere", headers={"X-Request-Id": given})
     assert answer.headers.get_list("X-Request-Id") == [given]
@@ -267,6 +274,29 @@ async def test_an_odd_request_id_is_replaced(client: httpx.AsyncClient, given: s
     ids = [first.headers["X-Request-Id"], second.headers["X-Request-Id"]]
     assert all(len(each) == 16 and each.isalnum() for each in ids)
     assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "inv_0f9c1d2e3b4a59687786a5b4c3d2e1f001122334", "x-inv_0f9c", "ik_local", "IK_0123", "call.ik_test_0000",
+        "whsec_AAAA", "eyJhbGciOiJIUzI1NiJ9", "966509876543", "00966509876543", "0509876543", "050-987-6543",
+        "050.987.6543", "50_98_76_5", "call-966-50-987-6543", "phone966509876543", "1234567", "1234567890123456",
+        "00000000-0000-0000-0000-966509876543",
+    ],
+)  # fmt: skip
+async def test_a_request_id_that_must_not_be_logged_is_replaced(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """The answer has the id that the log has."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(caplog.handler, "formatter", LineFormatter())
+    answer = await client.get("/nowhere", headers={"X-Request-Id": given})
+    used = answer.headers["X-Request-Id"]
+    assert re.fullmatch("[0-9a-f]{16}", used)
+    assert used == answer.json()["requestId"]
+    assert f" app.api.middleware [{used}] GET" in caplog.text
+    assert given not in answer.text + caplog.text
 
 
 @pytest.fixture

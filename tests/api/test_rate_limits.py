@@ -46,7 +46,7 @@ async def from_(sessions: Sessions, request: pytest.FixtureRequest) -> AsyncIter
 
 
 def client_from(app: FastAPI, address: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, client=(address, 1)), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, client=(address, 1)), base_url="http://localhost")
 
 
 def limits_of(answer: httpx.Response) -> dict[str, int]:

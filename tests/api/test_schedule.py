@@ -125,6 +125,19 @@ async def test_required(client: httpx.AsyncClient, sessions: async_sessionmaker[
 
 
 ODD_TEXTS = ("a\0b", "", 5, ["a"], {"a": "b"})
+# Each shows nothing. The last has one of each: a space, one that does not break, of zero width, Braille and Hangul, a
+# mark without a letter, a variation selector, a tag.
+BLANK = (
+    " ",
+    "\t\n",
+    "\u00a0",
+    "\u200b",
+    "\u2800",
+    "\u3164",
+    "\u202e",
+    "\u00ad\ufeff",
+    " \u00a0\u200b\u2800\u3164\u0301\ufe0f\U000e0041",
+)
 ODD_IDS = (*ODD_TEXTS, "a b", "x" * 129, "é", "ab\n", "\x7f")
 ODD_INSTANTS = (
     "2099-11-22T09:00:00", "2026-13-22T09:00:00Z", "soon", "NaN", 1e300, True, "9999-12-31T23:59:59Z",
@@ -132,11 +145,32 @@ ODD_INSTANTS = (
 )  # fmt: skip
 REFUSED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(OPAQUE_IDS, ODD_IDS),
-    "participantName": (*ODD_TEXTS, "x" * 257, "ل" * 129, None),
-    "jobTitle": (*ODD_TEXTS, "x" * 501),
-    "companyName": (*ODD_TEXTS, "x" * 501),
-    "instructions": ODD_TEXTS,
-    "phoneNumber": (*ODD_TEXTS, "call me", "+966 50 987 6543 ext", "1234", "1" * 41, "9665\x0009876543"),
+    "participantName": (*ODD_TEXTS, *BLANK, "x" * 257, "ل" * 129, None),
+    "jobTitle": (*ODD_TEXTS, *BLANK, "x" * 501),
+    "companyName": (*ODD_TEXTS, *BLANK, "x" * 501),
+    "instructions": (*ODD_TEXTS, *BLANK),
+    "phoneNumber": (
+        *(
+            *ODD_TEXTS,
+            *BLANK,
+            "call me",
+            "+966 50 987 6543 ext",
+            "1234",
+            "1" * 16,
+            "9665\x0009876543",
+            True,
+            -966509876543,
+        ),
+        *(
+            "966509876543.0",
+            "509876543E+3",
+            966509876543.5,
+            2**53,
+            float("1e300"),
+            "0509876543 / 0501112222",
+            " " * 64 + "12345",
+        ),
+    ),
     "maxDuration": (59, 14_401, 10**30, -1800, 1800.5, "1800", True, [1800]),
     "opensAt": ODD_INSTANTS,
     "closesAt": ODD_INSTANTS,
@@ -146,8 +180,11 @@ REFUSED: dict[str, tuple[object, ...]] = {
 }
 ACCEPTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(OPAQUE_IDS, ("x" * 128, "!~#{}")),
-    "phoneNumber": ("+966 50 987-6543", "00966 (50) 987.6543", "٩٦٦٥٠٩٨٧٦٥٤٣", "1" * 40),
-    "participantName": ("x" * 256, "ل" * 128, "🙂"),
+    "phoneNumber": (
+        *("+966 50 987-6543", "00966 (50) 987.6543", "٩٦٦٥٠٩٨٧٦٥٤٣", "1" * 15, "\u202a+966 50 987 6543\u202c"),
+        *("+966\u00a050\u2011987\u22126543", "＋９６６（５０）９８７６５４３", "९६६५०९८७६५४३"),  # noqa: RUF001 - digits of other scripts
+    ),
+    "participantName": ("x" * 256, "ل" * 128, "🙂", "\u200fأ", "-", "\u202e."),
     "jobTitle": ("ل" * 500,),
     "companyName": ("x" * 500,),
     "maxDuration": (60, 14_400, 1800.0),
@@ -176,6 +213,26 @@ async def test_accepted(client: httpx.AsyncClient, field: str) -> None:
         interview = await made(client, **{field: value})
         assert interview[field] == value
         assert (await client.post(f"/interviews/{interview['interviewId']}/join")).status_code == 200
+
+
+@pytest.mark.parametrize("number", [966509876543, 966509876543.0])
+async def test_a_json_number_is_its_digits(client: httpx.AsyncClient, number: float) -> None:
+    assert (await made(client, phoneNumber=number))["phoneNumber"] == "966509876543"
+
+
+async def test_what_is_wrong_with_a_phone_number_is_named(client: httpx.AsyncClient) -> None:
+    """By its character and its place, in a batch by its interview too. Nothing else of the number is in the answer."""
+    batch = {"interviews": [NEW, NEW | {"phoneNumber": "509876543E+3"}]}
+    (fault,) = faults(await client.post("/interviews/batch", headers=AUTHORIZED, json=batch))
+    message = 'must be a phone number: the character "E" at position 10 can\'t be part of it'
+    assert fault == {"field": "interviews.1.phoneNumber", "message": message}
+    for number, message in {
+        "966509876543.0": 'must be a phone number: the character "." at position 13 makes it a decimal number, '
+        "as in a spreadsheet",
+        "1" * 16: "must have 5 to 15 digits",
+        "12345" + " " * 60: "must have 64 characters or fewer",
+    }.items():
+        assert faults(await post(client, phoneNumber=number)) == [{"field": "phoneNumber", "message": message}]
 
 
 async def test_null_means_omitted(client: httpx.AsyncClient) -> None:

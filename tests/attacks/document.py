@@ -1,8 +1,9 @@
 """The operations of the OpenAPI document, and the setup that tests of all operations need.
 
 A new operation is covered as soon as it is in the document. What the document lacks is defined here: how to create a
-resource of a path (MADE), what has to happen before a call succeeds (BEFORE), and values of a body that its example
-cannot contain (SAID). An operation that lacks one of these fails with a message that names it.
+resource of a path (MADE), what has to happen before a call succeeds (BEFORE), values of a body that its example cannot
+contain (SAID), and parameters that it requires (ASKED). An operation that lacks one of these fails with a message that
+names it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -116,6 +117,8 @@ class Owner:
         said = body if body is not None else body_of(operation, ids)
         if said is not None:
             given["json"] = said
+        if asked := ASKED.get(str(operation)):
+            given["params"] = asked(self) | given.get("params", {})
         return await self.call(operation.method, operation.path.format_map(ids), **given)
 
 
@@ -174,6 +177,11 @@ SAID: dict[str, Callable[[Ids], Json]] = {
     "completeInterview": lambda ids: {"roomName": f"interview-{ids['interview_id']}"},
     "createWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},  # an IP address needs no DNS
     "updateWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},
+}
+
+
+ASKED: dict[str, Callable[[Owner], Json]] = {
+    "getCandidatesPersonalData": lambda owner: {"candidateId": f"candidate-of-{owner.name}"}
 }
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.main import ROUTERS
-from tests.attacks.document import ENDLESS, Operation, Owner, operations
+from tests.attacks.document import ASKED, ENDLESS, Operation, Owner, operations
 from tests.conftest import API_KEY, AUTHORIZED
 from tests.sockets import connect_to, serving
 
@@ -27,10 +27,10 @@ def headers_of(answer: httpx.Response) -> dict[str, str]:
 async def test_a_call_answers_head_as_get_without_a_body(operation: Operation, owner: Owner) -> None:
     ids = await owner.new(operation)
     path = operation.path.format_map(ids)
-    get, head = await owner.call("GET", path), await owner.call("HEAD", path)
+    params = ASKED[str(operation)](owner) if str(operation) in ASKED else {}
+    get, head = await owner.call("GET", path, params=params), await owner.call("HEAD", path, params=params)
     assert (head.status_code, headers_of(head)) == (get.status_code, headers_of(get))
     assert get.status_code == 200
-    assert "content-length" in head.headers
     assert head.content == b""
 
 
@@ -66,7 +66,7 @@ async def test_allow_names_head_where_get_is_allowed(client: httpx.AsyncClient) 
 
 async def test_head_of_a_stream_ends_at_once(app: FastAPI) -> None:
     key = f"Authorization: Bearer {API_KEY}\r\n".encode()
-    head = b"HEAD /interviews/stream HTTP/1.1\r\nHost: x\r\n"
+    head = b"HEAD /interviews/stream HTTP/1.1\r\nHost: localhost\r\n"
     async with serving(app) as port, connect_to(port) as client:
         await client.send(head + key + b"\r\n" + head + b"\r\n" + head + b"Connection: close\r\n" + key + b"\r\n")
         answers = await asyncio.wait_for(client.rest(), 30)
@@ -82,8 +82,8 @@ async def test_head_of_a_stream_ends_at_once(app: FastAPI) -> None:
 
 async def test_head_over_a_socket_has_no_body(app: FastAPI) -> None:
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-        await client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await client.send(b"HEAD /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answers = (await client.rest()).split(b"\r\n\r\n")
     assert [each[:15] for each in answers] == [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK", b""]
     assert b"content-length: 15" in answers[0]

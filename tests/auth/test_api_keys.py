@@ -28,6 +28,8 @@ CALLS = {
     ("POST", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
     ("DELETE", f"/interviews/{SOME_ID}/invite"): Scope.WRITE,
     ("DELETE", f"/interviews/{SOME_ID}/personal-data"): Scope.ADMIN,
+    ("GET", f"/interviews/{SOME_ID}/personal-data"): Scope.ADMIN,
+    ("GET", "/personal-data"): Scope.ADMIN,
     ("GET", "/organization"): Scope.ADMIN,
     ("PATCH", "/organization"): Scope.ADMIN,
     ("GET", "/interviews"): Scope.READ,

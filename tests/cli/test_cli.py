@@ -1,6 +1,8 @@
 """The command as people run it: a process of its own in an empty folder, with nothing else in its environment."""
 
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from app.cli.commands import parser
 from app.cli.interviews import list_some
 from app.cli.runtime import with_sessions
 from app.interviews.demo import DEMO_ID
+from app.server.listening import PortUnavailable, listen
 from tests.conftest import make_settings, run_now
 from tests.e2e.processes import Process, clean_environment, free_port, http_status
 
@@ -126,16 +129,21 @@ def test_the_first_start_shows_what_a_newcomer_needs(service: Callable[..., Serv
         str(DEMO_ID),
         "ik_local",
         "ws://127.0.0.1:7999",
-        f"{ours.url}/webhooks/livekit",
-        f"curl -X POST {ours.url}/interviews/{DEMO_ID}/join",
-        ".data/postgres",
+        "start it with: livekit-server --config .data/livekit.yaml",
+        f"curl -sS -X POST {ours.url}/interviews/{DEMO_ID}/join",
+        "the embedded Postgres in .data/postgres",
     ):
         assert shown in ours.output
+    assert ours.output.startswith("Making the database in .data/postgres; it takes a few seconds, this once ...\n")
+    config = (ours.cwd / ".data" / "livekit.yaml").read_text()
+    assert "port: 7999\n" in config
+    assert f"{ours.url}/webhooks/livekit" in config
     joined = httpx.post(f"{ours.url}/interviews/{DEMO_ID}/join", timeout=30).json()
     assert joined["serverUrl"] == "ws://127.0.0.1:7999"
 
     ours.kill()
     ours.start_and_wait()
+    assert "Making" not in ours.output
     assert ours.call("GET", f"/interviews/{DEMO_ID}")["joinAttempts"] == 1
 
     ours.stop()
@@ -175,11 +183,12 @@ def test_no_demo_interview_among_others(service: Callable[..., Service], own_dat
 def test_elsewhere_there_is_no_demo_and_no_known_key(service: Callable[..., Service], own_database: str) -> None:
     secrets = {"LIVEKIT_API_SECRET": "s" * 32, "BOOTSTRAP_API_KEY": "ik_" + "k" * 32}
     given = {"ENVIRONMENT": "production", "LIVEKIT_API_KEY": "APIkey", "JOIN_POLICY": "open"} | secrets
-    given["ALLOWED_ORIGINS"] = "https://hire.example"
+    given |= {"ALLOWED_ORIGINS": "https://hire.example", "LIVEKIT_URL": "wss://livekit.example"}
     ours = service(DATABASE_URL=own_database, **given)
     ours.start_and_wait()
-    for hidden in (str(DEMO_ID), "ik_local", *secrets.values()):
+    for hidden in (str(DEMO_ID), "ik_local", "livekit-server", ".data", *secrets.values()):
         assert hidden not in ours.output
+    assert not (ours.cwd / ".data").exists()
     assert httpx.get(f"{ours.url}/interviews", headers=RECRUITER, timeout=30).status_code == 401
     mine = {"Authorization": f"Bearer {secrets['BOOTSTRAP_API_KEY']}"}
     assert httpx.get(f"{ours.url}/interviews", headers=mine, timeout=30).json()["data"] == []
@@ -318,13 +327,38 @@ def test_unsafe_settings(tmp_path: Path) -> None:
     assert not (tmp_path / ".data").exists()
 
 
-def test_a_port_that_is_taken(service: Callable[..., Service], tmp_path: Path, own_database: str) -> None:
-    ours = service(DATABASE_URL=own_database)
-    ours.start_and_wait()
-    ended = run(tmp_path, "serve", DATABASE_URL=own_database, PORT=str(ours.port), RUN_WORKER="false")
-    assert ended.returncode not in (0, None)
-    assert "address already in use" in ended.stderr
-    assert "Traceback" not in ended.stderr
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_in_use_is_found_before_anything_is_done(tmp_path: Path, workers: str, host: str) -> None:
+    """No banner, no database, no worker: one line that says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(tmp_path, "serve", "--workers", workers, HOST=host, PORT=str(port))
+    assert_refused(ended)
+    assert ended.stderr == (
+        f"Can't listen on port {port} of {host}: it is in use. Stop what uses it ('lsof -i :{port}' names it), or "
+        f"choose another port: PORT={port + 1} make run.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_address_that_cannot_be_listened_on() -> None:
+    with pytest.raises(PortUnavailable, match="this machine has no such address"):
+        listen("192.0.2.1", 0)
+    with pytest.raises(PortUnavailable, match="the name has no address"):
+        listen("nowhere.invalid", 0)
+
+
+def test_the_system_chooses_the_port(service: Callable[..., Service], own_database: str) -> None:
+    """PORT=0: everything that is shown has the port that was chosen."""
+    ours = service(DATABASE_URL=own_database, PORT="0")
+    ours.start()
+    ours.wait_until(lambda: f"/interviews/{DEMO_ID}/join\n" in ours.output, within=WITHIN)
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/interviews/", ours.output)
+    assert found is not None
+    ours.port = int(found[1])
+    ours.wait_until_ready()
+    assert ":0/" not in ours.output
 
 
 def test_version_prints_the_installed_version(tmp_path: Path) -> None:

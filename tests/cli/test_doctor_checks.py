@@ -14,7 +14,7 @@ from app.cli.doctor_checks import Finding, State, compare_clock, examine, table
 from app.core.database import create_engine, create_sessionmaker
 from app.interviews.livekit_events import WebhookResult
 from app.livekit.access_tokens import signer_of
-from app.livekit.client import clock_of
+from app.livekit.client import LiveKitUnavailable, clock_of, may_join
 from app.livekit.rooms import PROBE_ROOM
 from app.models import Probe
 from tests import livekit_webhooks
@@ -65,6 +65,38 @@ async def test_the_clock_is_read_from_any_answer(header: bytes, told: datetime |
         port = server.sockets[0].getsockname()[1]
         for scheme in ("http", "ws"):
             assert await clock_of(f"{scheme}://127.0.0.1:{port}") == told
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        ("200 OK", b"success", True),
+        ("404 Not Found", b"requested room does not exist", False),
+        ("404 Not Found", b"<h1>nginx</h1>", "LiveKit answered 404 to /rtc/validate"),
+        ("401 Unauthorized", b"invalid token: TOKEN", "LiveKit answered 401 to /rtc/validate"),
+    ],
+)
+async def test_livekit_is_asked_as_a_candidates_page_asks_it(status: str, body: bytes, expected: bool | str) -> None:
+    """No answer's body is shown, because LiveKit's 401 repeats the token."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        if isinstance(expected, bool):
+            assert await may_join(url, "TOKEN") is expected
+        else:
+            with pytest.raises(LiveKitUnavailable) as raised:
+                await may_join(url, "TOKEN")
+            assert str(raised.value) == expected
+    assert requests[0].startswith(b"GET /rtc/validate HTTP/1.1\r\n")
+    assert b"Authorization: Bearer TOKEN\r\n" in requests[0]
 
 
 async def test_only_a_webhook_that_somebody_waits_for_is_noted(sessions: async_sessionmaker[AsyncSession]) -> None:

@@ -102,6 +102,13 @@ def test_an_expiry_that_is_none(interviews: Command, arguments: tuple[str, ...],
     assert told in ended.stderr
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u3164", "\u202e"], ids=ascii)
+def test_a_name_shows_something(interviews: Command, blank: str) -> None:
+    for names in ((blank, "--organization", "new"), ("x", "--organization", blank)):
+        ended = interviews.run("keys", "create", *names, "--create", "--scope", "admin")
+        assert (ended.returncode, "must have a character that can be seen" in ended.stderr) == (2, True)
+
+
 def test_a_name_is_used_once(interviews: Command) -> None:
     arguments = ("keys", "create", "x", "--organization", "new", "--create", "--scope", "admin")
     assert interviews.text(*arguments).startswith("ik_")

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.database import masked
-from app.core.settings import Settings, faults_of, is_loopback, is_private
+from app.core.hosts import is_loopback, is_private
+from app.core.settings import DatabaseSettings, Settings, faults_of
 from tests.conftest import make_settings
 
 SAFE: dict[str, str] = {
@@ -20,7 +21,7 @@ SAFE: dict[str, str] = {
     "LIVEKIT_URL": "wss://livekit.example",
     "DATABASE_URL": "postgresql://u@h/d",
 }
-RULES = tuple(name for name in SAFE if name not in ("ENVIRONMENT", "LIVEKIT_URL"))
+RULES = tuple(name for name in SAFE if name != "ENVIRONMENT")
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +213,24 @@ def test_livekit_urls(monkeypatch: pytest.MonkeyPatch, name: str, url: str, allo
         assert f"{name}: " in refusal(monkeypatch, **SAFE | {name: url})
 
 
+def test_a_loopback_livekit_that_was_set_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default would send candidates to their own machines; for one machine it can be named."""
+    missing = refusal(monkeypatch, **{name: value for name, value in SAFE.items() if name != "LIVEKIT_URL"})
+    assert "LIVEKIT_URL: set the wss:// URL of your LiveKit server, as browsers reach it (required because" in missing
+    default = Settings.model_fields["livekit_url"].default
+    assert read(monkeypatch, **SAFE | {"LIVEKIT_URL": default}).livekit_url == default
+
+
+def test_the_database_alone_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    with pytest.raises(ValidationError) as refused:
+        DatabaseSettings()
+    (fault,) = faults_of(refused.value, DatabaseSettings)
+    assert fault.startswith("DATABASE_URL: set the URL of a Postgres server")
+    monkeypatch.setenv("DATABASE_URL", SAFE["DATABASE_URL"])
+    assert DatabaseSettings().database_url
+
+
 def test_a_private_host_is_recognized_by_its_name_alone() -> None:
     assert not is_private("")
     assert is_private("169.254.1.1")
@@ -330,6 +349,10 @@ def test_what_is_not_a_proxys_address_is_refused(monkeypatch: pytest.MonkeyPatch
         ("RUN_WORKER", "perhaps", "must be true or false"),
         ("TRUSTED_PROXIES", "hush.example", "must be IP addresses or networks, separated by commas"),
         ("RATE_LIMIT_PER_KEY", "often", "must be one limit, such as 600/minute"),
+        ("DATABASE_URL", "mysql://u:hush@h/d", "must begin with postgresql://, as in postgresql://user:password@host:"),
+        ("DATABASE_URL", "postgres:/d", "must begin with postgresql://"),
+        ("DATABASE_LISTEN_URL", "hush.example/d", "must begin with postgresql://"),
+        ("DATABASE_URL", "postgresql+asyncpg://u:hush@h/d", "must begin with postgresql://"),
         ("RATE_LIMIT_STORAGE_URL", "ftp://u:hush@h", "must be memory://, or a URL that begins with redis"),
     ],
 )

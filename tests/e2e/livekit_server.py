@@ -85,6 +85,7 @@ class LiveKitServer:
         self.api_secret = secrets.token_hex(24)
         self.more_keys: dict[str, str] = {}  # further key pairs that it accepts
         self.webhook_key = ""  # signs the webhooks; api_key by default
+        self.room: dict[str, object] = {}  # the section `room` of its configuration
         self.log = folder / "livekit-server.log"
         self._config = folder / "livekit-server.json"
         self._ports: tuple[int, int, int] | None = None
@@ -147,6 +148,7 @@ class LiveKitServer:
             "port": port,
             "bind_addresses": ["127.0.0.1"],
             "keys": {**self.more_keys, self.api_key: self.api_secret},
+            "room": self.room,
             "webhook": {"api_key": self.webhook_key or self.api_key, "urls": self.webhook_urls},
             "rtc": {
                 "tcp_port": tcp_port,

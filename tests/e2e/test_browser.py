@@ -60,7 +60,25 @@ async def test_the_seeds_frontend_word_for_word_where_metadata_updates_are_allow
     await eventually(lambda: _has_status(lenient_platform, made["interviewId"], "RECONNECTING"))
 
 
-async def test_without_that_setting_set_metadata_is_refused_and_the_agents_metadata_stays_ours(
+async def test_the_seeds_frontend_word_for_word_with_the_number_as_stored(
+    stack: Stack, platform: Platform, page: InterviewPage, join: Join
+) -> None:
+    """The client does not wait for LiveKit's refusal if the text equals the token's metadata byte for byte."""
+    texts = {"participantName": 'فاطمة "Fatima" 👩🏽‍💻', "jobTitle": "<b>R&D</b>"}
+    made = await platform.schedule(**texts)
+    agent = await join(Agent(stack.livekit, made["roomName"]))
+
+    await page.join(stack.service.url, made["interviewId"], PHONE)
+
+    state = await page.state()
+    assert (state["error"], state["consoleErrors"], state["isCallActive"]) == (None, [], True)
+    identity = f"candidate-{made['candidateId']}"
+    arrival = await eventually(lambda: agent.arrival(identity))
+    assert {name: json.loads(arrival.metadata)[name] for name in texts} == texts
+    await page.leave()
+
+
+async def test_another_text_is_refused_without_that_setting_and_the_agents_metadata_stays_ours(
     stack: Stack, platform: Platform, page: InterviewPage, join: Join
 ) -> None:
     made = await platform.schedule()

@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.livekit_server import LiveKitServer
 from tests.e2e.outages import OwnStack, fetch
 from tests.e2e.platform import Platform
 from tests.e2e.processes import free_port
@@ -16,6 +18,11 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
+NO_AUTO_CREATE = {
+    "seen": "LiveKit creates no room for a candidate: room.auto_create is false",
+    "todo": "In LiveKit's configuration remove room.auto_create, or set it to true. Until then each candidate gets a "
+    "token from this service and a 404 from LiveKit.",
+}
 WRONG = "wrong-secret-that-is-long-enough-for-livekit"
 
 
@@ -58,7 +65,7 @@ async def test_a_healthy_deployment(stack: Stack, platform: Platform) -> None:
     assert (result.code, result.ok) == (0, True), result
     assert set(result.states) == {
         "kind of database", "database", "clock of the database", "migrations", "bootstrap key", "token size",
-        "clock of LiveKit", "LiveKit and its keys", "webhook",
+        "clock of LiveKit", "LiveKit and its keys", "joining", "webhook",
     }  # fmt: skip
     assert result.of("token size")["state"] == "warn"
     assert {state for what, state in result.states.items() if what != "token size"} == {"ok"}
@@ -87,6 +94,19 @@ def test_each_fault_is_reported(stack: Stack) -> None:
 
     result = doctor(service, BOOTSTRAP_API_KEY="ik_another")
     assert (result.code, result.states["bootstrap key"]) == (0, "warn")
+
+
+def test_a_livekit_that_creates_no_rooms(livekit_binary: Path, stack: Stack, tmp_path: Path) -> None:
+    """With room.auto_create: false join answers 200, and the client gets a 404 from LiveKit."""
+    livekit = LiveKitServer(livekit_binary, tmp_path, webhook_urls=stack.livekit.webhook_urls)
+    livekit.api_secret, livekit.room = stack.livekit.api_secret, {"auto_create": False}
+    livekit.start()
+    try:
+        result = doctor(stack.service, LIVEKIT_API_URL=livekit.http_url)
+        assert (result.code, result.of("joining")) == (1, {"what": "joining", "state": "fault", **NO_AUTO_CREATE})
+        assert {state for what, state in result.states.items() if what not in ("joining", "token size")} == {"ok"}
+    finally:
+        livekit.stop()
 
 
 @pytest.mark.slow

@@ -374,7 +374,7 @@ HARMLESS = {
     "deliveries": {"state"},
     "delivery_attempts": {"error"},
     "webhook_endpoints": {"url", "description", "event_types", "secret", "previous_secret", "disabled_reason"},
-    "organizations": {"name", "company_name", "instructions_template", "join_policy"},
+    "organizations": {"name", "company_name", "instructions_template", "join_policy", "rejoin_after_failure"},
     "api_keys": {"name", "key_hash", "scopes"},
     "ticks": {"name"},
     "interview_counts": {"job_post_id", "status"},

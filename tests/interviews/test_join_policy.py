@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app.core.database import create_sessionmaker
 from app.core.settings import JoinPolicy, stricter
+from app.interviews.join_queries import MAX_TRIES
 from app.models import Interview, JoinRequest, Organization
 from tests.calls import claims_of, problem_of
 from tests.conftest import AUTHORIZED
@@ -46,13 +47,45 @@ async def test_the_number_on_file_may_join(by_phone: InterviewDriver) -> None:
 
 async def test_another_number_does_not(by_phone: InterviewDriver) -> None:
     made = await by_phone.new()
-    for phone_number in (WRONG, "abc", "6543", "9665098765430"):
+    for phone_number in (WRONG, "12345", "6543", "9665098765430"):
         problem = problem_of(await try_join(by_phone, made, phoneNumber=phone_number), 403, "wrong_phone_number")
         words = {name: text for name, text in problem.items() if name != "requestId"}  # which may spell any digits
         assert "9876543" not in str(words)
         assert phone_number not in str(words)
     assert await timeline_calls(by_phone, made) == ["scheduled", *["wrong_phone_number"] * 4]
     assert (await by_phone.get(made))["joinAttempts"] == 4
+
+
+@pytest.mark.parametrize("phone_number", [RIGHT, "966509876543.0", "abc"], ids=["whole", "of a spreadsheet", "none"])
+async def test_what_is_no_phone_number_is_named_and_reveals_nothing(
+    sessions: Sessions, by_phone: InterviewDriver, phone_number: str
+) -> None:
+    """The answer is the same whatever is on file, and it is no guess: it does not use up the tries."""
+    made = await by_phone.new()
+    async with sessions.begin() as session:
+        stored = update(Interview).where(Interview.id == made["interviewId"])
+        await session.execute(stored.values(phone_number=phone_number))
+    for typed, reason in {
+        "966509876543.0": 'the character "." at position 13 makes it a decimal number, as in a spreadsheet',
+        "509876543E+3": 'the character "E" at position 10 can\'t be part of it',
+        "\u202a\u202c": "it has no digits",
+    }.items():
+        for _ in range(MAX_TRIES):
+            problem = problem_of(await try_join(by_phone, made, phoneNumber=typed), 422, "phone_number_unreadable")
+            assert problem["detail"] == f"Correct the phone number: {reason}."
+            assert problem["errors"] == [{"field": "phoneNumber", "message": f"must be a phone number: {reason}"}]
+    entries = await timeline_calls(by_phone, made)
+    assert set(entries[1:]) == {"phone_number_unreadable"}
+    if phone_number != "abc":  # what an earlier release stored is compared by what was meant
+        for number in ("966509876543", 966509876543.0, "\u202a+966 50 987 6543\u202c"):
+            assert (await try_join(by_phone, made, phoneNumber=number)).status_code == 200
+
+
+async def test_numbers_are_only_read_where_they_are_compared(sessions: Sessions) -> None:
+    async with behind(sessions, "open") as driver:
+        made = await driver.new()
+        assert (await try_join(driver, made, phoneNumber="my number")).status_code == 200
+        problem_of(await try_join(driver, made, phoneNumber=5.5), 422, "payload_invalid")
 
 
 @pytest.mark.parametrize("body", [{}, {"phoneNumber": None}, {"phoneNumber": ""}])
@@ -149,7 +182,8 @@ async def test_the_stricter_of_two_holds(sessions: Sessions, deployment: JoinPol
     assert stricter(deployment, own) is expected
     async with behind(sessions, deployment) as driver:
         shown = await set_own(driver, own)
-        assert shown == {"name": "default", "joinPolicy": own, "effectiveJoinPolicy": expected}
+        policies = {"joinPolicy": own, "effectiveJoinPolicy": expected}
+        assert shown == {"name": "default", **policies, "rejoinAfterFailure": "always"}
         assert (await driver.client.get("/organization", headers=AUTHORIZED)).json() == shown
         made = await driver.new()
         statuses = [(await try_join(driver, made, **body)).status_code for body in ({}, {"phoneNumber": RIGHT})]
@@ -176,9 +210,10 @@ async def test_what_is_left_out_stays_and_what_is_unknown_is_refused(by_phone: I
 
 
 async def test_the_database_takes_no_other_policy(sessions: Sessions) -> None:
-    async with sessions() as session:
-        with pytest.raises(Exception, match="ck_organizations_join_policy"):
-            await session.execute(text("UPDATE organizations SET join_policy = 'Phone'"))
+    for column in ("join_policy", "rejoin_after_failure"):
+        async with sessions() as session:
+            with pytest.raises(Exception, match=f"ck_organizations_{column}"):
+                await session.execute(text(f"UPDATE organizations SET {column} = 'Phone'"))  # noqa: S608 - our names
 
 
 async def test_a_policy_set_by_hand_holds_at_once(sessions: Sessions) -> None:

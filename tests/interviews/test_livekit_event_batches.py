@@ -50,7 +50,7 @@ class Replica:
 
 def replica_on(engine: AsyncEngine) -> Replica:
     sessions = create_sessionmaker(engine)
-    return Replica(sessions, event_batcher(sessions, timeouts=Timeouts()))
+    return Replica(sessions, event_batcher(sessions, timeouts=Timeouts(), agent_name=""))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from app.interviews import livekit_events
 from app.interviews.livekit_events import RECORDED
 from app.interviews.timeline import EVENTS
 from app.lifecycle import Timeouts
+from app.livekit.webhooks import parse_event
 from app.models import Connection, Room, TimelineEntry
 from tests import livekit_webhooks
 from tests.conftest import AUTHORIZED
@@ -26,6 +27,8 @@ LIVEKIT_EVENTS = {
     *("track_published", "track_unpublished", "egress_started", "egress_updated", "egress_ended"),
     *("ingress_started", "ingress_ended"),
 }
+
+OWN_ROOM = "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 
 # What each event leaves in the facts: room ended, candidate's connection (None: no row, else whether it is over).
 FACTS: dict[str, tuple[bool, bool | None]] = {
@@ -86,3 +89,25 @@ async def test_each_recorded_event_is_stored(
     is_over = None if connection is None else connection.left_at is not None
     assert len(rooms) == ("room" in event)
     assert (any(room.ended_at for room in rooms), is_over) == FACTS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "logged"),
+    [
+        ("egress_started", {"egressInfo": {"roomName": OWN_ROOM}}, f"'egress_started' is not used, {OWN_ROOM}"),
+        ("ingress_ended", {"ingressInfo": {"roomName": OWN_ROOM}}, f"'ingress_ended' is not used, {OWN_ROOM}"),
+        ("room_renamed", {"room": {"name": OWN_ROOM}}, f"'room_renamed' is not used, {OWN_ROOM}"),
+        ("egress_ended", {"egressInfo": {"roomName": "Fatima"}}, "'egress_ended' is not used, a foreign room"),
+        ("egress_ended", {"egressInfo": {"url": "https://example.com"}}, "'egress_ended' is not used, no room"),
+        ("room_started", {"room": {"name": "Fatima"}}, "'room_started', a foreign room"),
+        ("participant_joined", {}, "'participant_joined', no room"),
+    ],
+)
+def test_an_event_that_is_ignored_is_logged_with_its_reason(
+    name: str, place: dict[str, Any], logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LiveKit names the room of a recording in egressInfo alone. The name of a foreign room may be personal data."""
+    event = parse_event(livekit_webhooks.encode({"event": name, "id": "EV_1", **place}))
+    with caplog.at_level("INFO"):
+        assert livekit_events.as_room_event(event, datetime.now(UTC)) is None
+    assert caplog.messages == [f"webhook ignored: event {logged}"]

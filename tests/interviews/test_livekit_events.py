@@ -140,6 +140,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "ingress": {"identity": CANDIDATE, "kind": "INGRESS"},
     "unknown_kind": {"identity": CANDIDATE, "kind": "NEVER_HEARD_OF"},
     "hidden": {"identity": CANDIDATE, "hidden": True},
+    "hidden_agent": {"identity": "agent-AJ_8", "kind": "AGENT", "hidden": True},
     "another_identity": {"identity": "recruiter-1"},
     "pretends_to_be_an_agent": {"identity": "agent-AJ_7", "kind": "STANDARD"},
     "avatar": {"identity": "avatar-1", "kind": "AGENT", "attributes": {"lk.publish_on_behalf": AGENT}},

@@ -15,7 +15,7 @@ from app.core.database import create_sessionmaker
 from app.core.settings import Settings
 from app.lifecycle import Status
 from app.main import create_app
-from app.models import Interview
+from app.models import Interview, Organization
 from tests.conftest import AUTHORIZED, client_of
 from tests.interview_driver import InterviewDriver
 
@@ -28,9 +28,11 @@ def driver(app: FastAPI, client: httpx.AsyncClient) -> InterviewDriver:
 async def ended(
     driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession], status: Status, **more: Any
 ) -> dict[str, Any]:
-    """Return an interview that has ended with that status."""
+    """Return an interview that has ended with that status. Names in snake case are columns."""
+    columns = {name: more.pop(name) for name in list(more) if "_" in name}
     made = await driver.new(**more)
     end = {"status": status, "decided_cause": "window_over", "decided_status": status, "ended_at": driver.now}
+    end |= columns
     async with sessions.begin() as session:
         await session.execute(update(Interview).where(Interview.id == made["interviewId"]).values(end))
     return made
@@ -117,6 +119,73 @@ async def test_what_the_agent_reports_late_keeps_the_interview_from_being_opened
     await driver.complete(made)
     answer = await driver.join(made)
     assert (answer.status_code, answer.json()["interviewStatus"]) == (409, "COMPLETED")
+
+
+async def set_rejoin(driver: InterviewDriver, value: str) -> None:
+    answer = await driver.client.patch("/organization", headers=AUTHORIZED, json={"rejoinAfterFailure": value})
+    assert (answer.status_code, answer.json()["rejoinAfterFailure"]) == (200, value)
+
+
+PULLED_PLUG, NO_AGENT, NO_CONNECTION = "CONNECTION_LOST", "AGENT_UNAVAILABLE", "CANDIDATE_CONNECTION_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("value", "end_reason", "expected"),
+    [
+        *(("always", reason, 200) for reason in (PULLED_PLUG, NO_AGENT, NO_CONNECTION)),
+        ("before_start", PULLED_PLUG, 409),
+        ("before_start", NO_AGENT, 200),
+        ("before_start", NO_CONNECTION, 200),
+        *(("never", reason, 409) for reason in (PULLED_PLUG, NO_AGENT, NO_CONNECTION)),
+    ],
+)
+async def test_an_organization_says_when_a_failure_may_be_joined_again(
+    driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession], value: str, end_reason: str, expected: int
+) -> None:
+    await set_rejoin(driver, value)
+    made = await ended(driver, sessions, Status.FAILED, decided_end_reason=end_reason, end_reason=end_reason)
+    answer = await driver.join(made)
+    assert answer.status_code == expected
+    if expected == 409:
+        assert (answer.json()["code"], answer.json()["interviewStatus"]) == ("interview_over", "FAILED")
+        reopened = await driver.call(made, "reopen")
+        assert reopened.status_code == 200, "the recruiter may reopen it"
+        assert (await driver.join(made)).status_code == 200
+
+
+@pytest.mark.parametrize(("value", "expected"), [("always", 200), ("before_start", 409)])
+async def test_a_candidate_that_pulls_the_plug(driver: InterviewDriver, value: str, expected: int) -> None:
+    """It disconnects on purpose in the middle of the conversation, and comes back after the grace for another try."""
+    await set_rejoin(driver, value)
+    made = await driver.new()
+    await driver.talk(made)
+    driver.later(60)
+    await driver.goes(made, reason="CONNECTION_TIMEOUT")
+    driver.later(25 * 3600)
+    await driver.hears(made, "room_finished")  # any event has the due deadline decided
+    assert (await driver.get(made))["endReason"] == "CONNECTION_LOST"
+    assert (await driver.join(made)).status_code == expected
+    assert (await driver.get(made))["attempt"] == (2 if expected == 200 else 1)
+
+
+async def test_an_organizations_setting_applies_to_no_other(
+    driver: InterviewDriver, sessions: async_sessionmaker[AsyncSession]
+) -> None:
+    async with sessions.begin() as session:
+        session.add(Organization(name="strict", company_name="", instructions_template="x", max_duration=60))
+        await session.flush()
+        await session.execute(
+            update(Organization).where(Organization.name == "strict").values(rejoin_after_failure="never")
+        )
+    made = await ended(driver, sessions, Status.FAILED)
+    assert (await driver.join(made)).status_code == 200
+
+
+@pytest.mark.parametrize("value", [None, "", "sometimes", True])
+async def test_another_value_is_refused(driver: InterviewDriver, value: object) -> None:
+    answer = await driver.client.patch("/organization", headers=AUTHORIZED, json={"rejoinAfterFailure": value})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["rejoinAfterFailure"]
 
 
 async def test_twenty_at_once_open_one_attempt(own_engine: AsyncEngine, settings: Settings) -> None:

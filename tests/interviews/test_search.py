@@ -71,6 +71,79 @@ async def test_latin(client: httpx.AsyncClient, sessions: Sessions, typed: str) 
     assert await listed(client, q=typed) == {wanted}
 
 
+NAMES = {
+    "O'Brien": [
+        "O'Brien",
+        "O’Brien",
+        "o‘brien",
+        "OBrien",
+        "obrien",
+        "O`Brien",
+        "O´Brien",
+        "OʼBrien",
+        "O＇Brien",
+        "o brien",
+    ],
+    "O´Brien": ["O'Brien", "O’Brien", "OBrien"],
+    "OBrien": ["O'Brien", "O’Brien", "obrien"],
+    "Al-Harbi": [
+        "al-harbi",
+        "al harbi",
+        "alharbi",
+        "AL\u2010HARBI",
+        "al\u2011harbi",
+        "Al–Harbi",
+        "al\u2212harbi",
+        "harbi",
+        "al",
+    ],
+    "Al Harbi": ["al-harbi", "al harbi", "Al–Harbi"],
+    "Alharbi": ["al-harbi", "al harbi", "alharbi"],
+    "Abd-al-Rahman": ["Abd-al-Rahman", "abd al rahman", "abd al-rahman", "abdalrahman", "al rahman", "rahman", "abd-"],
+    "ʿAbd al-Raḥmān": ["abd al rahman", "Abd al-Rahman", "ʻabd", "'Abd al-Raḥmān", "abd alrahman"],
+    "Ka\u02bfb Al\u02be": ["kab", "ka'b", "ka’b", "ka`b", "al"],
+    "Jean-Luc D’Arcy-Smith": [
+        "jean luc",
+        "jeanluc",
+        "jean-luc darcy",
+        "d'arcy",
+        "smith d'arcy",
+        "darcysmith",
+        "d'arcy smith",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_apostrophes_and_hyphens_as_people_type_them(
+    client: httpx.AsyncClient, sessions: Sessions, name: str
+) -> None:
+    wanted, _ = await add(sessions, {"participant_name": name}, {"participant_name": "Brian Harb-Rahm Luca"})
+    for typed in NAMES[name]:
+        assert await listed(client, q=typed) == {wanted}, typed
+    for typed in ("o-x", "al-x", "x-harbi", "'x"):
+        assert await listed(client, q=typed) == set(), typed
+
+
+async def test_hyphens_in_titles(client: httpx.AsyncClient, sessions: Sessions) -> None:
+    front, fintech = await add(
+        sessions, {"job_title": "Front-end Developer 2026-11"}, {"job_title": "Developer - Fintech 'X'"}
+    )
+    wanted = {"front-end": {front}, "frontend": {front}, "front end": {front}, "2026-11": {front}, "2026 11": {front},
+              "developer - fintech": {fintech}, "-": {fintech}, "'": {fintech}, "'x'": {fintech}}  # fmt: skip
+    for typed, expected in wanted.items():
+        assert await listed(client, q=typed) == expected, typed
+
+
+async def test_phone_numbers_with_and_without_the_mobile_digit(client: httpx.AsyncClient, sessions: Sessions) -> None:
+    pairs = [("+54 9 11 2345-6789", "+54 11 2345 6789"), ("+52 1 55 1234 5678", "+52 55 1234 5678"),
+             ("+55 11 96123-4567", "+55 11 6123 4567")]  # fmt: skip
+    for pair in pairs:
+        for stored, typed in (pair, pair[::-1]):
+            (wanted,) = await add(sessions, {"phone_number": stored})
+            assert wanted in await listed(client, q=typed), (stored, typed)
+
+
 @pytest.mark.parametrize("typed", ["jose_", "10_%", "r_mote", "se%ior", "jose cook", "\\", "/", "müllerx", "'; --"])
 async def test_there_are_no_wildcards_and_every_word_must_match(
     client: httpx.AsyncClient, sessions: Sessions, typed: str
@@ -228,7 +301,14 @@ async def test_a_word_that_all_have_does_not_use_the_trigram_index(own_engine: A
 async def test_the_search_uses_the_trigram_index(own_engine: AsyncEngine) -> None:
     await fill(own_engine, 20_000)
     organization_id = await organization_of(own_engine)
-    for q, is_there in (("name 4711", True), ("+9665 4711", True), ("0054711", True), ("4711", True), ("xq", False)):
+    for q, is_there in (
+        ("name 4711", True),
+        ("+9665 4711", True),
+        ("0054711", True),
+        ("4711", True),
+        ("xq", False),
+        ("na-me 4711", True),
+    ):
 
         async def find(session: AsyncSession) -> Page[View]:
             return await find_interviews(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.interviews.demo import DEMO_ID
-from tests.cli.test_cli import WITHIN, Service, execute, run, services
+from tests.cli.test_cli import WITHIN, Service, execute, services
 from tests.conftest import run_now
 from tests.e2e.conditions import eventually
 from tests.e2e.processes import Process, clean_environment, http_status
@@ -133,10 +133,3 @@ def test_a_process_that_cannot_start_is_restarted_with_backoff(tmp_path: Path) -
     finally:
         parent.send(signal.SIGTERM)
     assert parent.wait(WITHIN) == 0
-
-
-def test_a_port_in_use(serve: Serve, own_database: str, tmp_path: Path) -> None:
-    ours = serve(DATABASE_URL=own_database)
-    ended = run(tmp_path, "serve", "--workers", "2", DATABASE_URL=own_database, PORT=str(ours.port))
-    assert ended.returncode == 1
-    assert f"Can't listen on 127.0.0.1, port {ours.port}" in ended.stderr

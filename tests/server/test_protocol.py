@@ -20,8 +20,8 @@ from app.server import protocol
 from tests.sockets import connect_to, serving
 
 SHORT = 1.0  # seconds, long enough for a test to send its first bytes
-POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 MEGABYTE = 1024 * 1024
 
 
@@ -95,7 +95,7 @@ async def test_responses_are_valid_http(app: FastAPI) -> None:
 
     app.add_api_route("/whole", whole, methods=["GET", "HEAD"])
     app.add_api_route("/streamed", streamed)
-    rest = b" HTTP/1.1\r\nHost: x\r\n"
+    rest = b" HTTP/1.1\r\nHost: localhost\r\n"
     async with serving(app) as port, connect_to(port) as client:
         for sent in (b"GET /whole", b"HEAD /whole", b"GET /streamed"):
             await client.send(sent + rest + b"\r\n")
@@ -126,7 +126,7 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
 
     app.add_api_route("/malformed", malformed)
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"GET /malformed HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.send(b"GET /malformed HTTP/1.1\r\nHost: localhost\r\n\r\n")
         _, _, received = (await client.rest()).partition(b"\r\n\r\n")
     assert len(received) < 4
 
@@ -146,8 +146,8 @@ async def test_an_upgrade_is_ignored_and_what_follows_is_read(
         return Response(request.method.encode() + await request.body())
 
     app.add_api_route("/echo", echo, methods=["GET", "POST"])
-    asks = b" /echo HTTP/1.1\r\nHost: x\r\nUpgrade: %s\r\nConnection: %s\r\n" % (upgrade, connection)
-    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    asks = b" /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: %s\r\nConnection: %s\r\n" % (upgrade, connection)
+    last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     sent = b"POST" + asks + body + b"GET" + asks + b"\r\n" + last
     async with serving(app) as port, connect_to(port) as client:
         for start in range(0, len(sent), step):
@@ -180,7 +180,7 @@ async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
     async with serving(app) as port, connect_to(port) as client:
         await client.send(GET + b"\r\n")  # an app's first request is slow, and the limits are short
         assert b"200 OK" in await client.reader.readuntil(b"}")
-        await client.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await client.send(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
         _, answer = await asyncio.gather(client.trickle(), client.rest())
         assert problem(answer) == (404, "not_found")
 
@@ -233,7 +233,9 @@ async def test_a_slow_handler_is_not_taken_for_a_slow_client(app: FastAPI) -> No
 
     app.add_api_route("/slow", slow, methods=["POST"])
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" * 2)  # the second waits
+        await client.send(
+            b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab" * 2
+        )  # the second waits
         assert await client.reader.readuntil(b"done")
         assert await client.reader.readuntil(b"done")
 
@@ -253,7 +255,7 @@ async def test_a_client_that_does_not_read_is_disconnected(app: FastAPI, monkeyp
     monkeypatch.setattr("tests.sockets.BoundedProtocol", Watched)
     app.add_api_route("/large", large)
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 30)
 
 

@@ -156,10 +156,12 @@ class Replay:
         self.connections.setdefault(who.sid, joined)
 
     def _role(self, who: Participant) -> lifecycle.Role:
+        if who.hidden:
+            return lifecycle.Role.OTHER
         if who.kind == "AGENT":
             on_behalf = "lk.publish_on_behalf" in who.attributes
             return lifecycle.Role.OTHER if on_behalf else lifecycle.Role.AGENT
-        is_candidate = who.identity == self.place.identity and not who.hidden
+        is_candidate = who.identity == self.place.identity
         return lifecycle.Role.CANDIDATE if is_candidate else lifecycle.Role.OTHER
 
     def _disconnect(self, who: Participant, noticed: datetime) -> None:

@@ -41,7 +41,7 @@ async def test_livekits_library_lists_rooms_and_participants(
     interview = start(state, "an_avatar_and_a_recruiter_come_and_go")
     clock.now = middle_of_talk(interview)
     rooms = (await livekit.room.list_rooms(ListRoomsRequest(names=[PLACEMENT.room_name, "other"]))).rooms
-    assert [(room.name, room.num_participants) for room in rooms] == [(PLACEMENT.room_name, 4)]
+    assert [(room.name, room.num_participants) for room in rooms] == [(PLACEMENT.room_name, 5)]
     assert len((await livekit.room.list_rooms(ListRoomsRequest())).rooms) == 1
     assert len((await livekit.room.list_rooms(ListRoomsRequest(names=["other"]))).rooms) == 0
     found = (await livekit.room.list_participants(ListParticipantsRequest(room=PLACEMENT.room_name))).participants
@@ -50,6 +50,7 @@ async def test_livekits_library_lists_rooms_and_participants(
         "candidate": (ParticipantInfo.STANDARD, False),
         "agent": (ParticipantInfo.AGENT, False),
         "avatar": (ParticipantInfo.AGENT, False),
+        "listener": (ParticipantInfo.AGENT, True),
         "recruiter": (ParticipantInfo.STANDARD, True),
     }
     assert {who.disconnect_reason for who in found} == {DisconnectReason.UNKNOWN_REASON}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from aiohttp import web
 from livekit.api import LiveKitAPI, TokenVerifier, WebhookReceiver
 from livekit.protocol.room import DeleteRoomRequest
 
+from app.cli.commands import parser
 from app.cli.simulate import main
 from simulator.delivery import Faults
 from simulator.history import Result
@@ -247,3 +249,43 @@ def test_the_exit_code_is_1_if_there_are_differences(capsys: pytest.CaptureFixtu
     )
     assert main(given) == 1
     assert "no answer" in capsys.readouterr().out
+
+
+def test_the_help_begins_with_what_it_does_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("simulate", "--help")
+    with pytest.raises(SystemExit) as ended:
+        parser(given).parse_args(given)
+    assert ended.value.code == 0
+    what, example, *_ = capsys.readouterr().out.split("\n\n")
+    assert what.startswith("Run interviews with known results against a deployment")
+    assert example.startswith("Example: ")
+
+
+@pytest.mark.parametrize("listen", ["7880x", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1"])
+def test_an_invalid_address_to_listen_on_is_refused(capsys: pytest.CaptureFixture[str], listen: str) -> None:
+    assert main(arguments("--listen", listen)) == 2
+    assert capsys.readouterr().err == "--listen must be an address and a port, as 127.0.0.1:7880\n"
+
+
+def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As with a real LiveKit server at its own port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(arguments("--interviews", "1", "--listen", f"127.0.0.1:{port}")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"Can't play LiveKit at 127.0.0.1:{port}: ")
+    assert error.endswith("Stop what is there, or set --listen.\n")
+    assert error.count("\n") == 1
+
+
+def test_it_says_how_long_it_takes() -> None:
+    """The longest interview, the spread, and the time to settle."""
+    assert "about 1 min" in announcement(replace(QUICK, spread=30))
+    assert "about 11 min" in announcement(replace(QUICK, spread=600))
+
+
+async def test_progress_is_shown_from_the_first_start_on() -> None:
+    steps: list[int] = []
+    options = replace(QUICK, url="http://127.0.0.1:1", spread=0)
+    await simulate(options, steps.append)
+    assert steps == [1] * 2 * options.interviews

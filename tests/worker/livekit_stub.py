@@ -6,7 +6,7 @@ It speaks Twirp with LiveKit's own protobuf messages, and behaves as docs/liveki
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,6 +67,8 @@ class LiveKitStub:
         sid: str = "",
         arriving: bool = False,
         room_sid: str = "RM_1",
+        hidden: bool = False,
+        attributes: Mapping[str, str] | None = None,
     ) -> str:
         sid = sid or f"PA_stub{next(_sids)}"
         there = self.rooms.get(room) or self.open(room, created_at=joined_at, sid=room_sid)
@@ -79,6 +81,8 @@ class LiveKitStub:
             joined_at=int(joined_at.timestamp()),
             joined_at_ms=round(joined_at.timestamp() * 1000),
             kind=api.ParticipantInfo.Kind.AGENT if is_agent else api.ParticipantInfo.Kind.STANDARD,
+            permission=api.ParticipantPermission(hidden=hidden),
+            attributes=attributes,
         )
         return sid
 

@@ -14,17 +14,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.database import create_engine, create_sessionmaker
+from app.core.logging import LineFormatter
 from app.interviews.interview_rows import InterviewRow, lock_row
 from app.interviews.status_update import lock_interview
 from app.lifecycle import Status
 from app.worker import WorkerContext, scheduler
-from app.worker.runner import run_alone
+from app.worker.runner import run_alone, running_worker
 from app.worker.scheduler import Periodic, run_scheduler, schedule_missing_deadlines
 from tests.conftest import make_settings
 from tests.e2e.conditions import HOPELESS, eventually
-from tests.e2e.processes import Process
+from tests.e2e.processes import Process, free_port
 from tests.worker.world import World, ago
 
 
@@ -250,6 +252,19 @@ def test_sigterm_ends_a_worker_with_0(own_database: str, tmp_path: Path) -> None
     finally:
         process.kill()
     assert "Traceback" not in process.output
+
+
+async def test_without_livekit_the_log_says_what_is_missing(
+    own_engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a laptop where nobody started it."""
+    port = free_port()
+    async with running_worker(make_settings(livekit_url=f"ws://127.0.0.1:{port}"), create_sessionmaker(own_engine)):
+        await eventually(lambda: "reconcile failed" in caplog.text)
+    (line,) = [record for record in caplog.records if "reconcile failed" in record.getMessage()]
+    text = LineFormatter().format(line)
+    assert f"no connection to 127.0.0.1:{port}: Connection refused. Start LiveKit, or correct LIVEKIT_URL" in text
+    assert "ssl:default" not in text
 
 
 async def test_a_worker_alone_stops_on_sigint(own_database: str) -> None:

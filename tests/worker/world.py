@@ -88,7 +88,7 @@ class World:
     async def hears(self, interview_id: uuid.UUID, name: str, at: datetime, *, attempt: int = 1, **more: Any) -> None:
         """Record a webhook at the instant at which LiveKit sent it."""
         event = livekit_webhooks.event(name, room=name_of_room(interview_id, attempt), at=at, **more)
-        await livekit_webhooks.deliver(self.sessions, event, at=at, timeouts=self.timeouts)
+        await livekit_webhooks.deliver(self.sessions, event, at=at, timeouts=self.timeouts, agent_name=self.agent_name)
 
     async def joins(
         self,

@@ -103,7 +103,14 @@ TENANTS = (
         "app/interviews/queries.py",
         "select(Interview).where(Interview.id == interview_id, Interview.organization_id == organization_id)",
         "select(Interview).where(Interview.id == interview_id)",
-        tuple(f"{FOREIGN}[{each}]" for each in ("getInterview", "getContext", "getTimeline")),
+        tuple(f"{FOREIGN}[{each}]" for each in ("getInterview", "getContext", "getTimeline", "getPersonalData")),
+    ),
+    Defence(
+        "a candidate's data is read by its organization only",
+        "app/interviews/personal_data.py",
+        "Interview.organization_id == organization_id, Interview.candidate_id == candidate_id",
+        "Interview.candidate_id == candidate_id",
+        ("tests/interviews/test_personal_data.py::test_only_an_admin_of_the_organization_reads_it",),
     ),
     Defence(
         "an interview is changed and locked by its organization only",

@@ -74,6 +74,30 @@ JOINING = (
         ("tests/interviews/test_join_policy.py::test_another_number_does_not",),
     ),
     Defence(
+        "digits are not joined across what can't be part of a phone number",
+        "app/core/phone_numbers.py",
+        'if plain is None or (plain == "+" and read.strip(" (")):',
+        'plain = plain or ""\n        if plain == "+" and read.strip(" ("):',
+        (
+            "tests/core/test_phone_numbers.py::test_what_cannot_be_read_is_named",
+            "tests/api/test_schedule.py::test_what_is_wrong_with_a_phone_number_is_named",
+        ),
+    ),
+    Defence(
+        "the fraction of a spreadsheet's number is no part of a phone number",
+        "app/core/phone_numbers.py",
+        "if _DECIMAL.fullmatch(read):",
+        "if not read:",
+        ("tests/core/test_phone_numbers.py::test_what_cannot_be_read_is_named",),
+    ),
+    Defence(
+        "an unreadable phone number reveals nothing of the one on file",
+        "app/interviews/join_policy.py",
+        "        read_phone_number(phone_number)\n",
+        "        read_phone_number(phone_number if parse_on_file(snapshot.phone_number) else '1')\n",
+        ("tests/interviews/test_join_policy.py::test_what_is_no_phone_number_is_named_and_reveals_nothing",),
+    ),
+    Defence(
         "five wrong tries per address",
         "app/interviews/join_queries.py",
         "MAX_TRIES = 5  #",
@@ -201,6 +225,23 @@ TOKENS = (
         (f"{RIGHTS}::test_a_candidate_cannot_change_metadata_name_or_attributes",),
     ),
     Defence(
+        "an organization may forbid another try after the own connection was cut",
+        "app/interviews/join.py",
+        "is_allowed = rejoin.allows(interview.end_reason) and ",
+        "is_allowed = ",
+        (
+            "tests/interviews/test_rejoin.py::test_a_candidate_that_pulls_the_plug[before_start-409]",
+            "tests/interviews/test_rejoin.py::test_an_organization_says_when_a_failure_may_be_joined_again",
+        ),
+    ),
+    Defence(
+        "the doctor shows no token that LiveKit repeats",
+        "app/livekit/client.py",
+        'raise LiveKitUnavailable(f"LiveKit answered {answer.status} to /rtc/validate")',
+        "raise LiveKitUnavailable(await answer.text())",
+        ("tests/cli/test_doctor_checks.py::test_livekit_is_asked_as_a_candidates_page_asks_it",),
+    ),
+    Defence(
         "a candidate is not hidden",
         "app/livekit/access_tokens.py",
         '            "canSubscribe": True,\n',
@@ -233,6 +274,27 @@ SETTINGS = (
             "tests/core/test_settings.py::test_outside_a_laptop_all_unsafe_settings_are_reported_at_once",
             "tests/core/test_settings.py::test_each_rule_stands_alone",
         ),
+    ),
+    Defence(
+        "a misspelled setting is not ignored",
+        "app/cli/runtime.py",
+        "if settings is None or misspellings.faults:",
+        "if settings is None:",
+        ("tests/cli/test_database_commands.py::test_a_misspelled_setting_is_refused_by_each_command",),
+    ),
+    Defence(
+        "in production candidates are not sent to their own machines",
+        "app/core/settings.py",
+        'if "livekit_url" not in self.model_fields_set:',
+        "if not self.livekit_url:",
+        ("tests/core/test_settings.py::test_a_loopback_livekit_that_was_set_is_not_the_default",),
+    ),
+    Defence(
+        "the keys of a local LiveKit are for their owner alone",
+        "app/livekit/local_server.py",
+        "    Path(new.name).replace(file)\n",
+        '    file.write_text(Path(new.name).read_text(encoding="utf-8"), encoding="utf-8")\n',
+        ("tests/livekit/test_local_server.py::test_its_keys_do_not_leave_the_machine",),
     ),
     Defence(
         "an open join policy must be explicit",

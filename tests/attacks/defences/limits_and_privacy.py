@@ -108,6 +108,20 @@ PERSONAL_DATA = (
         (GONE,),
     ),
     Defence(
+        "a person's data has nothing of others in the same batch",
+        "app/interviews/personal_data.py",
+        'if body.get("interviewId") == interview_id:',
+        'if "interviewId" in body:',
+        ("tests/interviews/test_personal_data.py::test_a_batchs_stored_response_is_read_without_other_people",),
+    ),
+    Defence(
+        "a person's data is stored by no cache",
+        "app/api/personal_data.py",
+        'NO_STORE = {"Cache-Control": "no-store"}',
+        "NO_STORE: dict[str, str] = {}",
+        ("tests/interviews/test_personal_data.py::test_what_is_read_of_an_interview",),
+    ),
+    Defence(
         "an erasure removes context and invite",
         "app/interviews/erasure.py",
         "    interview.context = interview.invite_hash = interview.invite_expires_at = None\n",
@@ -124,14 +138,14 @@ PERSONAL_DATA = (
     Defence(
         "late webhooks store no identity after an erasure",
         "app/interviews/erasure.py",
-        "return role_of(who, interview).lower() if interview.personal_data_erased_at else who.identity",
-        "return who.identity",
+        "return role.lower() if interview.personal_data_erased_at else identity",
+        "return identity",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),
     Defence(
         "late webhooks add no personal data to the timeline after an erasure",
         "app/interviews/livekit_events.py",
-        "return redact(detail, roles) if row.personal_data_erased_at else detail",
+        "return redact(detail, {}) if row.personal_data_erased_at else detail",
         "return detail",
         (f"{ERASED}::test_late_webhooks_bring_nothing_back",),
     ),

@@ -22,6 +22,13 @@ MESSAGES = (
         (f"{TEXTS}[scheduleInterview]", f"{TEXTS}[createWebhookEndpoint]"),
     ),
     Defence(
+        "a text that people read shows something",
+        "app/core/visible_text.py",
+        "return not all(map(is_invisible, text))",
+        "return bool(text)",
+        ("tests/api/test_schedule.py::test_refused[jobTitle]", "tests/cli/test_keys.py::test_a_name_shows_something"),
+    ),
+    Defence(
         "wildcards in a search are escaped",
         "app/interviews/search.py",
         "texts.contains(word, autoescape=True)",
@@ -31,9 +38,16 @@ MESSAGES = (
     Defence(
         "a request id has plain characters only",
         "app/api/middleware.py",
-        "return header.decode() if header and REQUEST_ID.fullmatch(header) else new_request_id()",
+        "return header.decode() if header and may_be_used(header) else new_request_id()",
         'return header.decode("latin-1") if header else new_request_id()',
         ("tests/api/test_problems.py::test_an_odd_request_id_is_replaced",),
+    ),
+    Defence(
+        "a request id is not a secret or a phone number",
+        "app/api/request_ids.py",
+        "return GENERATED.fullmatch(request_id) is not None or NEVER_LOGGED.search(request_id) is None",
+        "return True",
+        ("tests/api/test_problems.py::test_a_request_id_that_must_not_be_logged_is_replaced",),
     ),
     Defence(
         "a path cannot add lines to the log",
@@ -51,6 +65,13 @@ MESSAGES = (
             "tests/api/test_secure_headers.py::test_no_refusal_echoes_a_secret",
             "tests/interviews/test_join.py::test_junk_is_refused_by_field_and_not_echoed",
         ),
+    ),
+    Defence(
+        "a local start answers to loopback names only",
+        "app/api/local_hosts.py",
+        "return is_loopback(name) or",
+        "return True or",
+        ("tests/api/test_local_hosts.py::test_a_name_of_somebody_else_is_refused",),
     ),
     Defence(
         "only configured origins may call",

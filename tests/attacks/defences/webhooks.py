@@ -63,11 +63,25 @@ WEBHOOKS = (
         ("tests/api/test_forged_webhooks.py::test_of_a_full_body_only_ids_instants_and_reasons_are_kept",),
     ),
     Defence(
-        "a hidden participant is no candidate",
+        "a hidden participant is neither candidate nor interviewer",
         "app/interviews/participant_events.py",
-        'if who.kind == "STANDARD" and not who.hidden and who.identity == interview.candidate_identity:',
-        'if who.kind == "STANDARD" and who.identity == interview.candidate_identity:',
+        "if who.hidden:  # it can only listen",
+        "if False:",
         ("tests/interviews/test_livekit_events.py::test_other_participants_are_recorded_and_change_nothing",),
+    ),
+    Defence(
+        "an agent of another name is no interviewer",
+        "app/interviews/participant_events.py",
+        "and not who.attributes.get(ON_BEHALF) and _has_name(who, agent_name):",
+        "and not who.attributes.get(ON_BEHALF):",
+        ("tests/interviews/test_roles.py::test_an_agent_of_another_name_keeps_nothing_alive",),
+    ),
+    Defence(
+        "a role that is stored stays",
+        "app/interviews/participant_events.py",
+        "WHERE known.interview_id = received.interview_id AND known.sid = received.sid",
+        "WHERE false",
+        ("tests/interviews/test_roles.py::test_an_agent_that_changes_its_attributes_keeps_its_role",),
     ),
 )
 
