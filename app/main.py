@@ -48,9 +48,11 @@ DESCRIPTION = """\
 Brings candidates, AI interviewers and recruiters into one LiveKit room, and reports each interview's status.
 
 Errors are problem documents (RFC 9457) with a stable `code`, a `detail` that says what to do, and the `requestId` to
-search for in the logs. Unknown paths return 404 `not_found`; wrong methods return 405 `method_not_allowed` with an
-`Allow` header. Bodies are parsed as JSON, whatever their content type. A malformed HTTP request returns 400
-`request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the connection.
+search for in the logs. Unknown query parameters and unknown fields of a body return 422 `payload_invalid`, which names
+what was probably meant. Unknown paths return 404 `not_found`; wrong methods return 405 `method_not_allowed` with an
+`Allow` header. Every GET call answers HEAD too. Bodies are parsed as JSON, whatever their content type. A malformed
+HTTP request returns 400 `request_invalid`, more than 32 KiB of path and headers 431 `headers_too_large`; both close the
+connection.
 A local start answers 421 `host_not_allowed` under any name but a loopback one.
 """
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -121,8 +123,9 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         secure=secure,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=["*"],
+        allow_private_network=True,  # a page may be elsewhere, the service on a laptop
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
     )
 

@@ -14,7 +14,7 @@ from app.api.dependencies import AdminCaller, AgentCaller, CurrentServices, Inte
 from app.api.etags import ETAG, with_etag_header
 from app.api.idempotency import IdempotentRoute
 from app.api.problems import error_responses
-from app.api.schemas import CompletionReport, Interview, ReopenRequest
+from app.api.schemas import CancelRequest, CompletionReport, Interview, ReopenRequest
 from app.auth.api_keys import Caller
 from app.core.errors import InterviewErased, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
 from app.interviews.actions import cancel, complete, lock_owned, reopen
@@ -63,9 +63,14 @@ Action = Annotated[InterviewAction, Depends()]
     summary="Cancel an interview and remove its participants",
     responses={200: ETAG, **error_responses(InterviewErased, InterviewOver)},
 )
-async def cancel_interview(interview_id: InterviewId, caller: Writer, action: Action) -> Interview:
-    """Idempotent. An interview that has already ended, or whose deadline has passed, keeps its outcome."""
-    return await action.run(caller, interview_id, cancel)
+async def cancel_interview(
+    interview_id: InterviewId, caller: Writer, body: Annotated[CancelRequest, JsonBody(required=False)], action: Action
+) -> Interview:
+    """Idempotent. An interview that has already ended, or whose deadline has passed, keeps its outcome.
+
+    The timeline shows the first call's `reason`.
+    """
+    return await action.run(caller, interview_id, partial(cancel, reason=body.reason))
 
 
 @router.post(
@@ -79,7 +84,7 @@ async def reopen_interview(
     interview_id: InterviewId, caller: Writer, body: Annotated[ReopenRequest, JsonBody(required=False)], action: Action
 ) -> Interview:
     """The new attempt has a new room. The previous attempt stays on the timeline."""
-    return await action.run(caller, interview_id, partial(reopen, closes_at=body.closes_at))
+    return await action.run(caller, interview_id, partial(reopen, closes_at=body.closes_at, reason=body.reason))
 
 
 @router.post(

@@ -17,8 +17,8 @@ from app.lifecycle import PublicStatus
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
 
-class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
-    """Filters and order. Unknown parameters are refused: a typo would return everything."""
+class InterviewQuery(Shape, populate_by_name=False):
+    """Filters and order."""
 
     status: list[PublicStatus] = Field(default=[], description="Repeat the parameter to match any of several")
     job_post_id: OpaqueId | None = None
@@ -52,7 +52,7 @@ class InterviewQuery(Shape, extra="forbid", populate_by_name=False):
         return Filters(statuses=frozenset(self.status), **fields)
 
 
-class SummaryQuery(Shape, extra="forbid", populate_by_name=False):
+class SummaryQuery(Shape, populate_by_name=False):
     """Which interviews to count."""
 
     job_post_id: OpaqueId | None = None

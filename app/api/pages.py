@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from app.api.dependencies import CurrentServices
 from app.api.first_calls import FirstCalls, first_calls, known_key
+from app.api.routes import PageRoute
 from app.api.services import Services
 from app.core.database import transaction
 from app.core.errors import DatabaseUnavailable
@@ -17,7 +18,7 @@ from app.core.settings import Settings
 from app.interviews.demo import has_demo
 from app.livekit.local_server import start_command
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 SWAGGER = files("fastapi_offline") / "static"
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}

@@ -134,7 +134,7 @@ class CandidatesPersonalData(Shape):
     data: list[PersonalData]
 
 
-class PersonalDataQuery(Shape, extra="forbid", populate_by_name=False):
+class PersonalDataQuery(Shape, populate_by_name=False):
     """Whose data to read."""
 
     candidate_id: OpaqueId

@@ -176,11 +176,10 @@ def _words(name: str) -> str:
 
 def _fields(request: Request, source: str, parents: Sequence[str | int]) -> list[str]:
     """Return the names that a call allows in its query, in its body, or in an object inside of its body."""
-    dependant = request.scope["route"].dependant  # not of a FastRoute: those allow any field
+    route = request.scope["route"]
     if source == "query":
-        models = [parameter.field_info.annotation for parameter in dependant.query_params]
-    else:
-        models = [getattr(each.call, "shape", None) for each in dependant.dependencies]  # of a JsonBody
+        return sorted(route.parameters)
+    models = [getattr(each.call, "shape", None) for each in route.dependant.dependencies]  # of a JsonBody
     model: Any = next((each for each in models if isinstance(each, type) and issubclass(each, BaseModel)), None)
     for parent in parents:
         if isinstance(parent, str) and model:

@@ -35,8 +35,8 @@ MAX_RESULT_SIZE = 256 * 1024  # bytes of UTF-8
 MAX_CONTEXT_SIZE = 64 * 1024  # bytes of UTF-8
 
 
-class JoinRequest(Shape):
-    """A candidate's credentials. Every field is optional; unknown fields are ignored."""
+class JoinRequest(Shape, extra="forbid"):
+    """A candidate's credentials. Every field is optional."""
 
     phone_number: GivenPhoneNumber | None = Field(
         default=None,
@@ -170,7 +170,7 @@ class Interview(Shape):
     sequence: int = Field(description="Counts the changes; events with a lower one are older")
     attempt: int = Field(description="1, or higher after the interview was reopened")
     room_name: str
-    join_attempts: int = Field(description="Join calls of all attempts, including refused ones")
+    join_attempts: int = Field(description="Join calls of all attempts that got a token or showed a wrong credential")
     connected: list[ConnectedParticipant] = Field(description="Participants in the room now")
     created_at: Instant
     updated_at: Instant
@@ -205,10 +205,20 @@ class InterviewDetail(Interview):
         return cls.of(view, summary=report and report.summary, result=report and report.result)
 
 
+Reason = Annotated[VisibleText, Field(max_length=256, examples=["The position was filled"])]
+
+
+class CancelRequest(Shape, extra="forbid"):
+    """Why an interview is cancelled, for the timeline."""
+
+    reason: Reason | None = None
+
+
 class ReopenRequest(Shape, extra="forbid"):
-    """How to reopen an interview. Without closesAt it never closes."""
+    """How to reopen an interview, and why, for the timeline. Without closesAt it never closes."""
 
     closes_at: FutureInstant | None = None
+    reason: Reason | None = None
 
 
 class CompletionReport(Shape, extra="forbid"):

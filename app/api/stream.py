@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from app.api.dependencies import CurrentServices, Reader, Session, bearer
 from app.api.problems import error_responses
@@ -58,6 +58,13 @@ class EventStream(StreamingResponse):
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._stream = partial(hub.stream, organization_id=organization_id, key=key, after=after)
         self._after = after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":  # there is nothing to wait for
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         async def write(data: bytes) -> None:

@@ -25,7 +25,9 @@ async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, inter
     return interview
 
 
-async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, timeouts: Timeouts) -> None:
+async def cancel(
+    session: AsyncSession, *, interview: Interview, reason: str | None = None, now: datetime, timeouts: Timeouts
+) -> None:
     """Cancel a locked interview, unless it is cancelled already. Raises InterviewOver if it ended otherwise.
 
     A deadline that was due before the call wins, even if the worker has not handled it yet.
@@ -35,19 +37,27 @@ async def cancel(session: AsyncSession, *, interview: Interview, now: datetime, 
     if interview.status.is_terminal:
         raise InterviewOver("It has ended, so there is nothing to cancel.", interviewStatus=interview.status)
     interview.cancelled_at = interview.cancelled_at or now
-    session.add(TimelineEntry.about(interview, kind="call", name="cancelled", detail={}))
+    session.add(
+        TimelineEntry.about(interview, kind="call", name="cancelled", detail={"reason": reason} if reason else {})
+    )
     await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
 
 
 async def reopen(
-    session: AsyncSession, *, interview: Interview, closes_at: datetime | None, now: datetime, timeouts: Timeouts
+    session: AsyncSession,
+    *,
+    interview: Interview,
+    closes_at: datetime | None,
+    reason: str | None = None,
+    now: datetime,
+    timeouts: Timeouts,
 ) -> None:
     """Open the next attempt of a locked interview that is over. Raises InterviewNotOver."""
     if not interview.status.is_terminal:
         raise InterviewNotOver(interviewStatus=interview.status)
     interview.closes_at = closes_at
     interview.opened_by_join = 0
-    await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again")
+    await open_next_attempt(session, interview=interview, now=now, why="the recruiter opened it again", reason=reason)
     await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
 
 

@@ -141,6 +141,8 @@ def redact(detail: Mapping[str, Any], roles: Mapping[str, Role]) -> dict[str, An
     kept = {name: value for name, value in detail.items() if name in SAFE_FIELDS}
     if detail.get("outcome") in set(Outcome):  # an unknown outcome may be any text
         kept["outcome"] = detail["outcome"]
+    if "sid" not in detail:
+        kept.pop("reason", None)  # a recruiter gave it, not LiveKit
     if "identity" in detail:
         kept["identity"] = _role(detail["identity"], detail, roles).lower()
     for name in IDENTITY_LISTS:

@@ -278,6 +278,7 @@ def _record(decision: JoinDecision, config: JoinConfig) -> JoinRecord:
         answer=decision.refusal.code if decision.refusal else TOKEN_ISSUED,
         address=address,
         counts_as_try=policy_decision.counts_as_try,
+        is_counted=decision.refusal is not None and not _is_wrong_try(decision),
         is_held_back=decision.is_over or not decision.has_turn or isinstance(decision.refusal, TokenFieldNotAllowed),
     )
 

@@ -60,7 +60,7 @@ class JoinSnapshot(NamedTuple):
 
 
 class JoinRecord(NamedTuple):
-    """A row to append to join_requests. `answer` is TOKEN_ISSUED or an error's code."""
+    """A row to append to join_requests, or a refusal to count. `answer` is TOKEN_ISSUED or an error's code."""
 
     interview_id: uuid.UUID
     candidate_id: str
@@ -69,6 +69,8 @@ class JoinRecord(NamedTuple):
     answer: str
     address: bytes | None
     counts_as_try: bool
+    is_counted: bool
+    """Whether it is a refusal of which only the number is kept, as that of `too_many_tries` is."""
     is_held_back: bool
     """Whether to record it only if the limits turn it into `too_many_tries`."""
 
@@ -89,27 +91,28 @@ _FIND = f"""
 """  # noqa: S608 - built from constants alone
 
 # MATERIALIZED: Postgres would evaluate an inlined CTE once for each reference to it.
+# The counts are updated in one order, so that two batches can't wait for each other.
 # FOR KEY SHARE blocks edits and erasure of the candidate, whose identity is in the token. The insert takes it anyway.
 RECORD = f"""
     WITH locked AS MATERIALIZED (
-        SELECT record.*, set_config('synchronous_commit', $9, true)
+        SELECT record.*, set_config('synchronous_commit', $10, true)
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bytea[], $7::bool[],
-                $8::bool[]) WITH ORDINALITY AS record ({", ".join(JoinRecord._fields)}, index)
+                $8::bool[], $9::bool[]) WITH ORDINALITY AS record ({", ".join(JoinRecord._fields)}, index)
         JOIN interviews i ON i.id = record.interview_id AND i.candidate_id = record.candidate_id
             AND i.personal_data_erased_at IS NULL
         FOR KEY SHARE OF i SKIP LOCKED
     ), limited AS MATERIALIZED (
         SELECT locked.*, CASE WHEN counts_as_try THEN greatest(
-            $10::interval + (
+            $11::interval + (
                 SELECT t.at FROM wrong_tries t
                 WHERE t.interview_id = locked.interview_id AND t.address = locked.address
                 ORDER BY t.at DESC OFFSET {MAX_TRIES - 1} LIMIT 1
             ),
-            $11::interval + (
+            $12::interval + (
                 SELECT t.at FROM wrong_tries t WHERE t.interview_id = locked.interview_id AND NOT EXISTS (
                     SELECT FROM join_requests r WHERE r.interview_id = locked.interview_id
                         AND r.address = locked.address AND r.answer = '{TOKEN_ISSUED}'
-                        AND r.at > locked.at - $12::interval
+                        AND r.at > locked.at - $13::interval
                 )
                 ORDER BY t.at DESC OFFSET {MAX_TRIES_IN_ALL - 1} LIMIT 1
             )
@@ -117,11 +120,17 @@ RECORD = f"""
         FROM locked
     ), answered AS (
         SELECT index, interview_id, attempt, at, address, locked_until,
+            is_counted OR (locked_until > at) IS TRUE AS is_counted,
             CASE WHEN locked_until > at THEN '{TooManyTries.code}' ELSE answer END AS answer
         FROM limited WHERE locked_until > at OR NOT is_held_back
     ), appended AS (
         INSERT INTO join_requests (interview_id, attempt, at, answer, address)
-        SELECT interview_id, attempt, at, answer, address FROM answered
+        SELECT interview_id, attempt, at, answer, address FROM answered WHERE NOT is_counted
+    ), counted AS (
+        INSERT INTO refused_joins AS kept (interview_id, attempt, minute, answer, number)
+        SELECT interview_id, attempt, date_trunc('minute', at), answer, count(*) FROM answered WHERE is_counted
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (interview_id, minute, attempt, answer) DO UPDATE SET number = kept.number + excluded.number
     )
     SELECT index - 1, CASE WHEN locked_until > at THEN locked_until END FROM answered
 """  # noqa: S608 - built from constants alone
@@ -165,10 +174,10 @@ async def load_join_snapshots(
 async def record_joins(
     connection: asyncpg.Connection, records: Sequence[JoinRecord], *, is_durable: bool
 ) -> dict[int, datetime | None]:
-    """Append the records. Return the index of each that was appended, with the end of its address's lockout, if any.
+    """Append or count the records. Return the index of each that was, with the end of its address's lockout, if any.
 
-    A record is not appended if it is held back, or if its candidate has changed or is being changed. An address that is
-    locked out is recorded as `too_many_tries` instead. The limits count every try that committed before this statement.
+    A record is left out if it is held back, or if its candidate has changed or is being changed. An address that is
+    locked out is counted as `too_many_tries` instead. The limits count every try that committed before this statement.
     A record that is not durable may be lost if Postgres crashes within the next second (docs/decisions/0009).
     """
     if not records:

@@ -44,8 +44,13 @@ async def keep_joins_out(session: AsyncSession, interview: Interview) -> None:
     await session.execute(select(Interview.id).where(Interview.id == interview.id).with_for_update())
 
 
-async def open_next_attempt(session: AsyncSession, *, interview: Interview, now: datetime, why: str) -> None:
-    """Open the next attempt of a locked interview, in a new room. The timeline keeps how the one before ended."""
+async def open_next_attempt(
+    session: AsyncSession, *, interview: Interview, now: datetime, why: str, reason: str | None = None
+) -> None:
+    """Open the next attempt of a locked interview, in a new room. The timeline keeps how the one before ended.
+
+    `reason` is a recruiter's text, which is personal data.
+    """
     previous = interview.status
     before = {"status": previous, "endReason": interview.end_reason}
     interview.attempt += 1
@@ -59,7 +64,7 @@ async def open_next_attempt(session: AsyncSession, *, interview: Interview, now:
     interview.next_deadline_at = interview.closes_at
     interview.settled_at = interview.updated_at = now
     after = {"to": Status.READY_TO_JOIN, "endReason": None, "endedAt": None}  # what the audit compares
-    detail = {"why": why, "before": before, **after}
+    detail = {"why": why, "before": before, **after} | ({"reason": reason} if reason else {})
     session.add(TimelineEntry.about(interview, kind="status", name="attempt_opened", detail=detail))
     change = count_change(interview, ChangeType.STATUS_CHANGED, PublicStatus(previous), now)
     await record_changes(await driver_connection(session), [change])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import literal, select, tuple_, union_all
+from sqlalchemy import func, literal, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +14,7 @@ from app.core.pagination import Page, decode_cursor, encode_cursor
 from app.interviews.erasure import IDENTITY_LISTS, seen_as
 from app.interviews.participant_names import participant_name
 from app.interviews.stored_facts import TOKEN_ISSUED
-from app.models import JoinRequest, TimelineEntry
+from app.models import JoinRequest, RefusedJoins, TimelineEntry
 
 # Why the status changed, by the rule of derive() that changed it: the second half of a sentence.
 RULES = {
@@ -69,9 +69,15 @@ CALLS = {
 }
 
 
+REFUSED = 2  # the source of an entry that stands for the refused joins of a minute
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event. kind: livekit, call, service or status; source: 0 for the timeline, 1 for a join request."""
+    """One event. kind: livekit, call, service or status.
+
+    source: 0 for the timeline, 1 for a join request, 2 for the refused joins of a minute.
+    """
 
     at: datetime
     source: int
@@ -85,7 +91,7 @@ class Entry:
     def sentence(self) -> str:
         match self.kind:
             case "status" if self.name == "attempt_opened":
-                return f"Attempt {self.attempt} was opened: {self.detail['why']}"
+                return f"Attempt {self.attempt} was opened: {self.detail['why']}{self._given_reason}"
             case "status":
                 reason = f" / {self.detail['endReason']}" if self.detail["endReason"] else ""
                 return f"{self.detail['from']} -> {self.detail['to']}{reason}: {RULES.get(self.name, self.name)}"
@@ -96,7 +102,23 @@ class Entry:
                 return SERVICE_ACTIONS.get(self.name, self.name).format_map(_Values(self.detail))
             case _:
                 refused = f"The candidate tried to join and was refused: {self.name}"
-                return CALLS.get(self.name, refused).format_map(_Values(self.detail))
+                return (
+                    CALLS.get(self.name, refused).format_map(_Values(self.detail))
+                    + self._how_often
+                    + self._given_reason
+                )
+
+    @property
+    def _how_often(self) -> str:
+        """How many refused joins the entry stands for, as the end of a sentence."""
+        number = self.detail.get("number", 1) if self.source == REFUSED else 1
+        return f" ({number} times within a minute)" if number > 1 else ""
+
+    @property
+    def _given_reason(self) -> str:
+        """The recruiter's reason, as the end of a sentence."""
+        reason = self.detail.get("reason")
+        return f'. Reason given: "{reason}"' if reason else ""
 
 
 class _Values(dict[str, Any]):
@@ -115,17 +137,22 @@ class _Values(dict[str, Any]):
 async def read_timeline(
     session: AsyncSession, *, interview_id: uuid.UUID, cursor: str | None, limit: int
 ) -> Page[Entry]:
-    """Return a page of entries, oldest first, join requests included. Raises CursorInvalid."""
-    entry, join = TimelineEntry, JoinRequest
-    source, kind, detail = literal(1), literal("call"), literal({}, JSONB)
+    """Return a page of entries, oldest first, joins included. Raises CursorInvalid."""
+    entry, join, refused = TimelineEntry, JoinRequest, RefusedJoins
+    call, nothing = literal("call"), literal({}, JSONB)
+    number = func.jsonb_build_object("number", refused.number)
     entries = select(
         entry.at, literal(0).label("source"), entry.id, entry.attempt, entry.kind, entry.name, entry.detail
     )
-    joins = select(join.recorded_at, source, join.id, join.attempt, kind, join.answer, detail)
-    entries, joins = entries.where(entry.interview_id == interview_id), joins.where(join.interview_id == interview_id)
-    both = union_all(entries, joins).subquery()
-    order = both.c.at, both.c.source, both.c.id
-    query = select(both).order_by(*order).limit(limit + 1)
+    joins = select(join.recorded_at, literal(1), join.id, join.attempt, call, join.answer, nothing)
+    counts = select(refused.recorded_at, literal(REFUSED), refused.id, refused.attempt, call, refused.answer, number)
+    found = union_all(
+        entries.where(entry.interview_id == interview_id),
+        joins.where(join.interview_id == interview_id),
+        counts.where(refused.interview_id == interview_id),
+    ).subquery()
+    order = found.c.at, found.c.source, found.c.id
+    query = select(found).order_by(*order).limit(limit + 1)
     if cursor:
         query = query.where(tuple_(*order) > tuple_(*_parse_cursor(cursor)))
     rows = [Entry(*row) for row in await session.execute(query)]
@@ -138,6 +165,6 @@ def _parse_cursor(cursor: str) -> tuple[datetime, int, int]:
         source, key = map(int, parts)
     except ValueError as error:
         raise CursorInvalid from error
-    if not (0 <= source <= 1 and 0 <= key < 2**63):
+    if not (0 <= source <= REFUSED and 0 <= key < 2**63):
         raise CursorInvalid
     return at, source, key

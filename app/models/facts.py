@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -56,7 +56,9 @@ class Room(Base):
 
 
 class JoinRequest(Base):
-    """A join request and its result: TOKEN_ISSUED or the error's code. Append only.
+    """A join that got a token (TOKEN_ISSUED), or one with a wrong credential (the error's code). Append only.
+
+    Other refused joins are counted by RefusedJoins; older rows may have their codes.
 
     `address` is a keyed hash, different for each interview, stored only if the join policy asks for a credential.
     """
@@ -70,6 +72,24 @@ class JoinRequest(Base):
     at: Mapped[datetime]
     answer: Mapped[str]
     address: Mapped[bytes | None]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class RefusedJoins(Base):
+    """How many joins of an attempt were refused with the same error's code in a minute, wrong credentials apart.
+
+    Counted, as whoever knows an interview's id can cause any number of them. recorded_at is that of the first.
+    """
+
+    __tablename__ = "refused_joins"
+    __table_args__ = (UniqueConstraint("interview_id", "minute", "attempt", "answer"), Index(None, "minute"))
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    interview_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("interviews.id"))
+    attempt: Mapped[int]
+    minute: Mapped[datetime]
+    answer: Mapped[str]
+    number: Mapped[int]
     recorded_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
 

@@ -1,17 +1,20 @@
-"""uvicorn's HTTP/1.1 protocol with timeouts and size limits, so that a slow or endless sender can't hold a connection.
+"""uvicorn's HTTP/1.1 protocol with timeouts and size limits, and without requests that a proxy could read differently.
 
 uvicorn only closes connections that are idle between two requests. It waits forever for a client that sends nothing,
-or a byte now and then, and accepts headers of any size. app.api.dependencies limits the size of bodies.
+or a byte now and then, and accepts headers of any size. app.api.dependencies limits the size of bodies. It also accepts
+a request without a Host or with two, of any version, and loses the body of one that asks for an upgrade.
 """
 
 import asyncio
 import logging
+import re
 import socket
 from http import HTTPStatus
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.headers import with_missing
+from app.api.headers import Header, with_missing
 from app.api.middleware import SECURE, new_request_id
 from app.api.problems import problem_of
 from app.core.errors import AppError, HeadersTooLarge, RequestInvalid, RequestTooSlow
@@ -24,6 +27,7 @@ BODY_TIMEOUT = 20.0  # seconds from the end of the headers to the end of the bod
 MAX_HEAD = 32 * 1024  # bytes of URL and headers
 MAX_DISCARDED = 1024 * 1024  # bytes of a body that are read and discarded after an early response
 WRITE_TIMEOUT_MS = 30_000  # how long sent data may stay unacknowledged by a client that does not read
+HOST = re.compile(rb"[\w.~!$&'()*+;=:%\[\]-]*")  # RFC 3986: no comma, no path, no user
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -37,6 +41,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _received = 0  # bytes of the current head, or of a discarded body
     _head_too_large = False
+    _is_upgrade = False
+    """Whether the current request asks for another protocol."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -54,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head or (self.cycle and self.cycle.response_complete):
             self._received += len(data)
-        super().data_received(data)
+        self._feed(data)
         if self.transport.is_closing():
             return
         if self._timer_is_stale:  # checked only now, as most requests arrive whole and need no timer
@@ -66,6 +72,31 @@ class BoundedProtocol(HttpToolsProtocol):
         elif not self._in_head and self._received > MAX_DISCARDED:
             self.transport.close()
 
+    def _feed(self, data: bytes) -> None:
+        """Parse like uvicorn, but ignore an upgrade, as RFC 9110 allows: parse its request again without the header.
+
+        The parser takes all that follows the head of an upgrade for the other protocol: also the request's body.
+        """
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)  # the old one reads no more after Connection: close
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if self._time_limit is None:  # the first request's limit was set by connection_made
@@ -76,13 +107,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD:
             self._head_too_large = True
-            raise ValueError("the parser turns this into HttpParserError, and uvicorn calls send_400_response")
+            raise ValueError("the parser turns this into HttpParserError, which is answered by send_400_response")
+        if not _is_clear(self.parser.get_http_version(), self.headers):
+            raise ValueError("the same")
+        self._is_upgrade = self.parser.should_upgrade()
+        if self._is_upgrade:
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("the same")
+            return
         super().on_headers_complete()
         self._in_head = False
         self._received = 0
         self._limit_time(BODY_TIMEOUT)
 
     def on_message_complete(self) -> None:
+        if self._is_upgrade:
+            return
         self._limit_time(None)
         super().on_message_complete()
 
@@ -126,3 +166,12 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = [status, *(b": ".join(header) for header in headers)]
         self.transport.write(b"\r\n".join([*lines, b"", response.body]))
         self.transport.close()
+
+
+def _is_clear(version: str, headers: list[Header]) -> bool:
+    """Return whether nobody could read the request's host or length in another way (RFC 9112)."""
+    hosts = [value for name, value in headers if name == b"host"]
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if version == "1.1":
+        return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None and codings in ([], [b"chunked"])
+    return version == "1.0" and len(hosts) <= 1 and not codings

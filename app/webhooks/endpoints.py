@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.errors import TooManyWebhookEndpoints, WebhookEndpointNotFound
 from app.core.pagination import Page, encode_cursor, newest_first
-from app.models import ChangeType, WebhookEndpoint
+from app.models import ChangeType, Organization, WebhookEndpoint
 from app.webhooks.payload import new_secret
 from app.webhooks.retry_policy import DisabledReason
 
@@ -28,6 +28,10 @@ async def create_endpoint(
     now: datetime,
 ) -> WebhookEndpoint:
     """Create an enabled endpoint. Raises TooManyWebhookEndpoints. Call check_url before, outside the transaction."""
+    # Calls at the same time take turns, so that each counts the endpoints of those before it.
+    await session.execute(
+        select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+    )
     count = select(func.count()).where(
         WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.deleted_at.is_(None)
     )

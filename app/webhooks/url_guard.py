@@ -24,6 +24,7 @@ GLOBAL_UNICAST = ip_network("2000::/3")
 NAT64 = ip_network("64:ff9b::/96")
 # Networks that ipaddress, or that of an older Python, calls global: relays of 6to4 and Teredo lead anywhere.
 _BLOCKED = ["100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
+VALID = "Give a valid URL, with a port from 1 to 65535 if it has one."
 BLOCKED_NETWORKS = [ip_network(network) for network in _BLOCKED]
 
 
@@ -76,16 +77,27 @@ def require_https(target: SplitResult, *, allow_private: bool) -> None:
         raise WebhookTargetRefused("Give an https URL, so that nobody can read the messages in transit.")
 
 
+def _parse(url: str) -> tuple[SplitResult, int]:
+    """Return the URL's parts, and the port that it leads to. Raises WebhookTargetRefused."""
+    try:
+        target = urlsplit(url)
+        port = target.port
+    except ValueError as error:
+        raise WebhookTargetRefused(VALID) from error
+    if port == 0:
+        raise WebhookTargetRefused(VALID)
+    return target, port or (443 if target.scheme == "https" else 80)
+
+
 async def check_url(url: str, *, allow_private: bool, resolve: Resolve = resolve_host) -> None:
     """Raise WebhookTargetRefused for a URL to which nothing may be sent.
 
     A name that can't be resolved now is accepted: each delivery resolves it again.
     """
-    target = urlsplit(url)
+    target, port = _parse(url)
     require_https(target, allow_private=allow_private)
     if target.username is not None or target.password is not None:
         raise WebhookTargetRefused("Remove user and password from the URL: the signature authenticates the sender.")
-    port = target.port or (443 if target.scheme == "https" else 80)
     if not (allow_private or port == 443 or port >= 1024):
         raise WebhookTargetRefused("Use port 443, or a port from 1024 up.")
     with suppress(OSError, TimeoutError, UnicodeError):

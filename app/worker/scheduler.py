@@ -18,6 +18,7 @@ from app.core.errors import DatabaseUnavailable
 from app.interviews.counts import compact_counts
 from app.interviews.erasure import Overdue, erase_overdue, find_overdue
 from app.interviews.interview_rows import lock_row
+from app.interviews.refused_joins import prune_refused_joins
 from app.interviews.status_update import update_statuses
 from app.livekit.client import LiveKitUnavailable, LiveKitUnreachable
 from app.worker import WorkerContext, logged_errors
@@ -73,6 +74,7 @@ async def run_scheduler(context: WorkerContext, stop: asyncio.Event) -> None:
         Periodic("audit", timedelta(days=1), partial(nightly_audit, stop=stop)),
         Periodic("fold_counts", timedelta(seconds=10), compact),
         Periodic("prune_deliveries", timedelta(hours=1), prune_deliveries),
+        Periodic("prune_refused_joins", timedelta(hours=1), prune_counts_of_refused_joins),
         Periodic("erase", timedelta(minutes=1), EraseOverdue()),
     )
     async with asyncio.TaskGroup() as group:
@@ -174,6 +176,14 @@ async def expire_idempotency_keys(context: WorkerContext) -> None:
     while deleted == MOST_FORGOTTEN:
         async with transaction(context.sessions) as session:
             deleted = await delete_expired_answers(session, now=datetime.now(UTC))
+
+
+async def prune_counts_of_refused_joins(context: WorkerContext) -> None:
+    """Delete the counts of refused joins that are too old to be of use."""
+    is_more = True
+    while is_more:
+        async with transaction(context.sessions) as session:
+            is_more = await prune_refused_joins(session, now=datetime.now(UTC))
 
 
 async def compact(context: WorkerContext) -> None:

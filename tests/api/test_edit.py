@@ -421,6 +421,7 @@ async def _record_a_join(session: AsyncSession, made: dict[str, Any]) -> None:
         answer=TOKEN_ISSUED,
         address=None,
         counts_as_try=False,
+        is_counted=False,
         is_held_back=False,
     )
     assert await record_joins(await driver_connection(session), [answer], is_durable=True) == {0: None}

@@ -411,6 +411,16 @@ async def test_what_a_page_may_send_and_read(client: httpx.AsyncClient) -> None:
     assert readable == {"X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *RATE_LIMITS}
 
 
+async def test_a_page_of_an_allowed_origin_may_call_a_private_network(client: httpx.AsyncClient) -> None:
+    asks = {**PREFLIGHT, "Access-Control-Request-Private-Network": "true"}
+    allowed = await client.options("/interviews", headers={"Origin": "http://localhost:5173", **asks})
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Private-Network"] == "true"
+    refused = await client.options("/interviews", headers={"Origin": "https://evil.example", **asks})
+    assert refused.status_code == 400
+    assert "Access-Control-Allow-Origin" not in refused.headers
+
+
 async def test_a_page_can_read_an_unexpected_error(failing_app: FastAPI) -> None:
     """Without the CORS header a browser hides even the status, and the page can't name the requestId."""
     async with client_of(failing_app) as client:

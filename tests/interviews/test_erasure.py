@@ -366,6 +366,7 @@ HARMLESS = {
     "connections": {"sid", "room_sid", "role", "leave_reason", "outcome"},
     "reports": {"outcome"},
     "join_requests": {"answer"},
+    "refused_joins": {"answer"},
     "rooms": {"sid"},
     "timeline": {"kind", "name", "livekit_event_id"},
     "idempotency_keys": {"headers"},

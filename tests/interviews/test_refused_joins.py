@@ -49,7 +49,9 @@ async def test_refused_joins_slow_neither_status_updates_nor_limits(own_engine: 
     async with AsyncSession(own_engine) as session:
         facts = await load_facts(await driver_connection(session), [await session.get_one(Interview, interview_id)])
     assert facts[interview_id].last_token_at == NOW - timedelta(seconds=50_000)
-    guess = JoinRecord(interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", counts_as_try=True, is_held_back=False)
+    guess = JoinRecord(
+        interview_id, "c1", 1, NOW, "wrong_phone_number", b"a", True, is_counted=False, is_held_back=False
+    )
     limits = (TRIES_WINDOW, TRIES_IN_ALL_WINDOW, KNOWN_FOR)
     assert_reads_tokens_alone(await explain(own_engine, FACTS, [interview_id], [1]))
     assert_reads_tokens_alone(await explain(own_engine, RECORD, *([each] for each in guess), "off", *limits))
@@ -75,7 +77,9 @@ async def test_a_wrong_try_is_counted_durably(own_engine: AsyncEngine) -> None:
     async with AsyncSession(own_engine) as session:
         interview = (await session.scalars(select(Interview))).one()
         connection = await driver_connection(session)
-        record = JoinRecord(interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False)
+        record = JoinRecord(
+            interview.id, interview.candidate_id, 1, NOW, "wrong_phone_number", b"a", True, False, False
+        )
         async with connection.transaction():
             assert await record_joins(connection, [record], is_durable=False) == {0: None}
             assert await connection.fetchval("SHOW synchronous_commit") == "off"

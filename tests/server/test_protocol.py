@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import pytest
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response, StreamingResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,8 +20,8 @@ from app.server import protocol
 from tests.sockets import connect_to, serving
 
 SHORT = 1.0  # seconds, long enough for a test to send its first bytes
-POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\n"
-GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /webhooks/livekit HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 MEGABYTE = 1024 * 1024
 
 
@@ -95,7 +95,7 @@ async def test_responses_are_valid_http(app: FastAPI) -> None:
 
     app.add_api_route("/whole", whole, methods=["GET", "HEAD"])
     app.add_api_route("/streamed", streamed)
-    rest = b" HTTP/1.1\r\nHost: x\r\n"
+    rest = b" HTTP/1.1\r\nHost: localhost\r\n"
     async with serving(app) as port, connect_to(port) as client:
         for sent in (b"GET /whole", b"HEAD /whole", b"GET /streamed"):
             await client.send(sent + rest + b"\r\n")
@@ -126,9 +126,43 @@ async def test_a_malformed_response_is_cut_off(app: FastAPI, header: tuple[bytes
 
     app.add_api_route("/malformed", malformed)
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"GET /malformed HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.send(b"GET /malformed HTTP/1.1\r\nHost: localhost\r\n\r\n")
         _, _, received = (await client.rest()).partition(b"\r\n\r\n")
     assert len(received) < 4
+
+
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket", b"TLS/1.2, x"])
+@pytest.mark.parametrize("connection", [b"Upgrade", b"Upgrade, HTTP2-Settings", b"keep-alive, upgrade"])
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("step", [7, 10_000], ids=["in_pieces", "at_once"])
+async def test_an_upgrade_is_ignored_and_what_follows_is_read(
+    app: FastAPI, upgrade: bytes, connection: bytes, body: bytes, step: int
+) -> None:
+    """Java's HttpClient asks for h2c with its first request over http, whatever the method."""
+
+    async def echo(request: Request) -> Response:
+        return Response(request.method.encode() + await request.body())
+
+    app.add_api_route("/echo", echo, methods=["GET", "POST"])
+    asks = b" /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: %s\r\nConnection: %s\r\n" % (upgrade, connection)
+    last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    sent = b"POST" + asks + body + b"GET" + asks + b"\r\n" + last
+    async with serving(app) as port, connect_to(port) as client:
+        for start in range(0, len(sent), step):
+            await client.send(sent[start : start + step])
+            await asyncio.sleep(0)
+        answers = re.findall(rb"HTTP/1.1 200 OK\r\n.*?\r\n\r\n(.*?)(?=HTTP|$)", await client.rest(), re.DOTALL)
+    assert answers == [b"POSTbody", b"GET", b'{"status":"ok"}']
+
+
+async def test_an_upgrade_that_closes_is_answered_and_closed(app: FastAPI) -> None:
+    async with serving(app) as port, connect_to(port) as client:
+        await client.send(GET + b"Upgrade: h2c\r\nConnection: close, upgrade\r\n\r\n" + GET + b"\r\n")
+        answer = await client.rest()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @short_limits
@@ -146,7 +180,7 @@ async def test_an_unread_body_has_limits_too(app: FastAPI) -> None:
     async with serving(app) as port, connect_to(port) as client:
         await client.send(GET + b"\r\n")  # an app's first request is slow, and the limits are short
         assert b"200 OK" in await client.reader.readuntil(b"}")
-        await client.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await client.send(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
         _, answer = await asyncio.gather(client.trickle(), client.rest())
         assert problem(answer) == (404, "not_found")
 
@@ -199,7 +233,9 @@ async def test_a_slow_handler_is_not_taken_for_a_slow_client(app: FastAPI) -> No
 
     app.add_api_route("/slow", slow, methods=["POST"])
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab" * 2)  # the second waits
+        await client.send(
+            b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab" * 2
+        )  # the second waits
         assert await client.reader.readuntil(b"done")
         assert await client.reader.readuntil(b"done")
 
@@ -219,7 +255,7 @@ async def test_a_client_that_does_not_read_is_disconnected(app: FastAPI, monkeyp
     monkeypatch.setattr("tests.sockets.BoundedProtocol", Watched)
     app.add_api_route("/large", large)
     async with serving(app) as port, connect_to(port) as client:
-        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 30)
 
 
@@ -233,7 +269,7 @@ def test_no_endpoint_reads_its_body_through_fastapi() -> None:
 
 
 INTERNALS = (  # undocumented attributes that BoundedProtocol reads
-    "transport", "loop", "url", "headers", "pipeline", "flow.read_paused",
+    "transport", "loop", "url", "headers", "pipeline", "flow.read_paused", "parser", "_unset_keepalive_if_required",
     "cycle.response_started", "cycle.response_complete",
 )  # fmt: skip
 

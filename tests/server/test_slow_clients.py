@@ -16,8 +16,8 @@ from tests.sockets import SocketClient, connect_to
 
 CLIENTS = 200  # of each kind
 BEGUN = (
-    b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\nX-A: ",
-    b"POST /webhooks/livekit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+    b"POST /webhooks/livekit HTTP/1.1\r\nHost: localhost\r\nX-A: ",
+    b"POST /webhooks/livekit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n",
 )
 
 

@@ -1,16 +1,19 @@
 """Webhook endpoints over HTTP: who may read and change them, and when secrets are shown."""
 
+import asyncio
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from standardwebhooks import Webhook
 
 from app.auth.api_keys import Scope, hash_key
+from app.core.database import create_sessionmaker
 from app.interviews.schedule import ensure_default_organization
 from app.main import create_app
 from app.models import ApiKey, Organization
@@ -224,6 +227,24 @@ async def test_the_number_of_endpoints_is_limited(
     await webhook_driver.endpoint(URL)
 
 
+async def test_calls_at_the_same_time_make_no_more_endpoints_than_one_after_the_other(own_engine: AsyncEngine) -> None:
+    async with client_of(create_app(make_settings(), create_sessionmaker(own_engine))) as client:
+
+        async def create() -> int:
+            body = {"url": "https://8.8.8.8/"}
+            return (await client.post("/webhook-endpoints", headers=AUTHORIZED, json=body)).status_code
+
+        answers = Counter(await asyncio.gather(*(create() for _ in range(endpoints.MAX_ENDPOINTS + 25))))
+    assert answers == {201: endpoints.MAX_ENDPOINTS, 409: 25}
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "x", "-1"])
+async def test_a_port_that_does_not_exist_is_a_fault_of_the_field(client: httpx.AsyncClient, port: str) -> None:
+    body = {"url": f"https://a.example:{port}/"}
+    refused = await client.post("/webhook-endpoints", headers=AUTHORIZED, json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "url")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -232,6 +253,7 @@ async def test_the_number_of_endpoints_is_limited(
         "https://169.254.169.254/",
         "https://u:p@a.example/",
         "https://[::1]/",
+        "https://a.example:0/",
     ],
 )
 async def test_private_targets_are_refused_unless_allowed(

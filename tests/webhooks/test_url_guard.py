@@ -106,11 +106,21 @@ def answering(*answers: Sequence[str]) -> Resolve:
         "https://:@a.example/",
         "https://a.example:22/",
         "https://a.example:80/",
+        "https://a.example:0/",
+        "https://a.example:99999/",
+        "https://a.example:x/",
+        "https://[::1/",
     ],
 )
 async def test_refused_urls(url: str) -> None:
     with pytest.raises(WebhookTargetRefused):
         await check_url(url, allow_private=False, resolve=answering(["8.8.8.8"]))
+
+
+@pytest.mark.parametrize("url", ["http://a.example:0/", "http://a.example:65536/"])
+async def test_no_port_but_a_real_one_is_taken_where_private_addresses_are_allowed(url: str) -> None:
+    with pytest.raises(WebhookTargetRefused, match="port from 1 to 65535"):
+        await check_url(url, allow_private=True, resolve=answering(["10.0.0.1"]))
 
 
 @pytest.mark.parametrize(

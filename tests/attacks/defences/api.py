@@ -8,6 +8,22 @@ READ = f"{CALLS}::test_reads_return_only_the_own_organizations_data"
 
 KEYS = (
     Defence(
+        "unknown query parameters are refused",
+        "app/api/routes.py",
+        "dependants.append(self._depend_on(self.check_parameters))",
+        "dependants.append(self.dependant)",
+        ("tests/attacks/test_unknown_input.py::test_an_unknown_parameter_is_refused[listDeliveries]",),
+    ),
+    Defence(
+        "a call without a body refuses one",
+        "app/api/routes.py",
+        'if self.methods != {"GET"} and not readers:',
+        "if self.methods == set():",
+        (
+            "tests/attacks/test_unknown_input.py::test_a_call_without_a_body_takes_an_empty_one_only[rotateWebhookSecret]",
+        ),
+    ),
+    Defence(
         "a key is accepted in the Authorization header only",
         "app/api/dependencies.py",
         "    if credentials is None:\n        raise Unauthorized\n",

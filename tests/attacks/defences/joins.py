@@ -8,6 +8,27 @@ RIGHTS = "tests/e2e/test_candidate_rights.py"
 
 JOINING = (
     Defence(
+        "refused joins leave a count by minute, not a row each",
+        "app/interviews/join.py",
+        "is_counted=decision.refusal is not None and not _is_wrong_try(decision),",
+        "is_counted=False,",
+        ("tests/interviews/test_counted_refusals.py::test_a_flood_without_a_credential_is_one_row_a_minute",),
+    ),
+    Defence(
+        "tries of a lockout leave a count by minute, not a row each",
+        "app/interviews/join_queries.py",
+        "is_counted OR (locked_until > at) IS TRUE AS is_counted,",
+        "is_counted,",
+        ("tests/interviews/test_counted_refusals.py::test_a_lockout_does_not_write_a_row_for_each_try_either",),
+    ),
+    Defence(
+        "batches update the counts of refused joins in one order",
+        "app/interviews/join_queries.py",
+        "GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        "GROUP BY 1, 2, 3, 4 ORDER BY min(index)",
+        ("tests/interviews/test_counted_refusals.py::test_batches_of_replicas_do_not_wait_for_each_other_in_a_circle",),
+    ),
+    Defence(
         "an invite must be the current one",
         "app/interviews/invites.py",
         'is_right = hmac.compare_digest(_hash(invite), interview.invite_hash or b"")',
@@ -124,8 +145,8 @@ JOINING = (
     Defence(
         "an address that joined before is not locked out by strangers",
         "app/interviews/join_queries.py",
-        "r.at > locked.at - $12::interval",
-        "r.at > locked.at + $12::interval",
+        "r.at > locked.at - $13::interval",
+        "r.at > locked.at + $13::interval",
         (f"{TRIES}::test_who_was_let_in_before_is_not_kept_out_by_strangers",),
     ),
     Defence(

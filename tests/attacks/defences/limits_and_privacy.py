@@ -59,6 +59,13 @@ LIMITS = (
 
 PERSONAL_DATA = (
     Defence(
+        "a recruiter's reason is erased",
+        "app/interviews/erasure.py",
+        '        kept.pop("reason", None)  # a recruiter gave it, not LiveKit\n',
+        "        pass\n",
+        ("tests/api/test_reasons.py::test_an_erasure_leaves_no_reason",),
+    ),
+    Defence(
         "an erasure removes the texts",
         "app/interviews/erasure.py",
         'setattr(interview, name, "")',

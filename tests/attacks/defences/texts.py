@@ -139,6 +139,22 @@ WEBHOOK_URLS = (
         (f"{LOOKS}[http://a.example:8080/]",),
     ),
     Defence(
+        "calls at the same time make no more endpoints than allowed",
+        "app/webhooks/endpoints.py",
+        "where(Organization.id == organization_id).with_for_update(key_share=True)",
+        "where(Organization.id == organization_id)",
+        (
+            "tests/webhooks/test_endpoints_api.py::test_calls_at_the_same_time_make_no_more_endpoints_than_one_after_the_other",
+        ),
+    ),
+    Defence(
+        "webhook URLs contain no port that does not exist",
+        "app/webhooks/url_guard.py",
+        "if port == 0:",
+        "if port == -1:",
+        ("tests/webhooks/test_url_guard.py::test_no_port_but_a_real_one_is_taken_where_private_addresses_are_allowed",),
+    ),
+    Defence(
         "webhook URLs contain no credentials",
         "app/webhooks/url_guard.py",
         "if target.username is not None or target.password is not None:",

@@ -127,6 +127,23 @@ SOCKETS = (
         (MALFORMED,),
     ),
     Defence(
+        "a request with an unclear host, version or length is refused",
+        "app/server/protocol.py",
+        "if not _is_clear(self.parser.get_http_version(), self.headers):",
+        "if not self.headers:",
+        (
+            "tests/attacks/test_smuggling.py::test_a_request_whose_host_or_version_is_unclear_is_refused_and_closed",
+            "tests/attacks/test_smuggling.py::test_an_ambiguous_request_is_refused_and_its_connection_closed",
+        ),
+    ),
+    Defence(
+        "the body of a request that asks for an upgrade is read",
+        "app/server/protocol.py",
+        "data = self._head_without_upgrade() + data[upgrade.args[0] :]",
+        'data = self._head_without_upgrade() + b""',
+        ("tests/server/test_protocol.py::test_an_upgrade_is_ignored_and_what_follows_is_read",),
+    ),
+    Defence(
         "a client that does not read is disconnected",
         "app/server/protocol.py",
         "connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT_MS)",
