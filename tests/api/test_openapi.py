@@ -30,7 +30,7 @@ def subclasses(of: type[AppError]) -> Iterator[type[AppError]]:
         yield from subclasses(each)
 
 
-BEFORE_ANY_CALL = {"headers_too_large", "request_invalid"}
+BEFORE_ANY_CALL = {"headers_too_large", "host_not_allowed", "request_invalid"}
 CODES = {each.code: each for each in subclasses(AppError) if each is not errors.Refused}
 TEXTS = {(each.code, each.title, each.detail) for each in subclasses(AppError) if each is not errors.Refused}
 
