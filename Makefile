@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest -n 4 --dist loadfile
 
-.PHONY: run test test-slow soak test-repeat bench lint format coverage lock audit-dependencies
+.PHONY: run test test-slow soak test-repeat bench lint client-types format coverage lock audit-dependencies
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
@@ -29,13 +29,16 @@ test-repeat: .venv/made ## the quick tests ten times, each time in another order
 bench: .venv/made ## compare with Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
 	$(BIN)/python -m benchmarks $(BENCH)
 
-lint: .venv/made ## format, style, types, import rules, how secrets are compared, migrations
+lint: .venv/made ## format, style, types, import rules, how secrets are compared, the TypeScript client, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py
+	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py tests/clients/test_typescript_lint.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
+
+client-types: .venv/made ## make the types of clients/typescript again, from the service's OpenAPI document; needs Node
+	$(BIN)/python -m tests.clients.typescript
 
 format: .venv/made ## format the code
 	$(BIN)/ruff format .

@@ -75,6 +75,13 @@ def test_error_examples_are_problems_with_known_codes(app: FastAPI, operations: 
     assert all(f"`{name}`" in app.description for name in BEFORE_ANY_CALL)
 
 
+def test_the_codes_are_listed_for_clients_and_problems_may_have_later_ones(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    assert schemas["ProblemCode"]["enum"] == sorted(CODES.keys() | {"not_found", "method_not_allowed"})
+    assert schemas["Problem"]["properties"]["code"]["type"] == "string"
+    assert "enum" not in schemas["Problem"]["properties"]["code"]  # a generated client would refuse a later code
+
+
 def test_every_error_answer_is_documented_as_a_problem(operations: dict[str, dict[str, Any]]) -> None:
     for name, operation in operations.items():
         for status, response in operation["responses"].items():
