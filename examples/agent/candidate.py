@@ -12,8 +12,9 @@ import itertools
 import time
 
 import httpx
-from espeak import offline_tts
 from livekit import rtc
+
+from espeak import offline_tts
 
 SOUND = 500  # of 32,767: louder is somebody speaking
 PAUSE = 1.5  # seconds of silence after which it is the candidate's turn
@@ -65,7 +66,7 @@ class SpokenCandidate:
     async def _talk(self) -> None:
         while True:
             await self._has_heard.wait()
-            while (wait := self._last_sound + PAUSE - time.monotonic()) > 0:
+            while (wait := self._last_sound + PAUSE - time.monotonic()) > 0:  # noqa: ASYNC110 - sound puts it off
                 await asyncio.sleep(wait)
             answer = next(self._answers)
             print(f"candidate: {answer}", flush=True)  # noqa: T201 - a command prints
