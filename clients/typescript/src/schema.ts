@@ -221,6 +221,8 @@ export interface paths {
         /**
          * Cancel an interview and remove its participants
          * @description Idempotent. An interview that has already ended, or whose deadline has passed, keeps its outcome.
+         *
+         *     The timeline shows the first call's `reason`.
          */
         post: operations["cancelInterview"];
         delete?: never;
@@ -276,7 +278,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Get the personal data of an interview
+         * @description All that `DELETE` on the same path would erase, for a person who asks what is stored.
+         *
+         *     It is sent while it is read: a response that breaks off is incomplete.
+         */
+        get: operations["getPersonalData"];
         put?: never;
         post?: never;
         /**
@@ -284,6 +292,28 @@ export interface paths {
          * @description Irreversible, so it requires the scope `admin`. Idempotent.
          */
         delete: operations["erasePersonalData"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/personal-data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the personal data of all of a candidate's interviews
+         * @description All interviews with this candidateId, erased ones too; an empty list if there are none.
+         *
+         *     It is sent while it is read: a response that breaks off is incomplete.
+         */
+        get: operations["getCandidatesPersonalData"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -328,8 +358,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Set the organization's join policy
-         * @description Applies from the next join on. A policy less strict than the deployment's has no effect.
+         * Change the organization's settings
+         * @description Applies from the next join on. A join policy less strict than the deployment's has no effect.
          */
         patch: operations["changeOrganization"];
         trace?: never;
@@ -668,6 +698,14 @@ export interface webhooks {
 export interface components {
     schemas: {
         /**
+         * CandidatesPersonalData
+         * @description The personal data of each of a candidate's interviews.
+         */
+        CandidatesPersonalData: {
+            /** Data */
+            data: components["schemas"]["PersonalData"][];
+        };
+        /**
          * ChangeType
          * @description The type of a change, which is the event type of streams and webhooks.
          * @enum {string}
@@ -865,7 +903,7 @@ export interface components {
             roomName: string;
             /**
              * Joinattempts
-             * @description Join calls of all attempts, including refused ones
+             * @description Join calls of all attempts that got a token or showed a wrong credential
              */
             joinAttempts: number;
             /**
@@ -961,7 +999,7 @@ export interface components {
             roomName: string;
             /**
              * Joinattempts
-             * @description Join calls of all attempts, including refused ones
+             * @description Join calls of all attempts that got a token or showed a wrong credential
              */
             joinAttempts: number;
             /**
@@ -1179,6 +1217,71 @@ export interface components {
             joinPolicy: components["schemas"]["JoinPolicy"] | null;
             /** @description The policy in force: the stricter of the organization's and the deployment's */
             effectiveJoinPolicy: components["schemas"]["JoinPolicy"];
+            /** @description When a join after FAILED opens the next attempt by itself: always; before_start: not after CONNECTION_LOST, as that conversation had started; never. A reopen is always possible */
+            rejoinAfterFailure: components["schemas"]["RejoinAfterFailure"];
+        };
+        /**
+         * Outcome
+         * @description How the agent rates the conversation: by its attribute `interview.outcome`, or by POST .../complete.
+         * @enum {string}
+         */
+        Outcome: "pending" | "completed" | "failed";
+        /**
+         * PersonalData
+         * @description All that is stored of the people of an interview, and that an erasure erases.
+         */
+        PersonalData: {
+            /**
+             * Interviewid
+             * Format: uuid
+             */
+            interviewId: string;
+            /** Candidateid */
+            candidateId: string;
+            /** Applicationid */
+            applicationId: string;
+            /** Jobpostid */
+            jobPostId: string;
+            /** Participantname */
+            participantName: string;
+            /** Phonenumber */
+            phoneNumber: string;
+            /** Jobtitle */
+            jobTitle: string;
+            /** Companyname */
+            companyName: string;
+            /** Instructions */
+            instructions: string;
+            /**
+             * Searchtext
+             * @description What `q` searches, made of name, job title and phone number
+             */
+            searchText: string;
+            /** Context */
+            context: unknown | null;
+            /** Invitehash */
+            inviteHash: string | null;
+            /** Inviteexpiresat */
+            inviteExpiresAt: string | null;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Personaldataerasedat */
+            personalDataErasedAt: string | null;
+            /** Connections */
+            connections: components["schemas"]["StoredConnection"][];
+            /** Reports */
+            reports: components["schemas"]["StoredReport"][];
+            /** Joinrequests */
+            joinRequests: components["schemas"]["StoredJoinRequest"][];
+            /** Wrongtries */
+            wrongTries: components["schemas"]["StoredWrongTry"][];
+            /** Timeline */
+            timeline: components["schemas"]["StoredTimelineEntry"][];
+            /** Idempotencykeys */
+            idempotencyKeys: components["schemas"]["StoredAnswer"][];
         };
         /**
          * PublicStatus
@@ -1186,6 +1289,14 @@ export interface components {
          * @enum {string}
          */
         PublicStatus: "SCHEDULED" | "READY_TO_JOIN" | "WAITING_FOR_AGENT" | "IN_PROGRESS" | "RECONNECTING" | "COMPLETED" | "ABANDONED" | "FAILED" | "NO_SHOW" | "CANCELLED";
+        /**
+         * RejoinAfterFailure
+         * @description When a join after FAILED opens the next attempt by itself.
+         *
+         *     A candidate that cuts its own connection makes the attempt fail as CONNECTION_LOST, and could gain another one.
+         * @enum {string}
+         */
+        RejoinAfterFailure: "always" | "before_start" | "never";
         /**
          * ReplayResult
          * @description The number of changes enqueued again, without those already pending.
@@ -1216,6 +1327,131 @@ export interface components {
          * @enum {string}
          */
         Sort: "createdAt" | "-createdAt" | "updatedAt" | "-updatedAt";
+        /**
+         * StoredAnswer
+         * @description A response that is kept for an Idempotency-Key, for a day.
+         */
+        StoredAnswer: {
+            /** Key */
+            key: string;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /**
+             * Fingerprint
+             * @description A hash of the request
+             */
+            fingerprint: string;
+            /**
+             * Body
+             * @description What it says of this interview
+             */
+            body: {
+                [key: string]: unknown;
+            }[];
+        };
+        /**
+         * StoredConnection
+         * @description A session of a participant in the interview's rooms.
+         */
+        StoredConnection: {
+            /** Sid */
+            sid: string;
+            /** Attempt */
+            attempt: number;
+            /** Identity */
+            identity: string;
+            role: components["schemas"]["Role"];
+            /**
+             * Joinedat
+             * Format: date-time
+             */
+            joinedAt: string;
+            /** Leftat */
+            leftAt: string | null;
+            /** Leavereason */
+            leaveReason: string | null;
+            outcome: components["schemas"]["Outcome"] | null;
+        };
+        /**
+         * StoredJoinRequest
+         * @description A join. `address` is a keyed hash of the caller's address.
+         */
+        StoredJoinRequest: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /** Answer */
+            answer: string;
+            /** Address */
+            address: string | null;
+        };
+        /**
+         * StoredReport
+         * @description A report of the agent.
+         */
+        StoredReport: {
+            /** Attempt */
+            attempt: number;
+            outcome: components["schemas"]["Outcome"];
+            /**
+             * Saidat
+             * Format: date-time
+             */
+            saidAt: string;
+            /**
+             * Lastsaidat
+             * Format: date-time
+             */
+            lastSaidAt: string;
+            /** Summary */
+            summary: string | null;
+            /** Result */
+            result: unknown | null;
+        };
+        /**
+         * StoredTimelineEntry
+         * @description An event on the timeline.
+         */
+        StoredTimelineEntry: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "livekit" | "call" | "service" | "status";
+            /** Name */
+            name: string;
+            /** Detail */
+            detail: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * StoredWrongTry
+         * @description A wrong phone number or invitation in the last hour. `address` is a keyed hash of the caller's address.
+         */
+        StoredWrongTry: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Address */
+            address: string;
+        };
         /**
          * Summary
          * @description The number of interviews in total and by status. Every status is listed, even with 0.
@@ -1550,10 +1786,10 @@ export interface components {
          * @description The codes of this release's errors
          * @enum {string}
          */
-        ProblemCode: "body_too_large" | "cursor_invalid" | "database_unavailable" | "delivery_not_found" | "headers_too_large" | "idempotency_key_reused" | "internal_error" | "interview_erased" | "interview_not_found" | "interview_not_over" | "interview_over" | "invite_invalid" | "invite_required" | "method_not_allowed" | "missing_scope" | "not_found" | "not_started" | "payload_invalid" | "phone_number_required" | "phone_number_unusable" | "precondition_failed" | "rate_limited" | "replay_too_large" | "request_invalid" | "request_too_slow" | "schema_behind" | "token_field_not_allowed" | "token_issued" | "token_too_large" | "too_early" | "too_many_tries" | "too_many_webhook_endpoints" | "unauthorized" | "webhook_endpoint_disabled" | "webhook_endpoint_not_found" | "webhook_invalid" | "webhook_not_signed" | "webhook_target_refused" | "wrong_phone_number" | "wrong_room";
+        ProblemCode: "body_too_large" | "cursor_invalid" | "database_unavailable" | "delivery_not_found" | "headers_too_large" | "host_not_allowed" | "idempotency_key_reused" | "internal_error" | "interview_erased" | "interview_not_found" | "interview_not_over" | "interview_over" | "invite_invalid" | "invite_required" | "method_not_allowed" | "missing_scope" | "not_found" | "not_started" | "payload_invalid" | "phone_number_required" | "phone_number_unreadable" | "phone_number_unusable" | "precondition_failed" | "rate_limited" | "replay_too_large" | "request_invalid" | "request_too_slow" | "schema_behind" | "token_field_not_allowed" | "token_issued" | "token_too_large" | "too_early" | "too_many_tries" | "too_many_webhook_endpoints" | "unauthorized" | "webhook_endpoint_disabled" | "webhook_endpoint_not_found" | "webhook_invalid" | "webhook_not_signed" | "webhook_target_refused" | "wrong_phone_number" | "wrong_room";
         /**
          * JoinRequest
-         * @description A candidate's credentials. Every field is optional; unknown fields are ignored.
+         * @description A candidate's credentials. Every field is optional.
          */
         JoinRequest: {
             /**
@@ -1645,10 +1881,10 @@ export interface components {
             jobTitle: string;
             /**
              * Phonenumber
-             * @description Kept as given: digits of any script, spaces, + ( ) . - /
+             * @description Kept as given: digits of any script, spaces, dashes, + ( ) . and /. Characters that show nothing are allowed, as they come with a number copied from contacts
              * @example 966509876543
              */
-            phoneNumber: string;
+            phoneNumber: string | number;
             /**
              * Participantname
              * @description At most 256 bytes of UTF-8; default: "Candidate"
@@ -1717,10 +1953,10 @@ export interface components {
             participantName?: string;
             /**
              * Phonenumber
-             * @description Kept as given: digits of any script, spaces, + ( ) . - /
+             * @description Kept as given: digits of any script, spaces, dashes, + ( ) . and /. Characters that show nothing are allowed, as they come with a number copied from contacts
              * @example 966509876543
              */
-            phoneNumber?: string;
+            phoneNumber?: string | number;
             /** Jobtitle */
             jobTitle?: string;
             /** Companyname */
@@ -1749,12 +1985,22 @@ export interface components {
             context?: components["schemas"]["JsonValue"];
         };
         /**
+         * CancelRequest
+         * @description Why an interview is cancelled, for the timeline.
+         */
+        CancelRequest: {
+            /** Reason */
+            reason?: string | null;
+        };
+        /**
          * ReopenRequest
-         * @description How to reopen an interview. Without closesAt it never closes.
+         * @description How to reopen an interview, and why, for the timeline. Without closesAt it never closes.
          */
         ReopenRequest: {
             /** Closesat */
             closesAt?: string | null;
+            /** Reason */
+            reason?: string | null;
         };
         /**
          * CompletionReport
@@ -1792,7 +2038,9 @@ export interface components {
          * @description Changes to the organization. Omitted fields stay as they are.
          */
         OrganizationUpdate: {
+            /** @description null: the deployment's applies */
             joinPolicy?: components["schemas"]["JoinPolicy"] | null;
+            rejoinAfterFailure?: components["schemas"]["RejoinAfterFailure"];
         };
         /**
          * NewWebhookEndpoint
@@ -2021,7 +2269,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The request is not valid */
+            /** @description The request is not valid; The phone number can't be read */
             422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2268,7 +2516,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The request is not valid; The client can't choose the token's contents */
+            /** @description The request is not valid; The phone number can't be read; The client can't choose the token's contents */
             422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2375,7 +2623,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The cursor is not valid */
+            /** @description The request is not valid; The cursor is not valid */
             422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2436,7 +2684,7 @@ export interface operations {
                 opensBefore?: string;
                 /** @description opensAt is at or after this time */
                 opensAfter?: string;
-                /** @description Words of participantName or jobTitle, or digits of phoneNumber. All must match; terms of one or two letters match only the beginning of a word. Ignores case, accents, tashkeel, the variants of alef, hamza, yeh and teh marbuta, and the formatting of phone numbers */
+                /** @description Words of participantName or jobTitle, or digits of phoneNumber. All must match; terms of one or two letters match only the beginning of a word. Ignores case, accents, tashkeel, the variants of alef, hamza, yeh and teh marbuta, apostrophes and hyphens inside of words, and the formatting of phone numbers */
                 q?: string;
                 /** @description createdAt: paging never misses or repeats an interview. updatedAt: an interview that changes while you page is listed again. -updatedAt: for display only */
                 sort?: components["schemas"]["Sort"];
@@ -3148,6 +3396,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -3458,6 +3717,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -3627,7 +3897,12 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                /** @example {} */
+                "application/json": components["schemas"]["CancelRequest"];
+            };
+        };
         responses: {
             /** @description Cancel an interview and remove its participants */
             200: {
@@ -4192,6 +4467,184 @@ export interface operations {
             };
         };
     };
+    getPersonalData: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                interview_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Get the personal data of an interview */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                     *       "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+                     *       "applicationId": "1e526d64-f4e5-4353-a69f-9642959e8236",
+                     *       "jobPostId": "306bfccd-5030-46bb-b468-e5027a073b4a",
+                     *       "participantName": "Candidate",
+                     *       "phoneNumber": "966509876543",
+                     *       "jobTitle": "Senior Backend Developer - Fintech",
+                     *       "companyName": "MENA Bank",
+                     *       "instructions": "Welcome to your interview for Senior Backend Developer - Fintech at MENA Bank. Please speak clearly and answer all questions to the best of your ability.",
+                     *       "searchText": "...",
+                     *       "context": null,
+                     *       "inviteHash": null,
+                     *       "inviteExpiresAt": null,
+                     *       "createdAt": "2026-11-22T09:00:00Z",
+                     *       "personalDataErasedAt": null,
+                     *       "connections": [
+                     *         {
+                     *           "sid": "...",
+                     *           "attempt": 1,
+                     *           "identity": "candidate-59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+                     *           "role": "CANDIDATE",
+                     *           "joinedAt": "2026-11-22T09:00:00Z",
+                     *           "leftAt": null,
+                     *           "leaveReason": null,
+                     *           "outcome": null
+                     *         }
+                     *       ],
+                     *       "reports": [
+                     *         {
+                     *           "attempt": 1,
+                     *           "outcome": "pending",
+                     *           "saidAt": "2026-11-22T09:00:00Z",
+                     *           "lastSaidAt": "2026-11-22T09:00:00Z",
+                     *           "summary": "Strong on databases.",
+                     *           "result": {
+                     *             "score": 4
+                     *           }
+                     *         }
+                     *       ],
+                     *       "joinRequests": [
+                     *         {
+                     *           "at": "2026-11-22T09:00:00Z",
+                     *           "attempt": 1,
+                     *           "answer": "...",
+                     *           "address": null
+                     *         }
+                     *       ],
+                     *       "wrongTries": [
+                     *         {
+                     *           "at": "2026-11-22T09:00:00Z",
+                     *           "address": "..."
+                     *         }
+                     *       ],
+                     *       "timeline": [
+                     *         {
+                     *           "at": "2026-11-22T09:00:00Z",
+                     *           "attempt": 1,
+                     *           "kind": "call",
+                     *           "name": "scheduled",
+                     *           "detail": {}
+                     *         }
+                     *       ],
+                     *       "idempotencyKeys": [
+                     *         {
+                     *           "key": "...",
+                     *           "createdAt": "2026-11-22T09:00:00Z",
+                     *           "fingerprint": "...",
+                     *           "body": [
+                     *             {}
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PersonalData"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Interview not found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     erasePersonalData: {
         parameters: {
             query?: never;
@@ -4245,8 +4698,213 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The request did not arrive in time */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The interview is not over */
             409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request body is too large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCandidatesPersonalData: {
+        parameters: {
+            query: {
+                /** @description 1 to 128 printable ASCII characters */
+                candidateId: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Get the personal data of all of a candidate's interviews */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                     *           "candidateId": "59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+                     *           "applicationId": "1e526d64-f4e5-4353-a69f-9642959e8236",
+                     *           "jobPostId": "306bfccd-5030-46bb-b468-e5027a073b4a",
+                     *           "participantName": "Candidate",
+                     *           "phoneNumber": "966509876543",
+                     *           "jobTitle": "Senior Backend Developer - Fintech",
+                     *           "companyName": "MENA Bank",
+                     *           "instructions": "Welcome to your interview for Senior Backend Developer - Fintech at MENA Bank. Please speak clearly and answer all questions to the best of your ability.",
+                     *           "searchText": "...",
+                     *           "context": null,
+                     *           "inviteHash": null,
+                     *           "inviteExpiresAt": null,
+                     *           "createdAt": "2026-11-22T09:00:00Z",
+                     *           "personalDataErasedAt": null,
+                     *           "connections": [
+                     *             {
+                     *               "sid": "...",
+                     *               "attempt": 1,
+                     *               "identity": "candidate-59faa4e3-4814-41ef-b830-a58c7ba7ae25",
+                     *               "role": "CANDIDATE",
+                     *               "joinedAt": "2026-11-22T09:00:00Z",
+                     *               "leftAt": null,
+                     *               "leaveReason": null,
+                     *               "outcome": null
+                     *             }
+                     *           ],
+                     *           "reports": [
+                     *             {
+                     *               "attempt": 1,
+                     *               "outcome": "pending",
+                     *               "saidAt": "2026-11-22T09:00:00Z",
+                     *               "lastSaidAt": "2026-11-22T09:00:00Z",
+                     *               "summary": "Strong on databases.",
+                     *               "result": {
+                     *                 "score": 4
+                     *               }
+                     *             }
+                     *           ],
+                     *           "joinRequests": [
+                     *             {
+                     *               "at": "2026-11-22T09:00:00Z",
+                     *               "attempt": 1,
+                     *               "answer": "...",
+                     *               "address": null
+                     *             }
+                     *           ],
+                     *           "wrongTries": [
+                     *             {
+                     *               "at": "2026-11-22T09:00:00Z",
+                     *               "address": "..."
+                     *             }
+                     *           ],
+                     *           "timeline": [
+                     *             {
+                     *               "at": "2026-11-22T09:00:00Z",
+                     *               "attempt": 1,
+                     *               "kind": "call",
+                     *               "name": "scheduled",
+                     *               "detail": {}
+                     *             }
+                     *           ],
+                     *           "idempotencyKeys": [
+                     *             {
+                     *               "key": "...",
+                     *               "createdAt": "2026-11-22T09:00:00Z",
+                     *               "fingerprint": "...",
+                     *               "body": [
+                     *                 {}
+                     *               ]
+                     *             }
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CandidatesPersonalData"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -4504,8 +5162,41 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The request did not arrive in time */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The interview's personal data was erased */
             410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request body is too large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -4572,7 +5263,8 @@ export interface operations {
                      * @example {
                      *       "name": "default",
                      *       "joinPolicy": null,
-                     *       "effectiveJoinPolicy": "open"
+                     *       "effectiveJoinPolicy": "open",
+                     *       "rejoinAfterFailure": "always"
                      *     }
                      */
                     "application/json": components["schemas"]["Organization"];
@@ -4591,6 +5283,17 @@ export interface operations {
             };
             /** @description The API key lacks the scope */
             403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -4650,7 +5353,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Set the organization's join policy */
+            /** @description Change the organization's settings */
             200: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -4662,7 +5365,8 @@ export interface operations {
                      * @example {
                      *       "name": "default",
                      *       "joinPolicy": null,
-                     *       "effectiveJoinPolicy": "open"
+                     *       "effectiveJoinPolicy": "open",
+                     *       "rejoinAfterFailure": "always"
                      *     }
                      */
                     "application/json": components["schemas"]["Organization"];
@@ -5103,6 +5807,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Too many requests */
             429: {
                 headers: {
@@ -5183,6 +5898,39 @@ export interface operations {
             };
             /** @description Webhook endpoint not found */
             404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request did not arrive in time */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request body is too large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
