@@ -165,7 +165,7 @@ async def get_personal_data(
 async def get_candidates_personal_data(
     caller: AdminCaller, services: CurrentServices, query: Annotated[PersonalDataQuery, Query()]
 ) -> Response:
-    """All interviews with this candidateId, erased ones too; an empty list if there are none.
+    """All interviews with this candidateId, erased ones too. Without any, the list is empty.
 
     It is sent while it is read: a response that breaks off is incomplete.
     """
