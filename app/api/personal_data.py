@@ -19,7 +19,6 @@ from app.lifecycle import Outcome, Role
 
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
-NO_STORE = {"Cache-Control": "no-store"}
 Hash = Annotated[bytes, PlainSerializer(bytes.hex, return_type=str), WithJsonSchema({"type": "string"})]
 """As hexadecimal digits."""
 
@@ -166,7 +165,7 @@ async def get_personal_data(
 async def get_candidates_personal_data(
     caller: AdminCaller, services: CurrentServices, query: Annotated[PersonalDataQuery, Query()]
 ) -> Response:
-    """All interviews with this candidateId, erased ones too; an empty list if there are none.
+    """All interviews with this candidateId, erased ones too. Without any, the list is empty.
 
     It is sent while it is read: a response that breaks off is incomplete.
     """
@@ -185,7 +184,7 @@ async def _streamed(parts: AsyncIterator[str]) -> StreamingResponse:
         async for part in parts:
             yield part
 
-    return StreamingResponse(content(), media_type="application/json", headers=NO_STORE)
+    return StreamingResponse(content(), media_type="application/json")
 
 
 async def _encoded_list(sessions: Sessions, ids: AsyncIterator[uuid.UUID]) -> AsyncIterator[str]:

@@ -115,13 +115,6 @@ PERSONAL_DATA = (
         ("tests/interviews/test_personal_data.py::test_a_batchs_stored_response_is_read_without_other_people",),
     ),
     Defence(
-        "a person's data is stored by no cache",
-        "app/api/personal_data.py",
-        'NO_STORE = {"Cache-Control": "no-store"}',
-        "NO_STORE: dict[str, str] = {}",
-        ("tests/interviews/test_personal_data.py::test_what_is_read_of_an_interview",),
-    ),
-    Defence(
         "an erasure removes context and invite",
         "app/interviews/erasure.py",
         "    interview.context = interview.invite_hash = interview.invite_expires_at = None\n",
