@@ -9,7 +9,10 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest -n 4 --dist loadfile
 
-.PHONY: run test test-slow soak test-repeat bench lint format coverage lock audit-dependencies
+AGENT := examples/agent
+AGENT_BIN := $(AGENT)/.venv/bin
+
+.PHONY: run test test-slow soak test-repeat bench lint lint-agent client-types format coverage lock audit-dependencies
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
@@ -29,13 +32,20 @@ test-repeat: .venv/made ## the quick tests ten times, each time in another order
 bench: .venv/made ## compare with Fastify, Express, Go and a naive FastAPI; writes docs/benchmarks.md; some 25 minutes
 	$(BIN)/python -m benchmarks $(BENCH)
 
-lint: .venv/made ## format, style, types, import rules, how secrets are compared, migrations
+lint: .venv/made lint-agent ## format, style, types, import rules, how secrets are compared, the clients, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py
+	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py tests/clients/test_typescript_lint.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
+
+lint-agent: $(AGENT)/.venv/made ## types of the example agent and of the Python client, against LiveKit Agents
+	cd $(AGENT) && .venv/bin/mypy
+	cd clients/python && ../../$(AGENT_BIN)/mypy
+
+client-types: .venv/made ## make the types of clients/typescript again, from the service's OpenAPI document; needs Node
+	$(BIN)/python -m tests.clients.typescript
 
 format: .venv/made ## format the code
 	$(BIN)/ruff format .
@@ -51,6 +61,8 @@ audit-dependencies: $(UV) ## known vulnerabilities of the packages in requiremen
 lock: $(UV) ## resolve requirements.lock again
 	$(UV) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-header --quiet --upgrade \
 		--output-file requirements.lock
+	cd $(AGENT) && $(abspath $(UV)) pip compile pyproject.toml --universal --all-extras --generate-hashes --no-header \
+		--quiet --upgrade --output-file requirements.lock
 
 .venv/made: requirements.lock pyproject.toml | $(UV)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
@@ -58,6 +70,15 @@ lock: $(UV) ## resolve requirements.lock again
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The example agent has an environment of its own: livekit-agents pins another version of LiveKit's SDK.
+$(AGENT)/.venv/made: $(AGENT)/requirements.lock clients/python/pyproject.toml | $(UV)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=..." >&2; exit 1; }
+	@echo "Installing the example agent's packages into $(AGENT)/.venv, some 500 MB ..."
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(AGENT)/.venv
+	$(UV) pip sync --quiet --python $(AGENT)/.venv --require-hashes $(AGENT)/requirements.lock
+	$(UV) pip install --quiet --python $(AGENT)/.venv --no-deps --no-build-isolation --editable clients/python
 	@touch $@
 
 .uv/bin/uv:

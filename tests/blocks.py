@@ -1,11 +1,16 @@
-"""The code blocks of the README and of docs/, and the reasons why some are not run."""
+"""The code blocks of the READMEs and of docs/, and the reasons why some are not run."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md")
+PAGES = (
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "clients" / "typescript" / "README.md",
+)
 
 
 class Block(NamedTuple):
@@ -56,6 +61,7 @@ NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install livekit-agents   # some 500 MB": "starts agent.py, see there",
     "npx openapi-typescript http://127.0.0.1:8000/openapi.json -o schema.d.ts    "
     "# then createClient<paths>() of openapi-fetch": "tests/api/openapi/test_generated_clients.py runs both generators",
+    "npm ci               # in this folder": "tests/clients/ runs all but `npm run format`",
     "make bench                                   # all, some 25 minutes; writes docs/benchmarks.md and "
     "docs/benchmarks.svg": "takes 25 minutes",
 }

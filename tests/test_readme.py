@@ -6,7 +6,6 @@ are in test_docs.py.
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,8 +21,8 @@ import pytest
 
 from app.interviews.demo import DEMO_ID
 from tests.blocks import ROOT, UNTIL_STOPPED, Block, of_language
+from tests.clients import typescript
 from tests.conftest import run_now
-from tests.e2e.browser import WEB, install_packages
 from tests.e2e.conditions import eventually
 from tests.e2e.livekit_server import find_or_build
 from tests.e2e.processes import clean_environment, http_status
@@ -164,30 +163,37 @@ def status() -> Any:
     return httpx.get(f"http://127.0.0.1:{PORT}/interviews/{DEMO_ID}", headers=LOCAL_KEY).json()["status"]
 
 
-# Declarations that the pages leave to the reader.
+# What the pages leave to the reader. Global, so that a block's own names and imports take precedence.
 AROUND = """\
-import { DisconnectReason, Room, RoomEvent, TokenSource } from "livekit-client";
-declare const service: string, id: string, room: Room;
+declare const service: string, id: string, key: string, invite: string;
+declare const room: import("livekit-client").Room;
+declare const DisconnectReason: typeof import("livekit-client").DisconnectReason;
+declare const RoomEvent: typeof import("livekit-client").RoomEvent;
+declare const TokenSource: typeof import("livekit-client").TokenSource;
 declare function useSession(source: unknown): unknown; // of @livekit/components-react
 declare function showThanks(): void;
 declare function joinAgain(): void;
 """
 
 
-def test_typescript_fits_livekits_types(tmp_path: Path) -> None:
+def test_typescript_fits_livekits_types_and_the_clients(tmp_path: Path) -> None:
     try:
-        install_packages()
+        typescript.build()
     except Missing as reason:
         missing(reason)
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "node_modules").symlink_to(WEB / "node_modules")
-    names = []
+    scope = tmp_path / "node_modules" / "@interviews"
+    scope.mkdir(parents=True)
+    (scope / "client").symlink_to(typescript.CLIENT)
+    for package in ("livekit-client", "openapi-fetch", "typescript"):
+        (tmp_path / "node_modules" / package).symlink_to(typescript.PACKAGES / package)
+    (tmp_path / "around.d.ts").write_text(AROUND)
+    names = ["around.d.ts"]
     for number, block in enumerate(of_language("ts")):
-        defines = re.search(r"const invite\b", block.text)
         names.append(f"block{number}.ts")
-        (tmp_path / names[-1]).write_text(f"{AROUND}{'' if defines else 'declare const invite: string;'}\n{block.text}")
+        (tmp_path / names[-1]).write_text(f"{block.text}\nexport {{}};\n")
     strictly = ("--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--skipLibCheck")
-    tsc = [shutil.which("node") or "node", str(WEB / "node_modules" / "typescript" / "bin" / "tsc"), "--noEmit"]
+    tsc = [shutil.which("node") or "node", str(typescript.PACKAGES / "typescript" / "bin" / "tsc"), "--noEmit"]
     checked = subprocess.run(  # noqa: S603 - the tests' own compiler
         [*tsc, *strictly, *names],
         cwd=tmp_path,

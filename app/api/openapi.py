@@ -8,8 +8,9 @@ import orjson
 from fastapi import FastAPI
 
 from app.api.examples import example_of
-from app.api.problems import Problem, error_response, error_responses, examples_of
+from app.api.problems import Problem, codes, error_response, error_responses, examples_of
 from app.api.rate_limits import HEADERS, UNLIMITED
+from app.api.schemas import ParticipantMetadata
 from app.api.webhook_events import example_of_event
 from app.core.errors import RateLimited
 
@@ -55,7 +56,9 @@ def install(app: FastAPI) -> None:
 def _finished(page: Json) -> Json:
     schemas = page["components"]["schemas"]
     _document_limits(page)
-    named(Problem.model_json_schema(mode="serialization", ref_template=COMPONENTS + "{model}"), schemas)
+    for model in (Problem, ParticipantMetadata):  # no route names them
+        named(model.model_json_schema(mode="serialization", ref_template=COMPONENTS + "{model}"), schemas)
+    schemas["ProblemCode"] = {"type": "string", "enum": codes(), "description": "The codes of this release's errors"}
     for operation in _operations(page):
         for status, answer in list(operation["responses"].items()):
             if "HTTPValidationError" in str(answer):  # FastAPI documents it for an invalid id in the path

@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.api.types import Instant
 from app.core import errors
 from app.core.errors import AppError
 from app.core.logging import request_id
 from app.core.timestamps import rfc3339
 from app.core.validation_messages import message_of
+from app.lifecycle import PublicStatus
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,10 @@ MEDIA_TYPE = "application/problem+json"
 NOT_FOUND: dict[str, type[AppError]] = {
     "endpoint_id": errors.WebhookEndpointNotFound,
     "delivery_id": errors.DeliveryNotFound,
+}
+ROUTING_ERRORS = {  # of Starlette, by status: the code and the detail
+    404: ("not_found", "There is nothing at this path. /docs lists the calls."),
+    405: ("method_not_allowed", "Use one of the methods named in the Allow header."),
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_SUGGESTIONS = 20  # a request: a body can have thousands of unknown fields, and each comparison takes time
@@ -48,9 +54,17 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    code: str
+    code: str = Field(description="A ProblemCode, or one that a later release added")
     requestId: str
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] | None = Field(default=None, description="Of payload_invalid, token_field_not_allowed")
+    opensAt: Instant | None = Field(default=None, description="Of too_early")
+    interviewStatus: PublicStatus | None = Field(default=None, description="Of interview_over")
+
+
+def codes() -> list[str]:
+    """Return every code that a problem document can have, sorted."""
+    ours = (each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, AppError))
+    return sorted({each.code for each in ours if hasattr(each, "code")} | {code for code, _ in ROUTING_ERRORS.values()})
 
 
 def problem(
@@ -197,10 +211,8 @@ def _repetition(name: str, sent: Sequence[str], expected: str) -> str:
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the type that it is registered for
-    code, detail = {
-        404: ("not_found", "There is nothing at this path. /docs lists the calls."),
-        405: ("method_not_allowed", "Use one of the methods named in the Allow header."),
-    }.get(error.status_code, ("request_invalid", "Send the request as /docs describes."))
+    unexpected = (errors.RequestInvalid.code, "Send the request as /docs describes.")
+    code, detail = ROUTING_ERRORS.get(error.status_code, unexpected)
     title = str(error.detail)
     headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
     return problem(code=code, status=error.status_code, title=title, detail=detail, headers=headers)

@@ -51,6 +51,22 @@ class JoinRequest(Shape, extra="forbid"):
     )
 
 
+class ParticipantMetadata(Shape):
+    """The JSON in participant.metadata, which the agent reads. It comes with the candidate's token."""
+
+    candidate_id: str
+    participant_name: str
+    phone_number: str
+    job_title: str
+    interview_id: uuid.UUID
+    application_id: str
+    job_post_id: str
+    company_name: str
+    instructions: str
+    max_duration: int = Field(description="seconds")
+    status: PublicStatus = Field(description="When the token was issued")
+
+
 class JoinResponse(Shape):
     """What a frontend needs to connect. participant.metadata has the same for the agent, plus the phone number."""
 

@@ -30,7 +30,7 @@ def subclasses(of: type[AppError]) -> Iterator[type[AppError]]:
         yield from subclasses(each)
 
 
-BEFORE_ANY_CALL = {"headers_too_large", "request_invalid"}
+BEFORE_ANY_CALL = {"headers_too_large", "host_not_allowed", "request_invalid"}
 CODES = {each.code: each for each in subclasses(AppError) if each is not errors.Refused}
 TEXTS = {(each.code, each.title, each.detail) for each in subclasses(AppError) if each is not errors.Refused}
 
@@ -73,6 +73,13 @@ def test_error_examples_are_problems_with_known_codes(app: FastAPI, operations: 
             seen.add(name)
     assert seen == CODES.keys() - BEFORE_ANY_CALL
     assert all(f"`{name}`" in app.description for name in BEFORE_ANY_CALL)
+
+
+def test_the_codes_are_listed_for_clients_and_problems_may_have_later_ones(app: FastAPI) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    assert schemas["ProblemCode"]["enum"] == sorted(CODES.keys() | {"not_found", "method_not_allowed"})
+    assert schemas["Problem"]["properties"]["code"]["type"] == "string"
+    assert "enum" not in schemas["Problem"]["properties"]["code"]  # a generated client would refuse a later code
 
 
 def test_every_error_answer_is_documented_as_a_problem(operations: dict[str, dict[str, Any]]) -> None:

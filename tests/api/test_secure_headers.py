@@ -52,7 +52,7 @@ async def test_in_production_responses_require_tls(app: FastAPI) -> None:
     given = {
         "bootstrap_api_key": "ik_" + "x" * 32,
         "allowed_origins": "https://a.example",
-        "database_url": "postgresql:",
+        "database_url": "postgresql://u@h/d",
     }
     settings = make_settings(environment="production", **given)
     async with client_of(create_app(settings, app.state.services.sessions)) as client:

@@ -178,7 +178,7 @@ async def test_a_text_in_a_header_adds_no_other_header(operation: Operation, own
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ("NUL", "half a character", "megabyte")])
 async def test_a_stored_text_is_read_back_unchanged(owner: Owner, name: str) -> None:
     """In every response: the interview, the list, the join, the agent's context, the endpoint."""
-    text = ATTACKS[name] or " "
+    text = ATTACKS[name] or " . "
     body = NEW | {"jobTitle": text, "participantName": text, "instructions": text, "context": {text: [text]}}
     made = await owner.made("/interviews", body)
     path = f"/interviews/{made['interviewId']}"

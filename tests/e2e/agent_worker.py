@@ -4,7 +4,7 @@ Only what the tests need of the protocol that LiveKit's agent framework speaks (
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -17,13 +17,15 @@ from tests.e2e.livekit_server import LiveKitServer
 
 
 class AgentWorker:
-    """Takes every job that it is offered, and joins its room. `attributes` are what it asks for its agents."""
+    """Takes every job that it is offered, and joins its room. `attributes` are those that it asks for."""
 
-    def __init__(self, livekit: LiveKitServer, name: str, *, hidden: bool = False, **attributes: str) -> None:
+    def __init__(
+        self, livekit: LiveKitServer, name: str, *, hidden: bool = False, attributes: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.rooms: list[rtc.Room] = []
         self._livekit = livekit
-        self._attributes = attributes
+        self._attributes = attributes or {}
         self._permissions = ParticipantPermission(
             can_subscribe=True,
             can_publish=not hidden,
@@ -54,7 +56,7 @@ class AgentWorker:
             finally:
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
-                for room in self.rooms:
+                for room in filter(rtc.Room.isconnected, self.rooms):
                     await room.disconnect()
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -1,11 +1,8 @@
 """The candidate's browser: livekit-client in Chromium, on a page that runs the seed's startInterview."""
 
 import contextlib
-import functools
-import hashlib
 import os
 import shutil
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +12,8 @@ from typing import Any, TypedDict
 
 from playwright.async_api import Browser, Page, async_playwright
 
-from tests.e2e.toolchain import Missing, one_at_a_time
+from tests.clients.typescript import CLIENT
+from tests.e2e.toolchain import Missing
 
 WEB = Path(__file__).parent / "web"
 
@@ -45,38 +43,22 @@ def find_chromium() -> Path:
     raise Missing("no Chromium: install it (Debian: apt-get install chromium) or name it in CHROMIUM")
 
 
-def install_packages() -> None:
-    """Run `npm ci` unless node_modules is up to date with the lock. Raises Missing without node or npm."""
-    wanted = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()
-    made_from = WEB / "node_modules" / ".made-from"  # written last, so an interrupted npm leaves none
-    with one_at_a_time(f"npm-ci-{hashlib.sha256(bytes(WEB)).hexdigest()[:12]}"):
-        if made_from.exists() and made_from.read_text() == wanted:
-            return
-        npm = shutil.which("npm")
-        if npm is None or shutil.which("node") is None:
-            raise Missing("no npm and node for the page's livekit-client: install nodejs and npm")
-        run = subprocess.run(  # noqa: S603 - npm, on the committed lock
-            [npm, "ci", "--ignore-scripts"],
-            cwd=WEB,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if run.returncode:
-            raise Missing(f"npm ci failed in {WEB}:\n{run.stdout[-2000:]}")
-        made_from.write_text(wanted)
-
-
 class _Pages(SimpleHTTPRequestHandler):
+    """The page's folder, and clients/typescript under /client/."""
+
+    def translate_path(self, path: str) -> str:
+        below = path.removeprefix("/client/")
+        self.directory = str(WEB if below == path else CLIENT)
+        return super().translate_path(f"/{below}")
+
     def log_message(self, *args: object) -> None:
         """Log nothing."""
 
 
 @contextlib.contextmanager
 def serve_pages() -> Iterator[str]:
-    """Serve the page's folder in a thread; yield its origin, http://127.0.0.1:<free port>."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Pages, directory=WEB)) as server:
+    """Serve the page in a thread; yield its origin, http://127.0.0.1:<free port>."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Pages) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -8,6 +8,7 @@ import pytest
 from livekit import api
 from playwright.async_api import Browser
 
+from tests.clients import typescript
 from tests.e2e import browser as browsers
 from tests.e2e.clients import C, Join
 from tests.e2e.interview import Interview, Schedule
@@ -114,10 +115,10 @@ async def join() -> AsyncIterator[Join]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """The browser's program, once the page has its packages."""
+    """The browser's program, once the page has what it imports."""
     try:
         found = browsers.find_chromium()
-        browsers.install_packages()
+        typescript.build()
     except Missing as reason:
         missing(reason)
     return found

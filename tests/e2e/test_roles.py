@@ -34,9 +34,9 @@ async def test_only_an_agent_of_our_name_that_can_be_seen_is_the_interviewer(
     interview = await schedule()
     await interview.candidate()
     # the server's word counts, not the worker's
-    transcriber = AgentWorker(stack.livekit, "transcriber", **{"lk.agent_name": "interviewer"})
+    transcriber = AgentWorker(stack.livekit, "transcriber", attributes={"lk.agent_name": "interviewer"})
     listener = AgentWorker(stack.livekit, "listener", hidden=True)
-    ours = AgentWorker(stack.livekit, "interviewer", **{"interview.outcome": "pending"})
+    ours = AgentWorker(stack.livekit, "interviewer", attributes={"interview.outcome": "pending"})
     async with transcriber.running(), listener.running(), ours.running():
         for worker in (transcriber, listener):
             await dispatch(livekit_api, worker, interview)
@@ -51,7 +51,7 @@ async def test_only_an_agent_of_our_name_that_can_be_seen_is_the_interviewer(
 
         await ours.rooms[0].local_participant.set_attributes({"interview.outcome": "completed"})
         await ours.rooms[0].disconnect()
-        await interview.becomes("COMPLETED")
+        await interview.becomes("COMPLETED", "AGENT_REPORTED")
     lines = [line["text"] for line in await interview.lines("livekit", "participant_joined")]
     assert sorted(line.partition(" agent")[0] for line in lines) == [
         "Helper", "Hidden helper", "The", "The candidate joined"

@@ -10,6 +10,7 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from app.api.schemas import ParticipantMetadata
 from app.core.settings import Settings
 from app.interviews.demo import DEMO_ID, ensure_demo
 from app.interviews.schedule import ensure_default_organization
@@ -136,6 +137,8 @@ async def test_the_demos_metadata_is_the_seeds_example(
     metadata = json.loads(claims_in(await join(client, DEMO_ID))["metadata"])
     assert metadata == SEED
     assert list(metadata) == list(SEED)
+    assert list(metadata) == [field.alias for field in ParticipantMetadata.model_fields.values()]
+    assert ParticipantMetadata.model_validate(metadata).model_dump(mode="json", by_alias=True) == metadata
 
 
 ACCEPTED = (

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clients import typescript
 from tests.conftest import API_KEY
-from tests.e2e.browser import WEB, install_packages
+from tests.e2e.browser import WEB
 from tests.e2e.toolchain import Missing, missing
 from tests.serving import serving
 
@@ -90,15 +91,15 @@ def test_openapi_python_client(url: str, document: Path, tmp_path: Path, monkeyp
 def test_openapi_typescript(url: str, document: Path, tmp_path: Path) -> None:
     """The program is checked against the generated types, strictly, and then run."""
     try:
-        install_packages()
+        typescript.install()
     except Missing as reason:
         missing(reason)
     program = tmp_path / "program"
     program.mkdir()
     (program / "package.json").write_text('{"type": "module"}')
-    (program / "node_modules").symlink_to(WEB / "node_modules")
+    (program / "node_modules").symlink_to(typescript.PACKAGES)
     shutil.copy(WEB / "platform.ts", program)
-    tools = WEB / "node_modules" / ".bin"
+    tools = typescript.PACKAGES / ".bin"
     run(tools / "openapi-typescript", document, "-o", "schema.d.ts", cwd=program)
     strictly = ("--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--skipLibCheck")
     run(tools / "tsc", *strictly, "platform.ts", cwd=program)

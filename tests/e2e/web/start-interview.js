@@ -1,3 +1,5 @@
+import { joinInterview, ProblemError } from "/client/dist/index.js";
+
 // The names that the seed's function uses: the state of a React component, and a room of livekit-client.
 let joinResponse = null;
 let phoneNumber = "";
@@ -85,20 +87,19 @@ window.start = async (response, phone) => {
   await startInterview();
 };
 
-// Requests a joinResponse from the service and starts; resolves to the response.
-window.join = async (serviceUrl, interviewId, phone) => {
-  const response = await fetch(`${serviceUrl}/interviews/${interviewId}/join`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ phoneNumber: phone }),
-  });
-  const body = await response.json();
-  if (response.ok) {
-    await window.start(body, phone);
-  } else {
-    setError(body.detail);
+// Joins by clients/typescript and starts; resolves to the service's answer.
+window.join = async (service, interviewId, phoneNumber) => {
+  try {
+    const body = await joinInterview({ service, interviewId, credentials: { phoneNumber } });
+    await window.start(body, phoneNumber);
+    return { status: 200, body };
+  } catch (error) {
+    if (!(error instanceof ProblemError)) {
+      throw error;
+    }
+    setError(error.detail);
+    return { status: error.status, body: error.problem };
   }
-  return { status: response.status, body };
 };
 
 // As LiveKit's components do: credentials from the standard token endpoint, fetched ahead.

@@ -1,0 +1,66 @@
+"""Sends the transcript in the background, while the conversation goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from interview_agent.client import MAX_LINES, InterviewClient, TranscriptLine
+from interview_agent.errors import ServiceError, ServiceUnavailable
+
+logger = logging.getLogger("interview_agent")
+
+COLLECT_FOR = 0.5  # seconds, so that lines which come together are sent together
+
+
+class TranscriptSender:
+    """Keeps lines until the service has them. They are sent in the order in which they were added."""
+
+    def __init__(self, client: InterviewClient, *, interview_id: str, room_name: str, agent: str) -> None:
+        self._client = client
+        self._interview_id = interview_id
+        self._room_name = room_name
+        self._agent = agent
+        self._unsent: list[TranscriptLine] = []
+        self._added = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self.refused: ServiceError | None = None  # the service takes no lines any more
+
+    def add(self, line: TranscriptLine) -> None:
+        self._unsent.append(line)
+        self._added.set()
+
+    async def run(self) -> None:
+        """Send lines until cancelled."""
+        while True:
+            await self._added.wait()
+            await asyncio.sleep(COLLECT_FOR)
+            self._added.clear()
+            try:
+                await self.flush()
+            except ServiceUnavailable as error:
+                logger.warning("%s; %d lines wait", error, len(self._unsent))
+                self._added.set()
+
+    async def flush(self, *, retry_for: float | None = None) -> None:
+        """Send all lines. Raises ServiceUnavailable; the lines are kept then.
+
+        After any other refusal, for example because the interview was erased, the lines are dropped and logged.
+        """
+        async with self._sending:
+            while self._unsent:
+                batch = self._unsent[:MAX_LINES]
+                try:
+                    if self.refused is None:
+                        await self._client.append_transcript(
+                            self._interview_id,
+                            room_name=self._room_name,
+                            agent=self._agent,
+                            lines=batch,
+                            retry_for=retry_for,
+                        )
+                except ServiceError as error:
+                    self.refused = error
+                if self.refused:
+                    logger.error("%d transcript lines were not stored: %s", len(batch), self.refused)
+                del self._unsent[: len(batch)]
