@@ -238,7 +238,7 @@ def test_the_frontends_page_has_each_error_of_a_join(document: dict[str, Any]) -
     page = (DOCS / "frontend.md").read_text()
     table = page[page.index("| status and `code` |") : page.index("## Who may join")]
     described = set(re.findall(r"`([a-z]+_[a-z_]+)`", table))
-    assert codes - described == {"payload_invalid", "body_too_large"}  # errors of a page itself
+    assert codes - described == {"body_too_large"}  # an error of a page itself
     assert described <= codes
 
 

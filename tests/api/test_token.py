@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.interviews.stored_facts import TOKEN_ISSUED
 from app.main import create_app
-from app.models import JoinRequest
+from app.models import JoinRequest, RefusedJoins
 from tests.calls import claims_of, problem_of
 from tests.conftest import LIVEKIT_SECRET, client_of, make_settings
 from tests.interview_driver import InterviewDriver
@@ -37,9 +37,13 @@ def fields(answer: httpx.Response) -> set[str]:
 
 
 async def answers_of(sessions: async_sessionmaker[AsyncSession], interview: dict[str, Any]) -> list[str]:
+    """Return the answers of the joins that are stored one by one, then those of which only the number is."""
     async with sessions() as session:
-        query = select(JoinRequest.answer).where(JoinRequest.interview_id == uuid.UUID(interview["interviewId"]))
-        return list((await session.scalars(query.order_by(JoinRequest.id))).all())
+        found: list[str] = []
+        for table in (JoinRequest, RefusedJoins):
+            query = select(table.answer).where(table.interview_id == uuid.UUID(interview["interviewId"]))
+            found += await session.scalars(query.order_by(table.id))
+        return found
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"room_name": null, "room_config": null}'])
