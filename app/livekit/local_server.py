@@ -12,7 +12,7 @@ from app.core.hosts import is_loopback, split_url
 from app.core.settings import Settings
 
 FILE = "livekit.yaml"
-MARK = "# Unchanged since it was written: "
+MARK = "# Checksum, by which an edit is noticed: "
 DEFAULT_PORT = 80  # of ws://
 
 TEMPLATE = """\
