@@ -86,7 +86,7 @@ def _check_storage(value: SecretStr) -> SecretStr:
 
 
 def _check_database_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):  # asyncpg guesses what is missing
+    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):  # asyncpg guesses what is missing
         raise ValueError("must begin with postgresql://, as in postgresql://user:password@host:5432/name")
     return value
 
