@@ -38,6 +38,7 @@ SAME_TIMEOUTS = lifecycle.Timeouts(
 JUST_AFTER = timedelta(microseconds=1)  # LiveKit is asked, also once more about what a snapshot showed
 FINISHED = timedelta(milliseconds=10)  # from a room's deletion to its room_finished, after which its rule applies
 LONGEST = 60  # seconds of an attempt's maxDuration
+SEEDS = range(600)  # of the attempts that the quick tests go through
 ALL_OVER = 400  # seconds after which nothing happens any more
 CANDIDATE_REASONS = ("CLIENT_INITIATED", "CONNECTION_TIMEOUT", "PARTICIPANT_REMOVED", "DUPLICATE_IDENTITY", "UNKNOWN")
 # Not ROOM_CLOSED: LiveKit gives it only once the candidate is gone, and derive() leans on that.
@@ -264,17 +265,23 @@ def _instants_of(truth: Truth) -> list[datetime]:
     return sorted({instant for instant in known if instant})
 
 
-def replayed(truth: Truth, until: datetime) -> Iterator[tuple[datetime, lifecycle.Derived]]:
+def replayed(truth: Truth, until: datetime) -> Iterator[tuple[datetime, lifecycle.Facts, lifecycle.Derived]]:
     """Settle at everything that happens and at every deadline, each in time, keeping the decision."""
     decision = None
     now = START
     ahead = [*_instants_of(truth), until]
     while ahead:
-        derived = lifecycle.derive(replace(facts_of(truth, now), decision=decision), now, SAME_TIMEOUTS)
+        known = facts_of(truth, now)
+        derived = lifecycle.derive(replace(known, decision=decision), now, SAME_TIMEOUTS)
         decision = derived.decision
-        yield now, derived
+        yield now, known, derived
         deadline = derived.next_deadline_at
         now = deadline if deadline and now < deadline < ahead[0] else ahead.pop(0)
+
+
+def is_judged(truth: Truth, now: datetime) -> bool:
+    """Return whether no room has been deleted whose room_finished is still on its way."""
+    return not any(deleted <= now < deleted + FINISHED for deleted in truth.deletions)
 
 
 def end_of(derived: lifecycle.Derived) -> ExpectedEnd:
