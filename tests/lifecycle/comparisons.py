@@ -41,7 +41,7 @@ from tests.lifecycle.random_truths import (
 from tests.lifecycle.survivors import SURVIVORS
 
 MODULES = [import_module(f"app.lifecycle.{name}") for name in ("derive", "end_rules", "facts", "presence", "status")]
-TESTS = ("test_table.py", "test_evidence.py", "test_status.py")
+TESTS = ("test_table.py", "test_evidence.py", "test_status.py", "test_boundaries.py")
 EXCHANGED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.Gt: ast.GtE,
@@ -56,27 +56,37 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True)
 class Change:
-    """One changed expression. The name does not depend on where in the file it is."""
+    """One changed expression: the name does not depend on where in the file it is."""
 
     name: str
-    function: FunctionType
-    code: CodeType
+    module: ModuleType
+    owner: str  # the function's qualified name
+    place: int  # of the expression within the function
+    index: int  # of the comparison or operand within the expression
+
+    def code(self) -> CodeType:
+        """Return the function's code with the change."""
+        tree = _tree(self.module)
+        function = next(node for owner, node in _functions(tree) if owner == self.owner)
+        _change(list(ast.walk(function))[self.place], self.index)
+        return _code(tree, self.module, self.owner)
+
+
+def _tree(module: ModuleType) -> ast.Module:
+    return ast.parse(Path(str(module.__file__)).read_text())
 
 
 def changes(module: ModuleType) -> Iterator[Change]:
-    tree = ast.parse(Path(str(module.__file__)).read_text())
     seen: Counter[str] = Counter()
-    for owner, node in _functions(tree):
+    for owner, node in _functions(_tree(module)):
         for place, original in enumerate(ast.walk(node)):
             for index in range(_ways(original)):
-                changed = copy.deepcopy(tree)
-                _, function = next(each for each in _functions(changed) if each[0] == owner)
-                target = list(ast.walk(function))[place]
-                _change(target, index)
-                name = f"{module.__name__.rpartition('.')[2]}.{owner}: {ast.unparse(original)} -> {_written(target)}"
+                changed = copy.deepcopy(original)
+                _change(changed, index)
+                name = f"{module.__name__.rpartition('.')[2]}.{owner}: {ast.unparse(original)} -> {_written(changed)}"
                 seen[name] += 1
                 name += f" ({seen[name]})" if seen[name] > 1 else ""
-                yield Change(name, _function(module, owner), _code(changed, module, owner))
+                yield Change(name, module, owner, place, index)
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -136,12 +146,13 @@ def _function(module: ModuleType, owner: str) -> FunctionType:
 
 @contextlib.contextmanager
 def made(change: Change) -> Iterator[None]:
-    original = change.function.__code__
-    change.function.__code__ = change.code
+    function = _function(change.module, change.owner)
+    original = function.__code__
+    function.__code__ = change.code()
     try:
         yield
     finally:
-        change.function.__code__ = original
+        function.__code__ = original
 
 
 class _Collected:

@@ -1,12 +1,12 @@
 """derive(), line by line of the design's table of how an attempt ends."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from app.lifecycle import Connection, Facts, Outcome, Role, Status, derive
+from app.lifecycle import Connection, EndReason, Facts, Outcome, Role, Status, derive
 from tests.lifecycle.history import LONG_AFTER, agent, at, candidate, derive_checked, ended, facts, report, room
 
 DELETED = "ROOM_DELETED"
@@ -413,14 +413,15 @@ class TestNeverStarted:
         given = facts(closes_at=at(600), first_token_at=at(590), last_token_at=at(2390))
         assert ended(given) == ("FAILED", "CANDIDATE_CONNECTION_FAILED", 2400)
 
-    @pytest.mark.parametrize(("met", "started"), [(2400, at(2400)), (2400.001, None)])
-    def test_a_start_at_its_instant_is_in_time(self, met: float, started: datetime | None) -> None:
-        given = facts(*visits(500, 2500), agent(met), closes_at=at(600), first_token_at=at(9), last_token_at=at(9))
-        assert derive_checked(given, now=2401).started_at == started
+    @pytest.mark.parametrize(("met", "status"), [(2400, Status.IN_PROGRESS), (2400.001, Status.FAILED)])
+    def test_a_start_at_its_instant_is_in_time(self, met: float, status: Status) -> None:
+        visited = (*visits(500, 2300), candidate(2390), agent(met))
+        given = facts(*visited, closes_at=at(600), first_token_at=at(9), last_token_at=at(9))
+        assert derive_checked(given, now=2401).status is status
 
     @pytest.mark.parametrize(
         ("joined", "left", "end"),
-        [(2400, 2440, "AGENT_UNAVAILABLE"), (2401, 2440, "LEFT_BEFORE_START"), (2380, 2400, "LEFT_BEFORE_START")],
+        [(2400, 2410, "AGENT_UNAVAILABLE"), (2401, 2440, "LEFT_BEFORE_START"), (2380, 2400, "LEFT_BEFORE_START")],
     )
     def test_whether_the_candidate_is_connected_is_judged_at_its_instant(
         self, joined: float, left: float, end: str
@@ -499,7 +500,8 @@ class TestDecisions:
         decided = derive_checked(facts(candidate(1, 60), agent(2)), now=181)
         left = agent(2, 200, "ROOM_CLOSED", outcome=Outcome.COMPLETED)
         amended = derive(facts(candidate(1, 60), left, decision=decided.decision), at(300)).decision
-        assert amended == replace(decided.decision, status=Status.COMPLETED, end_reason="AGENT_REPORTED")
+        assert decided.decision
+        assert amended == replace(decided.decision, status=Status.COMPLETED, end_reason=EndReason.AGENT_REPORTED)
         again = derive(facts(candidate(1, 60), agent(2, 200), decision=amended), at(301))
         assert (again.status, again.rule, again.ended_at) == (Status.COMPLETED, "candidate_gone", at(180))
 
