@@ -106,7 +106,7 @@ def _section(slope: dict[str, list[float]], pairs: list[tuple[Load, Load]]) -> S
     return Section(
         title="A candidate that reconnects in a loop",
         about=f"CPU time of derive() for an attempt with so many sessions, undisturbed. Then the webhooks of "
-        f"others over {CONNECTIONS} connections, beside a candidate that has {SESSIONS:,} sessions and reconnects every "
+        f"others over {CONNECTIONS} connections, beside a candidate with {SESSIONS:,} sessions that reconnects every "
         f"{JOIN_TAKES:g} s.",
         header=("", *(f"{size:,} sessions" for size in SIZES)),
         rows=[[name.replace("_", " "), *map(milliseconds, times)] for name, times in slope.items()],

@@ -177,7 +177,7 @@ def pure_tests() -> list[Check]:
 
 
 @dataclass(frozen=True)
-class Moment:
+class KnownState:
     """What is known of a random attempt at an instant, and what the reference model makes of it."""
 
     known: lifecycle.Facts
@@ -187,13 +187,13 @@ class Moment:
 
 
 def random_attempts() -> list[Check]:
-    return [partial(_check, attempt) for attempt in map(_moments, SEEDS)]
+    return [partial(_check, attempt) for attempt in map(_known_states, SEEDS)]
 
 
-def _moments(seed: int) -> list[Moment]:
+def _known_states(seed: int) -> list[KnownState]:
     truth = random_truth(seed)
     return [
-        Moment(
+        KnownState(
             known,
             now,
             reference_model.expected_end(truth, now, TIMEOUTS),
@@ -204,16 +204,16 @@ def _moments(seed: int) -> list[Moment]:
     ]
 
 
-def _check(moments: Sequence[Moment]) -> None:
+def _check(states: Sequence[KnownState]) -> None:
     decision = None
-    for moment in moments:
-        known = moment.known if decision is None else dataclasses.replace(moment.known, decision=decision)
-        derived = lifecycle.derive(known, moment.now, SAME_TIMEOUTS)
+    for state in states:
+        known = state.known if decision is None else dataclasses.replace(state.known, decision=decision)
+        derived = lifecycle.derive(known, state.now, SAME_TIMEOUTS)
         decision = derived.decision
         found = (derived.status, derived.end_reason, derived.started_at, derived.ended_at)
-        assert found == (moment.end.status, moment.end.end_reason, moment.end.started_at, moment.end.ended_at)
-        talking = moment.now - derived.talking_since if derived.talking_since else timedelta()
-        assert derived.talk_time + talking == moment.talk_time
+        assert found == (state.end.status, state.end.end_reason, state.end.started_at, state.end.ended_at)
+        talking = state.now - derived.talking_since if derived.talking_since else timedelta()
+        assert derived.talk_time + talking == state.talk_time
 
 
 def fails(checks: Sequence[Check]) -> bool:
