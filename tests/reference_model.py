@@ -3,6 +3,9 @@
 Its input is the complete true history of an attempt, with exact instants. It uses no webhooks, no database and no code
 of the application, so where it and the service differ, one of them misreads the table. Each function is one row of the
 table, in the table's order.
+
+What happens at one instant happens in this order: candidates leave, agents leave one after the other, candidates join,
+agents join. Only then is a deadline of that instant due.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +23,9 @@ class Timeouts:
     token_wait: timedelta = timedelta(seconds=120)
     idle_timeout: timedelta = timedelta(hours=24)  # for an interview without closesAt
     candidate_waited: timedelta = timedelta(seconds=30)  # a candidate who stayed this long has waited for the agent
+    last_start: timedelta = timedelta(minutes=30)  # after closesAt or the first token
+    last_start_without_closing: timedelta = timedelta(days=7)  # after the first token
+    loss_window: timedelta = timedelta(minutes=10)  # for three losses
     amend_window: timedelta = timedelta(minutes=15)
 
 
@@ -27,7 +33,7 @@ class Timeouts:
 class Session:
     """A connection of a participant, from the moment its media was up until it was really gone.
 
-    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never gave one (its server was killed);
+    `reason` is LiveKit's DisconnectReason, "UNKNOWN" where LiveKit never gave one and only a snapshot showed it;
     `announced` is the agent's `interview.outcome`: None, "pending", "completed" or "failed".
     """
 
@@ -92,6 +98,11 @@ def connected(session: Session, at: datetime) -> bool:
     return session.joined <= at and (session.left is None or session.left > at)
 
 
+def stays(session: Session, at: datetime) -> bool:
+    """Return whether the session is there when others leave at that instant, and after they have."""
+    return session.joined < at and (session.left is None or session.left > at)
+
+
 def any_connected(sessions: Iterable[Session], at: datetime) -> bool:
     return any(connected(session, at) for session in sessions)
 
@@ -102,9 +113,20 @@ def first(ends: Iterable[EndCandidate]) -> EndCandidate | None:
 
 
 def left_after_start(truth: Truth, sessions: Iterable[Session]) -> list[tuple[Session, datetime]]:
-    """Return the sessions that ended at or after the start, with that instant."""
+    """Return the sessions that ended after the start, with that instant."""
     start = truth.started
-    return [(session, session.left) for session in sessions if start and session.left and session.left >= start]
+    return [(session, session.left) for session in sessions if start and session.left and session.left > start]
+
+
+def last_agents_left(truth: Truth) -> list[tuple[Session, datetime]]:
+    """Return the agents that left after the start as the last one; of several at one instant the last of the tuple."""
+    found = []
+    for agent, left in left_after_start(truth, truth.agents):
+        place = next(place for place, other in enumerate(truth.agents) if other is agent)
+        later = [other for other in truth.agents[place + 1 :] if other.joined < left and other.left == left]
+        if not later and not any(stays(other, left) for other in truth.agents):
+            found.append((agent, left))
+    return found
 
 
 def reported_after_start(truth: Truth, outcome: str) -> list[datetime]:
@@ -136,11 +158,7 @@ def completion_reported(truth: Truth, timeouts: Timeouts) -> EndCandidate | None
 def failure_reported(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start the agent reports `failed` by POST, or the last agent leaves having announced it."""
     posted = reported_after_start(truth, "failed")
-    announced = [
-        left
-        for agent, left in left_after_start(truth, truth.agents)
-        if agent.announced == "failed" and not any_connected(truth.agents, left)
-    ]
+    announced = [left for agent, left in last_agents_left(truth) if agent.announced == "failed"]
     return first(EndCandidate(at, "FAILED", "AGENT_REPORTED") for at in posted + announced)
 
 
@@ -148,11 +166,10 @@ def agent_left(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
     """After the start the last agent, having announced nothing, leaves by CLIENT_INITIATED before the candidate."""
     return first(
         EndCandidate(left, "COMPLETED", "AGENT_LEFT")
-        for agent, left in left_after_start(truth, truth.agents)
+        for agent, left in last_agents_left(truth)
         if agent.announced is None
         and agent.reason == "CLIENT_INITIATED"
-        and not any_connected(truth.agents, left)
-        and any_connected(truth.candidate, left)
+        and any(stays(candidate, left) for candidate in truth.candidate)
     )
 
 
@@ -162,7 +179,7 @@ def room_deleted(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
         EndCandidate(left, "COMPLETED", "ROOM_DELETED")
         for candidate, left in left_after_start(truth, truth.candidate)
         if deleted_under(truth, candidate)
-        and all(agent.announced is None for agent in truth.agents if agent.joined <= left)
+        and all(agent.announced is None for agent in truth.agents if agent.joined < left)
     )
 
 
@@ -171,10 +188,49 @@ def deleted_under(truth: Truth, candidate: Session) -> bool:
     return candidate.reason == "ROOM_DELETED" and candidate.left in truth.deletions
 
 
+def agent_lost(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
+    """After the start the third loss of an agent within 10 minutes."""
+    losses = sorted(left for agent, left in last_agents_left(truth) if is_loss(truth, agent, left))
+    return first(
+        EndCandidate(third, "FAILED", "AGENT_UNAVAILABLE")
+        for one, third in zip(losses, losses[2:], strict=False)
+        if third <= one + timeouts.loss_window
+    )
+
+
+def is_loss(truth: Truth, agent: Session, left: datetime) -> bool:
+    """Return whether the agent was lost under the connected candidate, and neither with it nor on purpose."""
+    taken_together = any(candidate.reason == "UNKNOWN" and candidate.left == left for candidate in truth.candidate)
+    if not any(stays(candidate, left) for candidate in truth.candidate):
+        return False
+    match agent.reason:
+        case "CONNECTION_TIMEOUT":
+            return True
+        case "UNKNOWN":
+            return not taken_together
+        case "CLIENT_INITIATED":
+            return agent.announced == "pending"
+    return False
+
+
 def max_duration_over(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
-    """maxDuration over."""
-    return (
-        EndCandidate(truth.started + truth.max_duration, "COMPLETED", "MAX_DURATION_REACHED") if truth.started else None
+    """maxDuration over: a failure if the candidate has waited AGENT_WAIT or longer since the last agent left."""
+    if truth.started is None:
+        return None
+    over = truth.started + truth.max_duration
+    left = max((agent.left for agent in truth.agents if agent.left and agent.left <= over), default=over)
+    if not any_connected(truth.agents, over) and connected_time(truth.candidate, left, over) >= timeouts.agent_wait:
+        return EndCandidate(over, "FAILED", "AGENT_UNAVAILABLE")
+    return EndCandidate(over, "COMPLETED", "MAX_DURATION_REACHED")
+
+
+def connected_time(sessions: Iterable[Session], since: datetime, until: datetime) -> timedelta:
+    """Return for how long any of the sessions was connected within that time."""
+    sessions = list(sessions)
+    edges = {edge for session in sessions for edge in (session.joined, session.left or until) if since < edge < until}
+    return sum(
+        (end - begin for begin, end in pairwise(sorted({since, until, *edges})) if any_connected(sessions, begin)),
+        timedelta(),
     )
 
 
@@ -184,13 +240,13 @@ def candidate_gone(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
         EndCandidate(left + timeouts.candidate_grace, *why_gone(truth, candidate, left))
         for candidate, left in left_after_start(truth, truth.candidate)
         if not any_connected(truth.candidate, left)
-        and not any(left < other.joined < left + timeouts.candidate_grace for other in truth.candidate)
+        and not any(left < other.joined <= left + timeouts.candidate_grace for other in truth.candidate)
     )
 
 
 def why_gone(truth: Truth, candidate: Session, left: datetime) -> tuple[str, str]:
     # an agent that left at the same instant had not left before
-    agent_was_there = any(agent.joined <= left and (agent.left is None or agent.left >= left) for agent in truth.agents)
+    agent_was_there = any(agent.joined < left and (agent.left is None or agent.left >= left) for agent in truth.agents)
     if candidate.reason == "CLIENT_INITIATED" and agent_was_there:
         return "ABANDONED", "CANDIDATE_LEFT"
     if not agent_was_there or deleted_under(truth, candidate):
@@ -211,10 +267,10 @@ def agent_missing(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
 def waited_alone(truth: Truth, since: datetime, until: datetime) -> bool:
     """Return whether one session of the candidate was the newest, without any agent, for the whole time."""
     stayed = any(
-        session.joined <= since and (session.left is None or session.left >= until) for session in truth.candidate
+        session.joined <= since and (session.left is None or session.left > until) for session in truth.candidate
     )
-    newer = any(since < session.joined < until for session in truth.candidate)
-    agent = any(agent.joined < until and (agent.left is None or agent.left > since) for agent in truth.agents)
+    newer = any(since < session.joined <= until for session in truth.candidate)
+    agent = any(agent.joined <= until and (agent.left is None or agent.left > since) for agent in truth.agents)
     return stayed and not newer and not agent
 
 
@@ -237,16 +293,16 @@ def quiet_ends(truth: Truth, timeouts: Timeouts) -> list[datetime]:
         at
         for at in instants
         if not (truth.closes_at and at < truth.closes_at)
-        and not (truth.started and truth.started < at)
-        and not any(at - token < token_at < at for token_at in truth.tokens)
-        and not any(at - leave < left < at for left in leaves)
-        and not any(session.joined < at and (session.left is None or session.left >= at) for session in truth.candidate)
+        and not (truth.started and truth.started <= at)
+        and not any(at - token < token_at <= at for token_at in truth.tokens)
+        and not any(at - leave < left <= at for left in leaves)
+        and not any_connected(truth.candidate, at)
     ]
 
 
 def why_never_started(truth: Truth, timeouts: Timeouts, at: datetime) -> tuple[str, str | None]:
-    sessions = [session for session in truth.candidate if session.joined < at]
-    tokens = [token_at for token_at in truth.tokens if token_at < at]
+    sessions = [session for session in truth.candidate if session.joined <= at]
+    tokens = [token_at for token_at in truth.tokens if token_at <= at]
     if not tokens and not sessions:
         return "NO_SHOW", None
     if not sessions:
@@ -257,16 +313,34 @@ def why_never_started(truth: Truth, timeouts: Timeouts, at: datetime) -> tuple[s
     return "ABANDONED", "LEFT_BEFORE_START"
 
 
+def never_started(truth: Truth, timeouts: Timeouts) -> EndCandidate | None:
+    """Never started, whether or not anybody is connected, long after the window or the first token."""
+    token = min(truth.tokens, default=None)
+    if truth.closes_at:
+        at = max(truth.closes_at, token or truth.closes_at) + timeouts.last_start
+    elif token:
+        at = token + timeouts.last_start_without_closing
+    else:
+        return None
+    if truth.started and truth.started <= at:
+        return None
+    if any_connected(truth.candidate, at):
+        return EndCandidate(at, "FAILED", "AGENT_UNAVAILABLE")
+    return EndCandidate(at, *why_never_started(truth, timeouts, at))
+
+
 ROWS: tuple[Callable[[Truth, Timeouts], EndCandidate | None], ...] = (
     cancelled,
     completion_reported,
     failure_reported,
     agent_left,
     room_deleted,
+    agent_lost,
     max_duration_over,
     candidate_gone,
     agent_missing,
     window_over,
+    never_started,
 )
 
 
@@ -279,15 +353,19 @@ def decided(truth: Truth, now: datetime, timeouts: Timeouts) -> EndCandidate | N
 
 
 def amended(truth: Truth, end: EndCandidate, now: datetime, timeouts: Timeouts) -> EndCandidate:
-    """For 15 minutes after endedAt a completion report beats FAILED and ABANDONED, unless the next attempt is open.
+    """For 15 minutes after endedAt a completion beats FAILED and ABANDONED, unless the next attempt is open.
 
-    A report is a POST of the agent; the attribute of its leave no longer changes the result. Only status and reason are
+    It is a POST of the agent or the attribute of its leave, and counts by its instant. Only status and reason are
     replaced, not the instant of the end.
     """
+    started = start_before(truth, end.at)
+    if started is None or end.status not in ("FAILED", "ABANDONED"):
+        return end
     until = min([now, end.at + timeouts.amend_window] + ([truth.frozen] if truth.frozen else []))
-    beatable = start_before(truth, end.at) is not None and end.status in ("FAILED", "ABANDONED")
-    is_reported = any(end.at < reported_at <= until for reported_at in reported_after_start(truth, "completed"))
-    return EndCandidate(end.at, "COMPLETED", "AGENT_REPORTED") if beatable and is_reported else end
+    posted = [report.reported_at for report in truth.reports if report.outcome == "completed"]
+    announced = [agent.left for agent in truth.agents if agent.left and agent.announced == "completed"]
+    is_completed = any(started <= at <= until for at in posted + announced)
+    return EndCandidate(end.at, "COMPLETED", "AGENT_REPORTED") if is_completed else end
 
 
 def live_status(truth: Truth, now: datetime) -> str:

@@ -126,13 +126,15 @@ _RECORD = f"""
     gone AS (
         INSERT INTO connections
             (interview_id, sid, attempt, room_sid, identity, role, joined_at, joined_order, recorded_at,
-             left_at, left_order, leave_reason, outcome)
+             left_at, left_order, leave_reason, outcome, left_recorded_at)
         SELECT interview_id, sid, attempt, coalesce(room_sid, ''), identity, first_role, joined_at, added.id,
-            recorded_at, left_at, added.id, leave_reason, CASE WHEN first_role = '{Role.AGENT}' THEN outcome END
+            recorded_at, left_at, added.id, leave_reason, CASE WHEN first_role = '{Role.AGENT}' THEN outcome END,
+            recorded_at
         FROM event JOIN added USING (interview_id)
         WHERE sid IS NOT NULL AND left_at IS NOT NULL
         ON CONFLICT (interview_id, sid) DO UPDATE SET left_at = excluded.left_at, left_order = excluded.left_order,
-            leave_reason = excluded.leave_reason, outcome = excluded.outcome
+            leave_reason = excluded.leave_reason, outcome = excluded.outcome,
+            left_recorded_at = excluded.left_recorded_at
         WHERE connections.left_at IS NULL
     )
     SELECT interview_id FROM added

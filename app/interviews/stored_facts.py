@@ -18,24 +18,25 @@ TOKEN_ISSUED = "TOKEN_ISSUED"  # noqa: S105 - the name of an answer
 FACTS = f"""
     WITH wanted AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS wanted (id, attempt))
     SELECT 'connection' AS kind, wanted.id, sid, joined_at AS at, left_at AS ended_at, missing_at, outcome,
-        room_sid, identity, role, joined_order, left_order, leave_reason, seen_at
+        room_sid, identity, role, joined_order, left_order, leave_reason, seen_at, left_recorded_at
     FROM wanted, LATERAL (
         SELECT * FROM connections fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
     ) fact
     UNION ALL
-    SELECT 'room', wanted.id, sid, created_at, ended_at, missing_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'room', wanted.id, sid, created_at, ended_at, missing_at,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM wanted, LATERAL (
         SELECT * FROM rooms fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
     ) fact
     UNION ALL
-    SELECT 'token', wanted.id, NULL, max, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'token', wanted.id, NULL, max, min, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM wanted, LATERAL (
-        SELECT max(at) FROM join_requests fact
+        SELECT max(at), min(at) FROM join_requests fact
         WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt AND answer = '{TOKEN_ISSUED}'
     ) token
     WHERE max IS NOT NULL
     UNION ALL
-    SELECT 'report', wanted.id, NULL, said_at, NULL, NULL, outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'report', wanted.id, NULL, said_at, NULL, NULL, outcome, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM wanted, LATERAL (
         SELECT * FROM reports fact WHERE fact.interview_id = wanted.id AND fact.attempt = wanted.attempt OFFSET 0
     ) fact
@@ -65,6 +66,7 @@ def _facts(interview: AnyInterview, rows: Rows) -> lifecycle.Facts:
             lifecycle.Room(row["sid"], row["at"], row["ended_at"], row["missing_at"])
             for row in rows["room", interview.id]
         ),
+        first_token_at=tokens[0]["ended_at"] if tokens else None,
         last_token_at=tokens[0]["at"] if tokens else None,
         cancelled_at=interview.cancelled_at,
         reports=tuple(lifecycle.Report(row["at"], Outcome(row["outcome"])) for row in rows["report", interview.id]),
@@ -91,6 +93,7 @@ def _connection(row: asyncpg.Record) -> lifecycle.Connection:
         outcome=row["outcome"] and Outcome(row["outcome"]),
         missing_at=row["missing_at"],
         seen_at=row["seen_at"],
+        can_amend=row["left_recorded_at"] is not None,
     )
 
 

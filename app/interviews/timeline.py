@@ -27,10 +27,12 @@ RULES = {
     "agent_reported_failed": "the agent reported that the conversation failed",
     "agent_left": "the agent left on purpose while the candidate was connected",
     "room_deleted": "the room was deleted from outside the service",
+    "agent_lost": "an agent was lost for the third time within ten minutes",
     "max_duration": "the maximum duration was reached",
     "candidate_gone": "the candidate was away for too long",
     "agent_missing": "the candidate waited too long for an agent",
     "window_over": "the time to join was over before the conversation started",
+    "never_started": "the conversation had not started by the last moment for it",
     "amended": "the agent reported afterwards that the conversation was completed",
 }
 EVENTS = {

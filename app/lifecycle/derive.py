@@ -1,12 +1,12 @@
 """derive(facts, now): the status of an attempt. Pure: the same facts and instant give the same result."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.lifecycle.end_rules import Attempt, EndCandidate, ends_at, first_end, last_agent_left, waiting_since
-from app.lifecycle.facts import Decision, Facts, Outcome, Timeouts
-from app.lifecycle.presence import PresenceChange, measure_talk_time, presence_changes
+from app.lifecycle.facts import Decision, Facts, Outcome, Role, Timeouts
+from app.lifecycle.presence import ParticipantSession, measure_talk_time, participant_sessions
 from app.lifecycle.status import EndReason, Status
 
 
@@ -50,7 +50,7 @@ class Derived:
     talking_since: datetime | None = None  # both are connected since then
     next_deadline_at: datetime | None = None  # when the next effect or end by deadline is due, or was
     undecided: EndCandidate | None = None  # an end by deadline that is due, for which LiveKit was not asked yet
-    decision: Decision | None = None  # the end of the attempt: the stored one, or the one to store now
+    decision: Decision | None = None  # the end of the attempt: the stored one, perhaps amended, or the one to store now
     effects: tuple[Effect, ...] = ()
 
 
@@ -59,20 +59,26 @@ def derive(facts: Facts, now: datetime, timeouts: Timeouts = DEFAULT_TIMEOUTS) -
 
     Evidence and statements count as soon as they are known; a deadline counts once it is due and LiveKit was asked.
     """
-    history = presence_changes(facts)
+    sessions = participant_sessions(facts)
     if facts.decision:
-        return _ended(facts, facts.decision, history, now, timeouts)
-    attempt = Attempt.of(facts, timeouts, history)
+        return _ended(facts, facts.decision, sessions, now, timeouts)
+    attempt = Attempt.of(facts, timeouts, sessions)
     end = first_end(attempt)
     if end and (not end.is_deadline or _is_decidable(end, facts, now, timeouts)):
-        return _ended(facts, _decision(attempt, end), history, now, timeouts)
+        return _ended(facts, _decision(attempt, end), sessions, now, timeouts)
     return _live(attempt, end, now)
 
 
 def _is_decidable(end: EndCandidate, facts: Facts, now: datetime, timeouts: Timeouts) -> bool:
     """Return whether the deadline is due, and LiveKit has answered since or has been away for too long."""
-    is_checked = facts.checked_at is not None and facts.checked_at >= end.at
-    return end.at <= now and (is_checked or now >= end.at + timeouts.max_livekit_outage)
+    return end.at <= now and (_is_checked(end, facts.checked_at) or now >= end.at + timeouts.max_livekit_outage)
+
+
+def _is_checked(end: EndCandidate, checked_at: datetime | None) -> bool:
+    """Return whether LiveKit showed at the end's instant or later, for an inferred one later, that it is true."""
+    if checked_at is None:
+        return False
+    return checked_at > end.at if end.is_inferred else checked_at >= end.at
 
 
 def _decision(attempt: Attempt, end: EndCandidate) -> Decision:
@@ -84,14 +90,17 @@ def _decision(attempt: Attempt, end: EndCandidate) -> Decision:
 
 
 def _ended(
-    facts: Facts, decision: Decision, history: Sequence[PresenceChange], now: datetime, timeouts: Timeouts
+    facts: Facts, decision: Decision, sessions: Sequence[ParticipantSession], now: datetime, timeouts: Timeouts
 ) -> Derived:
-    is_amended = _is_amended(facts, decision, timeouts)
-    effects = _effects_after_end(facts, decision, history, now, timeouts)
+    rule = decision.rule
+    if _is_amended(facts, decision, sessions, timeouts):
+        # Kept with the decision, so that a process of an older version does not take it back.
+        rule, decision = "amended", replace(decision, status=Status.COMPLETED, end_reason=EndReason.AGENT_REPORTED)
+    effects = _effects_after_end(facts, decision, sessions, now, timeouts)
     return Derived(
-        status=Status.COMPLETED if is_amended else decision.status,
-        rule="amended" if is_amended else decision.rule,
-        end_reason=EndReason.AGENT_REPORTED if is_amended else decision.end_reason,
+        status=decision.status,
+        rule=rule,
+        end_reason=decision.end_reason,
         started_at=decision.started_at,
         ended_at=decision.ended_at,
         talk_time=decision.talk_time,
@@ -101,19 +110,28 @@ def _ended(
     )
 
 
-def _is_amended(facts: Facts, decision: Decision, timeouts: Timeouts) -> bool:
-    """For a while a completion report replaces FAILED and ABANDONED: the agent knows better than the network."""
+def _is_amended(facts: Facts, decision: Decision, sessions: Sequence[ParticipantSession], timeouts: Timeouts) -> bool:
+    """For a while a completion replaces FAILED and ABANDONED: the agent knows better than the network.
+
+    A leave counts by its instant, however late its webhook comes.
+    """
     if decision.started_at is None or decision.status not in (Status.FAILED, Status.ABANDONED):
         return False
-    return any(
-        report.outcome is Outcome.COMPLETED
-        and decision.started_at <= report.reported_at <= decision.ended_at + timeouts.amend_window
-        for report in facts.reports
-    )
+    until = decision.ended_at + timeouts.amend_window
+    return any(decision.started_at <= at <= until for at in _completions(facts, sessions))
+
+
+def _completions(facts: Facts, sessions: Sequence[ParticipantSession]) -> Iterator[datetime]:
+    """Yield the instants at which an agent reported completion, or left having announced it."""
+    yield from (report.reported_at for report in facts.reports if report.outcome is Outcome.COMPLETED)
+    for session in sessions:
+        left = session.connection
+        if session.departure and left.role is Role.AGENT and left.outcome is Outcome.COMPLETED and left.can_amend:
+            yield session.departure.at
 
 
 def _effects_after_end(
-    facts: Facts, decision: Decision, history: Sequence[PresenceChange], now: datetime, timeouts: Timeouts
+    facts: Facts, decision: Decision, sessions: Sequence[ParticipantSession], now: datetime, timeouts: Timeouts
 ) -> tuple[Effect, ...]:
     """Delete the room of an ended attempt, also one that somebody creates again by joining with an old token.
 
@@ -122,7 +140,7 @@ def _effects_after_end(
     if now >= max(decision.ended_at, facts.checked_at or decision.ended_at) + timeouts.max_livekit_outage:
         return ()
     signs = [room.created_at for room in facts.rooms if room.gone_at is None]
-    present = history[-1].candidates + history[-1].agents if history else ()
+    present = [each for each in sessions if each.departure is None and each.connection.role is not Role.OTHER]
     signs += [max(session.joined_at, session.connection.seen_at or session.joined_at) for session in present]
     may_exist = bool(facts.rooms or facts.connections or facts.last_token_at)
     if not may_exist or (facts.room_gone_at and facts.room_gone_at >= max([decision.ended_at, *signs])):
@@ -149,7 +167,7 @@ def _live(attempt: Attempt, end: EndCandidate | None, now: datetime) -> Derived:
 
 
 def _live_status(attempt: Attempt) -> tuple[Status, str]:
-    current = attempt.history[-1] if attempt.history else None
+    current = attempt.current
     if current and current.both_connected:
         return Status.IN_PROGRESS, "both_connected"
     if current and current.candidates:
@@ -161,7 +179,7 @@ def _live_status(attempt: Attempt) -> tuple[Status, str]:
 
 def _dispatch(attempt: Attempt) -> tuple[Effect, ...]:
     """Dispatch once for each time that the candidate is without an agent, the wait for the first one included."""
-    since = waiting_since(attempt.history)
+    since = waiting_since(attempt.current)
     if since is None or attempt.timeouts.dispatch_after is None:
         return ()
     losses = [change.at for change in attempt.history if last_agent_left(change)]

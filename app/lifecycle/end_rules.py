@@ -4,13 +4,24 @@ Each yields every end that it finds; `derive` decides which one counts. The func
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise, takewhile
+from itertools import pairwise
 
-from app.lifecycle.facts import CLIENT_INITIATED, ROOM_DELETED, Facts, Outcome, Timeouts
-from app.lifecycle.presence import PresenceChange, first_both_at
+from app.lifecycle.facts import (
+    CLIENT_INITIATED,
+    CONNECTION_TIMEOUT,
+    ROOM_DELETED,
+    UNKNOWN,
+    Facts,
+    Outcome,
+    Room,
+    Timeouts,
+)
+from app.lifecycle.presence import ParticipantSession, PresenceChange, first_both_at, presence_changes
 from app.lifecycle.status import EndReason, Status
+
+LOSSES = 3  # of an agent within Timeouts.loss_window: another one would fare no better
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +33,32 @@ class EndCandidate:
     status: Status
     reason: EndReason | None = None
     is_deadline: bool = False  # time ran out: decided only after LiveKit was asked
+    is_inferred: bool = False  # a snapshot showed it: decided only after a later one confirmed it
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What every rule reads."""
+    """What every rule reads. The rules take time in proportion to the history."""
 
     facts: Facts
     timeouts: Timeouts
     history: Sequence[PresenceChange]
     started_at: datetime | None
     start_index: int  # of the change after which candidate and agent were first both connected
+    lost_together: frozenset[datetime]  # when a candidate's leave was inferred
 
     @classmethod
-    def of(cls, facts: Facts, timeouts: Timeouts, history: Sequence[PresenceChange]) -> "Attempt":
+    def of(cls, facts: Facts, timeouts: Timeouts, sessions: Sequence[ParticipantSession]) -> "Attempt":
+        history = presence_changes(sessions)
         start_index = next((index for index, change in enumerate(history) if change.both_connected), len(history))
         started_at = first_both_at(history[start_index]) if start_index < len(history) else None
-        return cls(facts, timeouts, history, started_at, start_index)
+        inferred = (each.departure for each in sessions if each.is_candidate)
+        lost_together = frozenset(departure.at for departure in inferred if departure and departure.is_inferred)
+        return cls(facts, timeouts, history, started_at, start_index, lost_together)
+
+    @property
+    def current(self) -> PresenceChange | None:
+        return self.history[-1] if self.history else None
 
     @property
     def since_start(self) -> Sequence[PresenceChange]:
@@ -53,6 +73,7 @@ class Absence:
     back_at: datetime | None
 
     def outlasts(self, deadline: datetime) -> bool:
+        """A return at the very instant of the deadline is in time."""
         return self.back_at is None or self.back_at > deadline
 
 
@@ -89,28 +110,69 @@ def agent_left(attempt: Attempt) -> Iterator[EndCandidate]:
 
 def room_deleted(attempt: Attempt) -> Iterator[EndCandidate]:
     """This service deletes only the rooms of ended attempts, so an outsider deleted this one."""
-    for index, change in enumerate(attempt.since_start, start=attempt.start_index + 1):
-        has_outcome = any(agent.connection.outcome for each in attempt.history[:index] for agent in each.agents)
-        is_deleted = _candidate_left(change) and change.session.leave_reason == ROOM_DELETED
-        if is_deleted and not has_outcome and _room_is_gone(attempt, change):
-            yield EndCandidate(change.at, "room_deleted", Status.COMPLETED, EndReason.ROOM_DELETED)
+    rooms = {room.sid: room for room in attempt.facts.rooms}
+    has_started = False
+    for change in attempt.history:
+        if change.session.connection.outcome:  # of an agent, whose join or leave this is
+            return
+        has_started = has_started or change.both_connected
+        if has_started and _candidate_left(change) and change.session.leave_reason == ROOM_DELETED:
+            room = rooms.get(change.session.connection.room_sid)
+            if room and _is_known_to_be_gone(room, change.at, attempt):
+                yield EndCandidate(change.at, "room_deleted", Status.COMPLETED, EndReason.ROOM_DELETED)
 
 
-def _room_is_gone(attempt: Attempt, left: PresenceChange) -> bool:
+def _is_known_to_be_gone(room: Room, deleted_at: datetime, attempt: Attempt) -> bool:
     """Return whether everything about the deletion is known, above all the outcome that the agent's leave carries.
 
     room_finished comes after the agent's leave. A snapshot may overtake both, so it counts only after the grace.
     """
     checked_at = attempt.facts.checked_at
-    is_late = checked_at is not None and checked_at >= left.at + attempt.timeouts.candidate_grace
-    rooms = [room for room in attempt.facts.rooms if room.sid == left.session.connection.room_sid]
-    return any(room.ended_at or (room.missing_at and is_late) for room in rooms)
+    is_late = checked_at is not None and checked_at >= deleted_at + attempt.timeouts.candidate_grace
+    return room.ended_at is not None or (room.missing_at is not None and is_late)
+
+
+def agent_lost(attempt: Attempt) -> Iterator[EndCandidate]:
+    """An agent that is lost again and again: the interview can't be held."""
+    losses = [change for change in attempt.history if _is_loss(change, attempt)]
+    for first, third in zip(losses, losses[LOSSES - 1 :], strict=False):
+        if third.at - first.at <= attempt.timeouts.loss_window:
+            end = EndCandidate(third.at, "agent_lost", Status.FAILED, EndReason.AGENT_UNAVAILABLE)
+            yield replace(end, is_deadline=True, is_inferred=True) if _is_inferred(third) else end
+
+
+def _is_loss(change: PresenceChange, attempt: Attempt) -> bool:
+    """Return whether the agent was lost under the connected candidate. Both were connected, so it is after the start.
+
+    What was inferred together with a candidate's leave, a killed LiveKit for example, took both.
+    """
+    if not last_agent_left(change) or not change.candidates:
+        return False
+    reason, outcome = change.session.leave_reason, change.session.connection.outcome
+    if _is_inferred(change):
+        return reason == UNKNOWN and change.at not in attempt.lost_together
+    return reason == CONNECTION_TIMEOUT or (reason == CLIENT_INITIATED and outcome is Outcome.PENDING)
+
+
+def _is_inferred(change: PresenceChange) -> bool:
+    return change.session.departure is not None and change.session.departure.is_inferred
 
 
 def max_duration(attempt: Attempt) -> Iterator[EndCandidate]:
     if attempt.started_at:
         at = ends_at(attempt.started_at, attempt.facts.max_duration)
-        yield EndCandidate(at, "max_duration", Status.COMPLETED, EndReason.MAX_DURATION_REACHED, is_deadline=True)
+        status, reason = Status.COMPLETED, EndReason.MAX_DURATION_REACHED
+        if _waited_since_last_agent(attempt, at) >= attempt.timeouts.agent_wait:
+            status, reason = Status.FAILED, EndReason.AGENT_UNAVAILABLE
+        yield EndCandidate(at, "max_duration", status, reason, is_deadline=True)
+
+
+def _waited_since_last_agent(attempt: Attempt, at: datetime) -> timedelta:
+    """Return how long the candidate has waited, in all, since the last agent left; its reconnects restart nothing."""
+    change = next(change for change in reversed(attempt.history) if change.at <= at)
+    if change.agents:
+        return timedelta()
+    return change.alone + (at - change.at if change.candidates else timedelta())
 
 
 def candidate_gone(attempt: Attempt) -> Iterator[EndCandidate]:
@@ -130,19 +192,20 @@ def _why_candidate_gone(left: PresenceChange) -> tuple[Status, EndReason]:
 
 def agent_missing(attempt: Attempt) -> Iterator[EndCandidate]:
     """Every change is examined, because a newer sid of the candidate restarts the wait too."""
-    for count, (_, following) in enumerate(pairwise([*attempt.history, None]), start=1):
-        since = waiting_since(attempt.history[:count])
+    for change, following in pairwise([*attempt.history, None]):
+        since = waiting_since(change)
         deadline = since + attempt.timeouts.agent_wait if since else None
+        # an agent that joins at the very instant of the deadline is in time
         if deadline and (following is None or following.at > deadline):
             yield EndCandidate(deadline, "agent_missing", Status.FAILED, EndReason.AGENT_UNAVAILABLE, is_deadline=True)
 
 
-def waiting_since(history: Sequence[PresenceChange]) -> datetime | None:
-    """Return since when the candidate waits for an agent at the end of that history; None if it does not wait."""
-    if not history or not history[-1].candidates or history[-1].agents:
+def waiting_since(change: PresenceChange | None) -> datetime | None:
+    """Return since when the candidate waits for an agent after that change; None if it does not wait."""
+    if change is None or not change.candidates or change.agents:
         return None
-    newest = max(session.joined_at for session in history[-1].candidates)
-    return max([newest, *(change.at for change in history if _agent_left(change))])
+    newest = change.candidates.newest_joined_at
+    return max(newest, change.agent_left_at or newest)
 
 
 def window_over(attempt: Attempt) -> Iterator[EndCandidate]:
@@ -163,27 +226,37 @@ def _window_end(attempt: Attempt, left_at: datetime | None) -> datetime | None:
     return max(activity) + timeouts.idle_timeout if activity else None
 
 
+def never_started(attempt: Attempt) -> Iterator[EndCandidate]:
+    """The last moment to start: a candidate that reconnects again and again puts the other deadlines off for ever."""
+    at = _last_start(attempt)
+    if at is None or (attempt.started_at and attempt.started_at <= at):
+        return
+    absence = _absence_at(attempt, at)
+    status, reason = _why_never_started(attempt, absence) if absence else (Status.FAILED, EndReason.AGENT_UNAVAILABLE)
+    yield EndCandidate(at, "never_started", status, reason, is_deadline=True)
+
+
+def _absence_at(attempt: Attempt, at: datetime) -> Absence | None:
+    """Return the absence of that instant; None if the candidate is connected."""
+    absences = _absences(attempt.history, from_the_beginning=True)
+    return next((each for each in absences if each.outlasts(at) and (each.left is None or each.left.at <= at)), None)
+
+
+def _last_start(attempt: Attempt) -> datetime | None:
+    facts, timeouts = attempt.facts, attempt.timeouts
+    if facts.closes_at:
+        return max(facts.closes_at, facts.first_token_at or facts.closes_at) + timeouts.last_start
+    return facts.first_token_at + timeouts.last_start_without_closing if facts.first_token_at else None
+
+
 def _why_never_started(attempt: Attempt, absence: Absence) -> tuple[Status, EndReason | None]:
     if absence.left is None:
         if attempt.facts.last_token_at is None:
             return Status.NO_SHOW, None
         return Status.FAILED, EndReason.CANDIDATE_CONNECTION_FAILED
-    if _time_connected(attempt.history, until=absence.left) >= attempt.timeouts.candidate_waited:
+    if absence.left.connected >= attempt.timeouts.candidate_waited:
         return Status.FAILED, EndReason.AGENT_UNAVAILABLE
     return Status.ABANDONED, EndReason.LEFT_BEFORE_START
-
-
-def _time_connected(history: Sequence[PresenceChange], *, until: PresenceChange) -> timedelta:
-    """Return how long a candidate was connected, in all, up to that leave."""
-    total = timedelta()
-    joined_at: datetime | None = None
-    for change in takewhile(lambda each: each is not until, history):
-        if change.candidates and joined_at is None:
-            joined_at = change.at
-        elif not change.candidates and joined_at is not None:
-            total += change.at - joined_at
-            joined_at = None
-    return total + (until.at - joined_at if joined_at else timedelta())
 
 
 def _absences(history: Sequence[PresenceChange], *, from_the_beginning: bool = False) -> Iterator[Absence]:
@@ -231,10 +304,12 @@ END_RULES: tuple[Callable[[Attempt], Iterator[EndCandidate]], ...] = (
     agent_reported_failed,
     agent_left,
     room_deleted,
+    agent_lost,
     max_duration,
     candidate_gone,
     agent_missing,
     window_over,
+    never_started,
 )
 
 

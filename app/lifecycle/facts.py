@@ -44,6 +44,7 @@ class Connection:
     left_at is the end of that second; for a CONNECTION_TIMEOUT 20 s before it.
     missing_at is when a snapshot first lacked the sid: an inference, which a webhook beats. seen_at is when a snapshot
     last had it.
+    can_amend is False for a leave that was recorded before a late one could amend an end: what was stored then stays.
     """
 
     sid: str
@@ -58,6 +59,7 @@ class Connection:
     outcome: Outcome | None = None
     missing_at: datetime | None = None
     seen_at: datetime | None = None
+    can_amend: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The end of an attempt, as first stored. It is final; only a completion report can amend it."""
+    """The end of an attempt, as first stored. It is final; only a completion can amend status and reason."""
 
     rule: str
     ended_at: datetime
@@ -108,7 +110,10 @@ class Timeouts:
     idle_timeout: timedelta = timedelta(hours=24)  # without closesAt: after the last token or leave
     candidate_waited: timedelta = timedelta(seconds=30)  # who is connected for less in all did not wait for an agent
     delete_room_after: timedelta = timedelta(seconds=10)  # after the end, so that the agent can say goodbye
-    amend_window: timedelta = timedelta(minutes=15)  # after the end, for a report that replaces FAILED or ABANDONED
+    last_start: timedelta = timedelta(minutes=30)  # after closesAt or the first token, whichever is later
+    last_start_without_closing: timedelta = timedelta(days=7)  # after the first token, without closesAt
+    loss_window: timedelta = timedelta(minutes=10)  # for the third loss of an agent
+    amend_window: timedelta = timedelta(minutes=15)  # after the end, for a completion that replaces FAILED or ABANDONED
     max_livekit_outage: timedelta = timedelta(hours=24)  # then a due deadline is decided on the stored facts
 
 
@@ -120,6 +125,7 @@ class Facts:
     closes_at: datetime | None = None
     connections: tuple[Connection, ...] = ()
     rooms: tuple[Room, ...] = ()
+    first_token_at: datetime | None = None
     last_token_at: datetime | None = None
     cancelled_at: datetime | None = None
     reports: tuple[Report, ...] = ()

@@ -13,7 +13,10 @@ from app.models.base import Base, one_of
 
 
 class Connection(Base):
-    """One LiveKit participant sid. The orders are the timeline ids of the webhooks that reported it."""
+    """One LiveKit participant sid. The orders are the timeline ids of the webhooks that reported it.
+
+    left_recorded_at is when the webhook of the leave was recorded; a version without the column leaves it empty.
+    """
 
     __tablename__ = "connections"
     __table_args__ = (
@@ -32,6 +35,7 @@ class Connection(Base):
     left_at: Mapped[datetime | None]
     left_order: Mapped[int | None]
     leave_reason: Mapped[str | None]
+    left_recorded_at: Mapped[datetime | None]
     outcome: Mapped[Outcome | None]
     recorded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     seen_at: Mapped[datetime | None]

@@ -1,5 +1,6 @@
 """Agents that finish an interview, crash, or never join."""
 
+from simulator.history import millis
 from simulator.history_builder import HistoryBuilder
 from simulator.scenarios.registry import detects_disconnect_within_grace, scenario
 from simulator.timing import MARGIN
@@ -121,6 +122,44 @@ def agent_killed(interview: HistoryBuilder) -> None:
     interview.talk()
     interview.agent_crashes()
     interview.expect_end("FAILED", "AGENT_UNAVAILABLE", after=interview.timing.agent_wait)
+
+
+@scenario(4, lambda timing: timing.agent_wait > 3 * MARGIN)
+def agents_raise_again_and_again(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    for _ in range(2):
+        interview.pause(1.5, 2 * MARGIN)
+        interview.agent_leaves()
+        interview.pause(MARGIN, 2 * MARGIN)
+        interview.agent_joins("pending")
+    interview.pause(1.5, 2 * MARGIN)
+    interview.agent_leaves()
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE")
+
+
+@scenario(2, lambda timing: timing.agent_wait > 4 * MARGIN)
+def no_other_agent_for_who_reconnects_until_max_duration(interview: HistoryBuilder) -> None:
+    """Each reconnect restarts the wait for an agent, so only the maximum duration ends it."""
+    wait = interview.timing.agent_wait
+    interview.max_duration = max(interview.timing.overrun_max_duration, round(3 * wait))
+    interview.meet("pending")
+    interview.pause(1.5, 2 * MARGIN)
+    interview.agent_leaves()
+    over = (interview.started or 0) + millis(interview.max_duration)
+    interview.expect_end("FAILED", "AGENT_UNAVAILABLE", at=over)
+    while interview.now < over:
+        interview.pause(wait - 3 * MARGIN, wait - MARGIN)
+        interview.second_device_joins()
+
+
+@scenario(2)
+def agent_outlives_the_grace_and_leaves_with_completed(interview: HistoryBuilder) -> None:
+    interview.meet("pending")
+    interview.talk()
+    interview.candidate_leaves()
+    interview.expect_end("COMPLETED", "AGENT_REPORTED", after=interview.timing.candidate_grace)
+    interview.pause(interview.timing.candidate_grace + 1.5, interview.timing.candidate_grace + 2.5)
+    interview.agent_leaves("completed")
 
 
 @scenario(4, detects_disconnect_within_grace)

@@ -366,10 +366,12 @@ def test_the_rows_stand_in_the_tables_order() -> None:
         "failure_reported",
         "agent_left",
         "room_deleted",
+        "agent_lost",
         "max_duration_over",
         "candidate_gone",
         "agent_missing",
         "window_over",
+        "never_started",
     ]
 
 
@@ -388,9 +390,11 @@ def test_an_amended_end_keeps_its_instant() -> None:
     assert expected(history, 230) == ("COMPLETED", "AGENT_REPORTED", 15, 220)
 
 
-def test_an_agent_that_outlives_the_grace_amends_nothing_by_its_leave() -> None:
-    history = truth([session(10, 100)], [session(15, 225, "ROOM_CLOSED", "completed")])
-    assert expected(history, 300) == ("ABANDONED", "CANDIDATE_LEFT", 15, 220)
+@pytest.mark.parametrize(("left", "status"), [(225, "COMPLETED"), (1120, "COMPLETED"), (1121, "ABANDONED")])
+def test_an_agent_that_outlives_the_grace_amends_by_its_leave(left: float, status: str) -> None:
+    history = truth([session(10, 100)], [session(15, left, "ROOM_CLOSED", "completed")])
+    assert expected(history, 224)[0] == "ABANDONED"
+    assert expected(history, 2000)[0] == status
 
 
 def test_a_report_of_failure_amends_nothing() -> None:
@@ -422,3 +426,58 @@ def test_the_waits_are_parameters() -> None:
 def test_talk_time_is_while_both_are_connected(now: float, seconds: float) -> None:
     history = truth([session(10, 100), session(130)], [session(15, 200)])
     assert talk_time(history, at(now)) == timedelta(seconds=seconds)
+
+
+# Agents that are lost again and again.
+
+
+def crashes(*instants: float, reason: str = "CONNECTION_TIMEOUT", announced: str | None = None) -> list[Session]:
+    return [session(instant - 10, instant, reason, announced) for instant in instants]
+
+
+@pytest.mark.parametrize(("third", "ended"), [(615, 615), (615.001, None)])
+def test_the_third_loss_within_ten_minutes_ends_it(third: float, ended: float | None) -> None:
+    agents = [
+        session(5, 15, "CONNECTION_TIMEOUT"),
+        session(20, 300, announced="pending"),
+        session(320, third, "UNKNOWN"),
+    ]
+    history = truth([session(0)], agents)
+    assert expected(history, 617) == (
+        ("FAILED", "AGENT_UNAVAILABLE", 5, ended) if ended else ("WAITING_FOR_AGENT", None, 5, None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "announced"),
+    [("PARTICIPANT_REMOVED", None), ("SERVER_SHUTDOWN", "pending"), ("ROOM_CLOSED", None), ("ROOM_DELETED", "pending")],
+)
+def test_what_is_never_a_loss(reason: str, announced: str | None) -> None:
+    history = truth([session(0)], crashes(15, 30, 45, reason=reason, announced=announced))
+    assert expected(history, 46)[0] == "WAITING_FOR_AGENT"
+
+
+def test_a_leave_inferred_together_with_the_candidates_is_no_loss() -> None:
+    candidate = [session(0, 45, "UNKNOWN"), session(44)]
+    assert expected(truth(candidate, [*crashes(15, 30), session(35, 45, "UNKNOWN")]), 46)[0] == "WAITING_FOR_AGENT"
+
+
+@pytest.mark.parametrize(("last_left", "status"), [(1725, "FAILED"), (1726, "COMPLETED")])
+def test_max_duration_after_a_long_wait_is_a_failure(last_left: float, status: str) -> None:
+    candidate = [session(0, last_left + 30), session(last_left + 30)]
+    found = expected(truth(candidate, [session(15, last_left, "CONNECTION_TIMEOUT")]), 1815)
+    assert found[::3] == (status, 1815)
+
+
+@pytest.mark.parametrize(("tokens", "over"), [([0], 3600 + 1800), ([3600 + 60], 3600 + 60 + 1800)])
+def test_who_reconnects_for_ever_has_a_last_moment_to_start(tokens: list[float], over: float) -> None:
+    candidate = [session(second, second + 60) for second in range(3000, 7000, 80)]
+    history = truth(candidate, tokens=tokens)
+    assert expected(history, over - 1)[3] is None
+    assert expected(history, over) == ("FAILED", "AGENT_UNAVAILABLE", None, over)
+
+
+def test_without_closing_the_last_moment_is_a_week_after_the_first_token() -> None:
+    candidate = [session(second, second + 1) for second in range(0, 8 * DAY, DAY // 2)]
+    history = truth(candidate[:5], tokens=[10, *range(20, 8 * DAY, DAY // 2)], closes_at=None)
+    assert expected(history, 7 * DAY + 10) == ("ABANDONED", "LEFT_BEFORE_START", None, 7 * DAY + 10)

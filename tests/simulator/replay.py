@@ -101,7 +101,7 @@ class Replay:
             due = millis_of(derived.next_deadline_at)
             if due >= at or (due <= self.now and not derived.undecided):
                 return
-            self.now = max(self.now, due)
+            self.now = due if due > self.now else self.now + 1  # what a snapshot showed is confirmed by a later one
             if self._derive().undecided:
                 self._end_rooms()
             self.poll()
@@ -124,7 +124,8 @@ class Replay:
 
     def _token(self) -> None:
         if self.facts.decision is None:
-            self.facts = replace(self.facts, last_token_at=moment(self.now))
+            now = moment(self.now)
+            self.facts = replace(self.facts, first_token_at=self.facts.first_token_at or now, last_token_at=now)
 
     def _report(self, outcome: str) -> None:
         report = lifecycle.Report(moment(self.now), lifecycle.Outcome(outcome))

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from app.interviews.counts import Miscount, compact_counts
 from app.lifecycle import EndReason, Outcome, Status
-from app.models import CountChange
+from app.models import Connection, CountChange
 from app.worker.audit import Difference, audit
 from app.worker.reconcile import reconcile
 from tests.worker.world import AGENT, World, ago
@@ -62,6 +62,84 @@ async def amended(world: World) -> uuid.UUID:
     await world.process_all_due()
     assert (await world.row(interview_id)).status is Status.ABANDONED
     await world.reports(interview_id, Outcome.COMPLETED)
+    return interview_id
+
+
+async def amended_by_a_late_leave(world: World) -> uuid.UUID:
+    """The webhook of the agent's leave comes after the end that it corrects."""
+    interview_id = await world.new()
+    await world.talks(interview_id, before=500)
+    await world.leaves(interview_id, before=300, joined_before=500)
+    await world.process_all_due()
+    assert (await world.row(interview_id)).status is Status.ABANDONED
+    await world.leaves(interview_id, AGENT, before=170, joined_before=500, reason="ROOM_CLOSED", outcome="completed")
+    row = await world.row(interview_id)
+    assert (row.status, row.end_reason) == (Status.COMPLETED, EndReason.AGENT_REPORTED)
+    assert [entry.name for entry in await world.entries(interview_id, "status")][-1] == "amended"
+    return interview_id
+
+
+async def late_leave_of_an_older_version(world: World) -> uuid.UUID:
+    """A process of an older version stored the late leave, and nothing was amended."""
+    interview_id = await world.new()
+    await world.talks(interview_id, before=500)
+    await world.leaves(interview_id, before=300, joined_before=500)
+    await world.process_all_due()
+    async with world.sessions.begin() as session:
+        values = {"left_at": ago(170), "left_order": 10**6, "leave_reason": "ROOM_CLOSED", "outcome": "completed"}
+        await session.execute(update(Connection).where(Connection.sid == f"PA_{AGENT}").values(values))
+    assert (await world.process(interview_id)).status is Status.ABANDONED
+    return interview_id
+
+
+async def lost_three_agents(world: World) -> uuid.UUID:
+    """LiveKit never told of the third one's leave: it is asked twice."""
+    interview_id = await world.new()
+    await world.joins(interview_id, before=200)
+    for number, (joined, left) in enumerate([(190, 170), (160, 140)]):
+        agent = f"agent-AJ_{number}"
+        await world.joins(interview_id, agent, before=joined)
+        await world.leaves(interview_id, agent, before=left, joined_before=joined, outcome="pending")
+    await world.joins(interview_id, "agent-AJ_3", before=130, there=False)
+    await reconcile(world.context)
+    row = await world.row(interview_id)
+    assert (row.status, await world.is_due(interview_id)) == (Status.WAITING_FOR_AGENT, True)
+    await world.process_all_due()
+    row = await world.row(interview_id)
+    assert (row.status, row.end_reason, row.decided_cause) == (Status.FAILED, EndReason.AGENT_UNAVAILABLE, "agent_lost")
+    return interview_id
+
+
+async def seemed_to_lose_the_third_agent(world: World) -> uuid.UUID:
+    """The second look finds it, so nothing ends."""
+    interview_id = await world.new()
+    await world.joins(interview_id, before=200)
+    for number, (joined, left) in enumerate([(190, 170), (160, 140)]):
+        agent = f"agent-AJ_{number}"
+        await world.joins(interview_id, agent, before=joined)
+        await world.leaves(interview_id, agent, before=left, joined_before=joined, outcome="pending")
+    await world.joins(interview_id, "agent-AJ_3", before=130, there=False)
+    await reconcile(world.context)
+    await world.joins(interview_id, "agent-AJ_3", before=130, webhook=False)
+    await world.process_all_due()
+    assert (await world.row(interview_id)).status is Status.IN_PROGRESS
+    return interview_id
+
+
+async def never_started(world: World) -> uuid.UUID:
+    """The candidate has reconnected again and again, and is connected now."""
+    interview_id = await world.new(closes_at=ago(1815))
+    await world.gets_token(interview_id, before=4500)
+    await world.gets_token(interview_id, before=100)
+    await world.joins(interview_id, before=20, sid="PA_again")
+    await world.process_all_due()
+    row = await world.row(interview_id)
+    assert (row.status, row.end_reason, row.decided_cause) == (
+        Status.FAILED,
+        EndReason.AGENT_UNAVAILABLE,
+        "never_started",
+    )
+    assert row.ended_at == row.closes_at + timedelta(minutes=30) if row.closes_at else False
     return interview_id
 
 
@@ -131,6 +209,11 @@ ORDINARY: list[History] = [
     completed,
     failed,
     amended,
+    amended_by_a_late_leave,
+    late_leave_of_an_older_version,
+    lost_three_agents,
+    seemed_to_lose_the_third_agent,
+    never_started,
     cancelled,
     reopened,
     completed_in_the_second_attempt,
