@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.api import (
     actions,
+    checkpoints,
     health,
     interviews,
     invites,
@@ -26,6 +27,7 @@ from app.api import (
     schedule,
     stream,
     token,
+    transcript,
     webhook_endpoints,
     webhook_events,
 )
@@ -61,6 +63,8 @@ ROUTERS = (
     interviews.router,
     actions.router,
     invites.router,
+    transcript.router,
+    checkpoints.router,
     organization.router,
     webhook_endpoints.router,
     health.router,
@@ -116,7 +120,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         secure=secure,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
     )

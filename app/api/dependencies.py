@@ -148,16 +148,20 @@ async def authenticate_request(request: Request, credentials: HTTPAuthorizationC
 
 @dataclass(frozen=True)
 class CallerWith:
-    """A dependency: the caller, whose API key must have the scope. Raises Unauthorized, MissingScope, RateLimited."""
+    """A dependency: the caller, whose API key must have the scope, or `or_scope` if that is given.
+
+    Raises Unauthorized, MissingScope, RateLimited.
+    """
 
     scope: Scope
+    or_scope: Scope | None = None
 
     async def __call__(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
     ) -> Caller:
         authenticated: Caller | None = getattr(request.state, "caller", None)
         caller = authenticated or await authenticate_request(request, credentials)
-        caller.require(self.scope)
+        caller.require(*filter(None, (self.scope, self.or_scope)))
         return caller
 
 
@@ -166,6 +170,7 @@ CurrentServices = Annotated[Services, Depends(get_services)]
 Reader = Annotated[Caller, Depends(CallerWith(Scope.READ))]
 Writer = Annotated[Caller, Depends(CallerWith(Scope.WRITE))]
 AgentCaller = Annotated[Caller, Depends(CallerWith(Scope.AGENT))]
+TranscriptReader = Annotated[Caller, Depends(CallerWith(Scope.READ, Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(CallerWith(Scope.ADMIN))]
 
 

@@ -194,14 +194,20 @@ class Interview(Shape):
 
 
 class InterviewDetail(Interview):
-    """An interview with its agent's report."""
+    """An interview with its agent's report, and the length of its transcript."""
 
     summary: str | None = Field(description="The agent's last summary of the current attempt")
     result: Any | None = Field(description="The agent's last result of the current attempt")
+    transcript_lines: int = Field(description="How many lines the current attempt's transcript has", examples=[17])
 
     @classmethod
-    def with_report(cls, view: View, report: Report | None) -> Self:
-        return cls.of(view, summary=report and report.summary, result=report and report.result)
+    def with_report(cls, view: View, report: Report | None, transcript_lines: int) -> Self:
+        return cls.of(
+            view,
+            summary=report and report.summary,
+            result=report and report.result,
+            transcript_lines=transcript_lines,
+        )
 
 
 class ReopenRequest(Shape, extra="forbid"):

@@ -36,10 +36,11 @@ class Caller:
     organization_id: uuid.UUID
     scopes: frozenset[str]
 
-    def require(self, scope: Scope) -> None:
-        """Raise MissingScope unless the key carries the scope."""
-        if scope not in self.scopes:
-            raise MissingScope(f"Use an API key with the scope '{scope}'.")
+    def require(self, *scopes: Scope) -> None:
+        """Raise MissingScope unless the key carries one of the scopes."""
+        if self.scopes.isdisjoint(scopes):
+            named = " or ".join(f"'{scope}'" for scope in scopes)
+            raise MissingScope(f"Use an API key with the scope {named}.")
 
 
 # By the database's clock, which all replicas share. Built once: building takes longer than Postgres does.

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 ID_PATTERN = r"^[\x21-\x7e]{1,128}$"
+LINE_ID_PATTERN = r"^[\x20-\x7e]{1,64}$"
 PHONE_PATTERN = r"^[\d +().\-/]{5,40}$"
 PATTERN_MESSAGES = {
     ID_PATTERN: "must be 1 to 128 printable ASCII characters without spaces",
+    LINE_ID_PATTERN: "must be 1 to 64 printable ASCII characters",
     PHONE_PATTERN: "must be 5 to 40 digits, spaces and the characters + ( ) . - /",
 }
 

@@ -20,7 +20,17 @@ from app.interviews.participant_events import role_of
 from app.interviews.status_update import keep_joins_out, lock_interview
 from app.lifecycle import Outcome, PublicStatus, Role
 from app.livekit.webhooks import Participant
-from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
+from app.models import (
+    ChangeType,
+    Checkpoint,
+    Connection,
+    Interview,
+    JoinRequest,
+    Report,
+    TimelineEntry,
+    TranscriptLine,
+    WrongTry,
+)
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
 """Free texts, any of which may name a person: all are erased."""
@@ -98,7 +108,8 @@ async def _erase_from_facts(session: AsyncSession, interview_id: uuid.UUID) -> N
     await session.execute(of_connections.values(identity=func.lower(Connection.role)))
     await session.execute(update(Report).where(Report.interview_id == interview_id).values(summary=None, result=None))
     await session.execute(update(JoinRequest).where(JoinRequest.interview_id == interview_id).values(address=None))
-    await session.execute(delete(WrongTry).where(WrongTry.interview_id == interview_id))
+    for table in (WrongTry, TranscriptLine, Checkpoint):
+        await session.execute(delete(table).where(table.interview_id == interview_id))
 
 
 async def _erase_from_answers(session: AsyncSession, interview: Interview, now: datetime) -> None:
