@@ -63,6 +63,7 @@ ROUTERS = (
     interviews.router,
     actions.router,
     invites.router,
+    transcript.fast_router,
     transcript.router,
     checkpoints.router,
     organization.router,

@@ -20,7 +20,7 @@ from app.api.rate_limits import count_key
 from app.api.services import Services, services_of
 from app.auth.api_keys import Caller, Scope, authenticate
 from app.core.database import transaction
-from app.core.errors import BodyTooLarge, InterviewNotFoundByCandidate, Unauthorized
+from app.core.errors import BodyTooLarge, InterviewNotFound, InterviewNotFoundByCandidate, Unauthorized
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -188,9 +188,21 @@ async def documented_interview(interview_id: InterviewId) -> None:
     """Document the id of a FastRoute, which reads it with interview_id_of."""
 
 
-def interview_id_of(request: Request) -> uuid.UUID:
-    """Return the interview's id in a candidate's path. Raises InterviewNotFoundByCandidate, for an invalid id too."""
+async def documented_own_interview(interview_id: InterviewId) -> None:
+    """Document the id of a FastRoute of an organization's caller, which reads it with own_interview_id_of."""
+
+
+def own_interview_id_of(request: Request) -> uuid.UUID:
+    """Return the interview's id in the path. Raises InterviewNotFound, for an invalid id too."""
     try:
         return uuid.UUID(request.path_params["interview_id"])
     except ValueError as error:
+        raise InterviewNotFound from error
+
+
+def interview_id_of(request: Request) -> uuid.UUID:
+    """Return the interview's id in a candidate's path. Raises InterviewNotFoundByCandidate, for an invalid id too."""
+    try:
+        return own_interview_id_of(request)
+    except InterviewNotFound as error:
         raise InterviewNotFoundByCandidate from error

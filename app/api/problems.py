@@ -176,7 +176,7 @@ def _words(name: str) -> str:
 
 def _fields(request: Request, source: str, parents: Sequence[str | int]) -> list[str]:
     """Return the names that a call allows in its query, in its body, or in an object inside of its body."""
-    dependant = request.scope["route"].dependant  # not of a FastRoute: those allow any field
+    dependant = request.scope["route"].dependant
     if source == "query":
         models = [parameter.field_info.annotation for parameter in dependant.query_params]
     else:

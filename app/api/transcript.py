@@ -2,22 +2,34 @@
 
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Query
+import orjson
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
 from app import models
-from app.api.dependencies import AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session, TranscriptReader
+from app.api.dependencies import (
+    BodyReader,
+    CallerWith,
+    InterviewId,
+    Session,
+    TranscriptReader,
+    bearer,
+    documented_own_interview,
+    own_interview_id_of,
+)
 from app.api.problems import error_responses
-from app.api.routes import ApiRoute
+from app.api.routes import ApiRoute, FastRoute
+from app.api.services import services_of
 from app.api.types import GivenInstant, Instant, ParticipantIdentity, RoomName, Shape, Text
-from app.core.database import raw_connection
+from app.auth.api_keys import Scope
 from app.core.errors import InterviewErased, InterviewOver, TranscriptFull, WrongRoom
 from app.core.validation_messages import LINE_ID_PATTERN
 from app.interviews.queries import find_readable
-from app.interviews.transcript import SpokenLine, append_lines, read_transcript
+from app.interviews.transcript import AppendCommand, SpokenLine, append_lines, read_transcript
 
 router = APIRouter(route_class=ApiRoute)
+fast_router = APIRouter(route_class=FastRoute)
 
 MAX_LINES = 200  # of a call
 MAX_TEXT = 4_000  # characters of a line
@@ -101,34 +113,29 @@ class TranscriptQuery(Shape, extra="forbid", populate_by_name=False):
             raise RequestValidationError([{"loc": ("query", "after"), "msg": message, "type": "value_error"}])
 
 
-@router.post(
-    "/interviews/{interview_id}/transcript",
+read_caller = CallerWith(Scope.AGENT)
+read_lines = BodyReader(NewTranscriptLines, max_size=MAX_APPEND_SIZE)
+
+
+@fast_router.post(
+    "/interviews/{interview_id}/transcript",  # noqa: FAST003 - a FastRoute reads it itself
     tags=["agent"],
     operation_id="appendTranscript",
     summary="Append lines to the transcript",
+    response_model=AppendedLines,
     responses=error_responses(InterviewErased, WrongRoom, InterviewOver, TranscriptFull),
+    dependencies=[Depends(documented_own_interview), Depends(read_caller), Depends(read_lines)],
 )
-async def append_transcript(
-    interview_id: InterviewId,
-    caller: AgentCaller,
-    body: Annotated[NewTranscriptLines, JsonBody(max_size=MAX_APPEND_SIZE)],
-    now: Now,
-    services: CurrentServices,
-) -> AppendedLines:
+async def append_transcript(request: Request) -> Response:
     """Idempotent: repeat the call if its answer was lost. Lines are taken until 15 minutes after the attempt's end."""
-    # without the ORM: agents call this with each sentence
-    async with raw_connection(services.sessions, transaction=True) as connection:
-        appended = await append_lines(
-            connection,
-            organization_id=caller.organization_id,
-            interview_id=interview_id,
-            room_name=body.room_name,
-            agent=body.agent,
-            lines=[line.spoken() for line in body.lines],
-            now=now,
-            late=services.timeouts.amend_window,
-        )
-    return AppendedLines(stored=appended.stored, position=appended.position)
+    caller = await read_caller(request, await bearer(request))
+    interview_id = own_interview_id_of(request)
+    body = await read_lines(request)
+    lines = [line.spoken() for line in body.lines]
+    command = AppendCommand(caller.organization_id, interview_id, body.room_name, body.agent, lines)
+    services = services_of(request)
+    appended = await append_lines(services.sessions, command, now=services.clock(), late=services.timeouts.amend_window)
+    return Response(orjson.dumps(appended), media_type="application/json")
 
 
 @router.get(

@@ -51,7 +51,7 @@ KEYS = (
     Defence(
         "a call requires its scope",
         "app/auth/api_keys.py",
-        "if scope not in self.scopes:",
+        "if self.scopes.isdisjoint(scopes):",
         "if not self.scopes:",
         tuple(
             f"{CALLS}::test_a_call_requires_one_scope[{each}]"
