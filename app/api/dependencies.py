@@ -19,7 +19,7 @@ from app.api.headers import header_of
 from app.api.rate_limits import count_key
 from app.api.services import Services, services_of
 from app.auth.api_keys import Caller, Scope, authenticate
-from app.core.database import transaction
+from app.core.database import raw_connection, transaction
 from app.core.errors import BodyTooLarge, InterviewNotFound, InterviewNotFoundByCandidate, Unauthorized
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -135,12 +135,12 @@ class JsonBody(params.Depends):
 async def authenticate_request(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
     """Return the caller. Raises Unauthorized, RateLimited.
 
-    In a transaction of its own, so that no connection is held while a slow body is read.
+    On a connection of its own, so that no connection is held while a slow body is read.
     """
     if credentials is None:
         raise Unauthorized
-    async with transaction(services_of(request).sessions) as session:
-        caller = await authenticate(session, key=credentials.credentials)
+    async with raw_connection(services_of(request).sessions) as connection:
+        caller = await authenticate(connection, key=credentials.credentials)
     services_of(request).last_used.note(caller.key_id)
     await count_key(request, caller.key_id)
     return caller

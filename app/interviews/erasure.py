@@ -108,8 +108,9 @@ async def _erase_from_facts(session: AsyncSession, interview_id: uuid.UUID) -> N
     await session.execute(of_connections.values(identity=func.lower(Connection.role)))
     await session.execute(update(Report).where(Report.interview_id == interview_id).values(summary=None, result=None))
     await session.execute(update(JoinRequest).where(JoinRequest.interview_id == interview_id).values(address=None))
-    for table in (WrongTry, TranscriptLine, Checkpoint):
-        await session.execute(delete(table).where(table.interview_id == interview_id))
+    await session.execute(delete(WrongTry).where(WrongTry.interview_id == interview_id))
+    await session.execute(delete(TranscriptLine).where(TranscriptLine.interview_id == interview_id))
+    await session.execute(delete(Checkpoint).where(Checkpoint.interview_id == interview_id))
 
 
 async def _erase_from_answers(session: AsyncSession, interview: Interview, now: datetime) -> None:

@@ -104,13 +104,13 @@ def test_ours_takes_the_lines_of_a_transcript(own_database: str, tmp_path: Path)
     prepare_database(own_database)
     talking = add_interviews(own_database, TALKING)
     with run_server(ours(), own_database, tmp_path) as server:
-        writers = Writers(server, talking, first=0)
+        writers = Writers(server, talking)
         with writers.writing():
             deadline = time.monotonic() + 30
-            while writers.number < 3 and time.monotonic() < deadline:
+            while writers.lines < 3 and time.monotonic() < deadline:
                 time.sleep(0.01)
     assert writers.refused == []
-    assert fetch(own_database, STORED)[0][0] == writers.number == len(writers.took) >= 3
+    assert fetch(own_database, STORED)[0][0] == writers.lines >= 3
 
 
 def test_more_interviews_go_on_where_the_first_ended(own_database: str) -> None:
