@@ -41,6 +41,7 @@ from app.core.rate_limits import RateLimits, rate_limits_of
 from app.core.settings import Settings
 from app.interviews.join import JoinConfig, join_batcher
 from app.interviews.livekit_events import event_batcher
+from app.interviews.transcript_append import append_batcher
 from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
@@ -98,7 +99,7 @@ def create_app(
         webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages serves it from files: FastAPI's page loads scripts from the internet
         redoc_url=None,
-        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events),
+        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events, services.appends),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # costs each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the path with a slash would be lost
     )
@@ -142,6 +143,7 @@ def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession
         timeouts=timeouts,
         joins=join_batcher(sessions, config),
         livekit_events=event_batcher(sessions, timeouts=timeouts),
+        appends=append_batcher(sessions, late=timeouts.amend_window),
         hub=hub,
         last_used=LastUsed(sessions),
         rate_limits=rate_limits_of(

@@ -26,7 +26,8 @@ from app.auth.api_keys import Scope
 from app.core.errors import InterviewErased, InterviewOver, TranscriptFull, WrongRoom
 from app.core.validation_messages import LINE_ID_PATTERN
 from app.interviews.queries import find_readable
-from app.interviews.transcript import AppendCommand, SpokenLine, append_lines, read_transcript
+from app.interviews.transcript import read_transcript
+from app.interviews.transcript_append import AppendCommand, SpokenLine
 
 router = APIRouter(route_class=ApiRoute)
 fast_router = APIRouter(route_class=FastRoute)
@@ -132,9 +133,9 @@ async def append_transcript(request: Request) -> Response:
     interview_id = own_interview_id_of(request)
     body = await read_lines(request)
     lines = [line.spoken() for line in body.lines]
-    command = AppendCommand(caller.organization_id, interview_id, body.room_name, body.agent, lines)
     services = services_of(request)
-    appended = await append_lines(services.sessions, command, now=services.clock(), late=services.timeouts.amend_window)
+    command = AppendCommand(caller.organization_id, interview_id, body.room_name, body.agent, lines, services.clock())
+    appended = await services.appends(command)
     return Response(orjson.dumps(appended), media_type="application/json")
 
 

@@ -44,7 +44,7 @@ class Caller:
             raise MissingScope(f"Use an API key with the scope {named}.")
 
 
-# By the database's clock, which all replicas share. Each call of a key runs it, and SQLAlchemy takes longer than Postgres.
+# By the database's clock, which all replicas share. Every call runs it, and SQLAlchemy takes longer than Postgres.
 _VALID = """
     SELECT id, organization_id, scopes FROM api_keys
     WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())

@@ -139,8 +139,8 @@ def _section(loads: Loads, took: list[float]) -> Section:
     return Section(
         title="Transcript",
         about=f"{CONNECTIONS} connections join as fast as they can, alone, and beside agents of {TALKING} interviews "
-        f"that append {LINES_A_SECOND} lines a second, as the package interview_agent does: lines of half a second in one "
-        "call. All have to be stored.",
+        f"that append {LINES_A_SECOND} lines a second, as the package interview_agent does: what is said within half a "
+        "second in one call. All lines have to be stored.",
         header=("", "joins/s", "p50", "p95", "p99"),
         rows=[
             [

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.interviews import transcript as use_case
+from app.interviews import transcript_append as use_case
 from tests.calls import problem_of, scheduled
 from tests.conftest import AUTHORIZED
 from tests.interview_driver import InterviewDriver

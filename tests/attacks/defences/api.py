@@ -91,9 +91,9 @@ TENANTS = (
     ),
     Defence(
         "lines are appended by the interview's organization only",
-        "app/interviews/transcript.py",
-        "AND organization_id = $9",
-        "AND ($9::uuid IS NOT NULL)",
+        "app/interviews/transcript_append.py",
+        "WHERE live.organization_id = item.organization_id\n",
+        "WHERE true\n",
         (f"{FOREIGN}[appendTranscript]",),
     ),
     Defence(

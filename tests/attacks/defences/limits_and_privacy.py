@@ -116,9 +116,9 @@ PERSONAL_DATA = (
     ),
     Defence(
         "no line is added to an erased transcript",
-        "app/interviews/transcript.py",
-        " AND ended_at IS NULL AND personal_data_erased_at IS NULL\n",
-        "\n",
+        "app/interviews/transcript_append.py",
+        "        AND live.ended_at IS NULL AND live.personal_data_erased_at IS NULL\n",
+        "",
         (f"{ERASED}::test_every_call_on_a_tombstone_is_refused",),
     ),
     Defence(
