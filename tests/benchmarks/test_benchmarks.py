@@ -21,7 +21,7 @@ from benchmarks.report import goals_table, write_report
 from benchmarks.results import Chart, Goal, Section, median_ratio
 from benchmarks.scenarios.join import CONTENDERS, INVITE, OPEN, PHONE, requests_of
 from benchmarks.scenarios.lists import queries_of
-from benchmarks.scenarios.transcript import STORED, TALKING, Writers
+from benchmarks.scenarios.transcript import STORED, appends_to
 from benchmarks.scenarios.webhooks import EVENTS, KEPT, events_about
 from benchmarks.servers import AUTHORIZED, Contender, RunningServer, ours, run_server
 from benchmarks.stories import webhook_request
@@ -100,17 +100,13 @@ def test_ours_takes_every_list_query(own_database: str, tmp_path: Path) -> None:
 
 
 @linux
-def test_ours_takes_the_lines_of_a_transcript(own_database: str, tmp_path: Path) -> None:
+def test_ours_takes_the_lines_of_transcripts(own_database: str, tmp_path: Path) -> None:
     prepare_database(own_database)
-    talking = add_interviews(own_database, TALKING)
+    talking = add_interviews(own_database, 2)
     with run_server(ours(), own_database, tmp_path) as server:
-        writers = Writers(server, talking)
-        with writers.writing():
-            deadline = time.monotonic() + 30
-            while writers.lines < 3 and time.monotonic() < deadline:
-                time.sleep(0.01)
-    assert writers.refused == []
-    assert fetch(own_database, STORED)[0][0] == writers.lines >= 3
+        answers = send(server, read_prepared(prepare(appends_to(talking, 4), tmp_path / "appends")))
+    assert answers == [(200, {"stored": 2, "position": position}) for position in (2, 2, 4, 4)]
+    assert fetch(own_database, STORED)[0][0] == 8
 
 
 def test_more_interviews_go_on_where_the_first_ended(own_database: str) -> None:
