@@ -174,7 +174,7 @@ class Interview(Shape):
     created_at: Instant
     updated_at: Instant
     personal_data_erased_at: Instant | None = Field(
-        description="Set once texts, phone number, summary and result are erased, and identities replaced by roles"
+        description="Set once texts, phone number, report and transcript are erased, and identities replaced by roles"
     )
 
     @classmethod

@@ -95,7 +95,7 @@ class AppendCommand:
 
     @property
     def attempt(self) -> int:
-        """The attempt with this room, 0 for a room that is none of the interview's."""
+        """The attempt with this room, 0 for any room but the interview's own."""
         room = parse_room_name(self.room_name)
         return room.attempt if room and room.interview_id == self.interview_id else 0
 
@@ -140,7 +140,7 @@ def append_batcher(sessions: async_sessionmaker[AsyncSession], *, late: timedelt
 async def _append(
     connection: asyncpg.Connection, statement: str, commands: Sequence[AppendCommand]
 ) -> dict[int, Appended | Exception]:
-    """Append the lines of all whose interview the statement locks; return what became of them by their index."""
+    """Append the lines of all whose interview the statement locks; return the results by their index."""
     items = [
         (item, each.interview_id, each.attempt, each.organization_id, each.agent) for item, each in enumerate(commands)
     ]

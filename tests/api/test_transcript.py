@@ -95,8 +95,8 @@ async def test_a_cursor_goes_on_in_its_attempt(driver: InterviewDriver) -> None:
     assert (await driver.call(made, "reopen")).status_code == 200
     again = await driver.get(made)
     assert (again["attempt"], again["transcriptLines"]) == (2, 0)
-    assert await appended(driver.client, again, line(1, "anew")) == (1, 1)
-    assert await texts(driver.client, made) == ["anew"]
+    assert await appended(driver.client, again, line(1, "again")) == (1, 1)
+    assert await texts(driver.client, made) == ["again"]
     assert await texts(driver.client, made, cursor=first["nextCursor"]) == ["two"]
     assert await texts(driver.client, made, attempt=1) == ["one", "two"]
     assert await texts(driver.client, made, attempt=3) == []
