@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from app import __version__
 from app.api import (
     actions,
+    checkpoints,
     health,
     interviews,
     invites,
@@ -27,6 +28,7 @@ from app.api import (
     schedule,
     stream,
     token,
+    transcript,
     webhook_endpoints,
     webhook_events,
 )
@@ -41,6 +43,7 @@ from app.core.rate_limits import RateLimits, rate_limits_of
 from app.core.settings import Settings
 from app.interviews.join import JoinConfig, join_batcher
 from app.interviews.livekit_events import event_batcher
+from app.interviews.transcript_append import append_batcher
 from app.livekit.access_tokens import signer_of
 from app.stream.hub import Hub
 
@@ -67,6 +70,9 @@ ROUTERS = (
     actions.router,
     personal_data.router,
     invites.router,
+    transcript.fast_router,
+    transcript.router,
+    checkpoints.router,
     organization.router,
     webhook_endpoints.router,
     health.router,
@@ -99,7 +105,7 @@ def create_app(
         webhooks=webhook_events.webhooks(),
         docs_url=None,  # app.api.pages serves it from files: FastAPI's page loads scripts from the internet
         redoc_url=None,
-        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events),
+        lifespan=_running(lifespan or nullcontext, services.joins, services.livekit_events, services.appends),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # costs each request
         redirect_slashes=False,  # LiveKit follows no redirect: an event sent to the path with a slash would be lost
     )
@@ -123,7 +129,7 @@ def _around(app: ASGIApp, settings: Settings, limits: RateLimits) -> ASGIApp:
         secure=secure,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=LOOPBACK_ORIGIN if settings.is_local else None,
-        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
         allow_private_network=True,  # a page may be elsewhere, the service on a laptop
         expose_headers=["X-Request-Id", "Retry-After", "ETag", "Location", "Idempotent-Replayed", *HEADERS],
@@ -145,6 +151,7 @@ def build_services(settings: Settings, sessions: async_sessionmaker[AsyncSession
         timeouts=timeouts,
         joins=join_batcher(sessions, config),
         livekit_events=event_batcher(sessions, timeouts=timeouts, agent_name=settings.agent_name),
+        appends=append_batcher(sessions, late=timeouts.amend_window),
         hub=hub,
         last_used=LastUsed(sessions),
         rate_limits=rate_limits_of(

@@ -12,12 +12,19 @@ from benchmarks.interviews import fetch, postgres
 from benchmarks.options import Bench, Options, options_of, parser
 from benchmarks.report import write_report
 from benchmarks.results import Section
-from benchmarks.scenarios import join, lists, memory, nine, reconnects, start, stream, webhooks
+from benchmarks.scenarios import join, lists, memory, nine, reconnects, start, stream, transcript, webhooks
 from benchmarks.tools import ROOT, BenchmarkFailed, describe_machine, require
 
 # The programs that each scenario needs outside the virtualenv.
 PEERS = ("wrk", "node", "npm", "go")
-PROGRAMS = {"join": PEERS, "webhooks": PEERS, "lists": ("wrk",), "memory": ("wrk",), "reconnects": ("wrk",)}
+PROGRAMS = {
+    "join": PEERS,
+    "webhooks": PEERS,
+    "lists": ("wrk",),
+    "memory": ("wrk",),
+    "reconnects": ("wrk",),
+    "transcript": ("wrk",),
+}
 SCENARIOS: dict[str, Callable[[Bench], Section]] = {
     "join": join.measure,
     "webhooks": webhooks.measure,
@@ -27,6 +34,7 @@ SCENARIOS: dict[str, Callable[[Bench], Section]] = {
     "memory": memory.measure,
     "stream": stream.measure,
     "reconnects": reconnects.measure,
+    "transcript": transcript.measure,
 }
 FOLDER = ROOT / ".data" / "benchmarks"
 FIGURES = Path(__file__).parent / "figures.json"

@@ -46,13 +46,17 @@ def prepare(requests: Iterable[bytes], file: Path) -> Path:
     return file
 
 
-def load(server: RunningServer, requests: Path, *, connections: int, seconds: float, once: bool = False) -> Load:
+def load(
+    server: RunningServer, requests: Path, *, connections: int, seconds: float, once: bool = False, pause: float = 0
+) -> Load:
     """Send the prepared requests over connections for some seconds. `once`: each is sent only once.
+
+    `pause` is the seconds that a connection waits before each request, on average.
 
     Raises BenchmarkFailed if a response is not 2xx or 3xx, or if there are too few requests.
     """
     before = server.cpu_seconds()
-    said = _wrk(server, requests, connections, seconds, once=once)
+    said = _wrk(server, requests, connections, seconds, once=once, pause=pause)
     used = server.cpu_seconds() - before
     answered = said["requests"]
     if said["refused"] or said["broken"] or not answered:
@@ -73,10 +77,13 @@ def load(server: RunningServer, requests: Path, *, connections: int, seconds: fl
     )
 
 
-def _wrk(server: RunningServer, requests: Path, connections: int, seconds: float, *, once: bool) -> dict[str, int]:
+def _wrk(
+    server: RunningServer, requests: Path, connections: int, seconds: float, *, once: bool, pause: float
+) -> dict[str, int]:
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     command += ["--timeout", f"{TIMEOUT}s", "--script", str(LUA), server.url]
     env = os.environ | {"REQUESTS": str(requests)} | ({"ONCE": "1"} if once else {})
+    env |= {"PAUSE": str(round(pause * 1000))} if pause else {}
     finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     last = (finished.stdout.strip().splitlines() or [""])[-1]
     if not last.startswith("{"):

@@ -79,14 +79,20 @@ class TestPython:
                     "httpx": httpx,
                     "uuid": uuid,
                     "interview": {"interviewId": str(DEMO_ID)},
-                    "ctx": SimpleNamespace(room=SimpleNamespace(name=f"interview-{DEMO_ID}")),
+                    "ctx": SimpleNamespace(
+                        room=SimpleNamespace(
+                            name=f"interview-{DEMO_ID}", local_participant=SimpleNamespace(identity="agent-AJ_1")
+                        )
+                    ),
                 }
                 for block in of_language("python"):
                     if "{service}" in block.text:
                         await run(block, names)
         assert names["context"] is None
-        context, report = answers
+        context, transcript, checkpoint, report = answers
         assert context.status_code == 200
+        assert (transcript.status_code, transcript.json()) == (200, {"stored": 2, "position": 2})
+        assert checkpoint.status_code == 204
         assert (report.status_code, report.json()["code"]) == (409, "not_started")  # the rest is correct
         assert names["answer"].status_code == 201
         assert len(names["answer"].json()["data"]) == 1

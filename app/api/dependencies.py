@@ -19,8 +19,8 @@ from app.api.headers import header_of
 from app.api.rate_limits import count_key
 from app.api.services import Services, services_of
 from app.auth.api_keys import Caller, Scope, authenticate
-from app.core.database import transaction
-from app.core.errors import BodyTooLarge, InterviewNotFoundByCandidate, Unauthorized
+from app.core.database import raw_connection, transaction
+from app.core.errors import BodyTooLarge, InterviewNotFound, InterviewNotFoundByCandidate, Unauthorized
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -135,12 +135,12 @@ class JsonBody(params.Depends):
 async def authenticate_request(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
     """Return the caller. Raises Unauthorized, RateLimited.
 
-    In a transaction of its own, so that no connection is held while a slow body is read.
+    On a connection of its own, so that no connection is held while a slow body is read.
     """
     if credentials is None:
         raise Unauthorized
-    async with transaction(services_of(request).sessions) as session:
-        caller = await authenticate(session, key=credentials.credentials)
+    async with raw_connection(services_of(request).sessions) as connection:
+        caller = await authenticate(connection, key=credentials.credentials)
     services_of(request).last_used.note(caller.key_id)
     await count_key(request, caller.key_id)
     return caller
@@ -148,16 +148,20 @@ async def authenticate_request(request: Request, credentials: HTTPAuthorizationC
 
 @dataclass(frozen=True)
 class CallerWith:
-    """A dependency: the caller, whose API key must have the scope. Raises Unauthorized, MissingScope, RateLimited."""
+    """A dependency: the caller, whose API key must have the scope, or `or_scope` if that is given.
+
+    Raises Unauthorized, MissingScope, RateLimited.
+    """
 
     scope: Scope
+    or_scope: Scope | None = None
 
     async def __call__(
         self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
     ) -> Caller:
         authenticated: Caller | None = getattr(request.state, "caller", None)
         caller = authenticated or await authenticate_request(request, credentials)
-        caller.require(self.scope)
+        caller.require(*filter(None, (self.scope, self.or_scope)))
         return caller
 
 
@@ -166,6 +170,7 @@ CurrentServices = Annotated[Services, Depends(get_services)]
 Reader = Annotated[Caller, Depends(CallerWith(Scope.READ))]
 Writer = Annotated[Caller, Depends(CallerWith(Scope.WRITE))]
 AgentCaller = Annotated[Caller, Depends(CallerWith(Scope.AGENT))]
+TranscriptReader = Annotated[Caller, Depends(CallerWith(Scope.READ, Scope.AGENT))]
 AdminCaller = Annotated[Caller, Depends(CallerWith(Scope.ADMIN))]
 
 
@@ -183,9 +188,21 @@ async def documented_interview(interview_id: InterviewId) -> None:
     """Document the id of a FastRoute, which reads it with interview_id_of."""
 
 
-def interview_id_of(request: Request) -> uuid.UUID:
-    """Return the interview's id in a candidate's path. Raises InterviewNotFoundByCandidate, for an invalid id too."""
+async def documented_own_interview(interview_id: InterviewId) -> None:
+    """Document the id of a FastRoute of an organization's caller, which reads it with own_interview_id_of."""
+
+
+def own_interview_id_of(request: Request) -> uuid.UUID:
+    """Return the interview's id in the path. Raises InterviewNotFound, for an invalid id too."""
     try:
         return uuid.UUID(request.path_params["interview_id"])
     except ValueError as error:
+        raise InterviewNotFound from error
+
+
+def interview_id_of(request: Request) -> uuid.UUID:
+    """Return the interview's id in a candidate's path. Raises InterviewNotFoundByCandidate, for an invalid id too."""
+    try:
+        return own_interview_id_of(request)
+    except InterviewNotFound as error:
         raise InterviewNotFoundByCandidate from error

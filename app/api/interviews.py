@@ -10,6 +10,7 @@ from app.api.routes import ApiRoute
 from app.api.schemas import InterviewDetail, TimelineEntry, TimelinePage
 from app.interviews.queries import find_interview, get_interview, last_report
 from app.interviews.timeline import read_timeline
+from app.interviews.transcript import count_lines
 
 router = APIRouter(route_class=ApiRoute, tags=["recruiter"])
 
@@ -25,7 +26,8 @@ async def read_interview(
 ) -> InterviewDetail:
     view = await get_interview(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)
     response.headers["ETag"] = etag_of(view.interview)
-    return InterviewDetail.with_report(view, await last_report(session, interview=view.interview))
+    report = await last_report(session, interview=view.interview)
+    return InterviewDetail.with_report(view, report, await count_lines(session, interview=view.interview))
 
 
 @router.get(

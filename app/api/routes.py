@@ -143,6 +143,7 @@ class FastRoute(ApiRoute):
         except AppError as error:
             return on_app_error(request, error)
         except RequestValidationError as error:
+            request.scope["route"] = self  # whose fields the messages suggest
             return on_invalid_request(request, error)
 
 

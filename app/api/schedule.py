@@ -68,6 +68,10 @@ class InterviewContext(Shape):
     """Data about an interview that only the agent can read."""
 
     context: JsonValue = Field(description="The context that the interview was scheduled with, or null")
+    seconds_left: int | None = Field(
+        description="Seconds until startedAt + maxDuration, when the room is deleted; null before the start",
+        examples=[1740],
+    )
 
 
 @dataclass(frozen=True)
@@ -159,8 +163,9 @@ async def edit_interview(
     summary="Get an interview's context",
 )
 async def context(
-    interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session
+    interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session, now: Now
 ) -> InterviewContext:
     response.headers["Cache-Control"] = "no-store"
-    value = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id)
-    return InterviewContext(context=value)
+    found = await read_context(session, organization_id=caller.organization_id, interview_id=interview_id, now=now)
+    seconds_left = None if found.time_left is None else int(found.time_left.total_seconds())
+    return InterviewContext(context=found.value, seconds_left=seconds_left)

@@ -191,7 +191,7 @@ class Interview(Shape):
     created_at: Instant
     updated_at: Instant
     personal_data_erased_at: Instant | None = Field(
-        description="Set once texts, phone number, summary and result are erased, and identities replaced by roles"
+        description="Set once texts, phone number, report and transcript are erased, and identities replaced by roles"
     )
 
     @classmethod
@@ -211,14 +211,20 @@ class Interview(Shape):
 
 
 class InterviewDetail(Interview):
-    """An interview with its agent's report."""
+    """An interview with its agent's report, and the length of its transcript."""
 
     summary: str | None = Field(description="The agent's last summary of the current attempt")
     result: Any | None = Field(description="The agent's last result of the current attempt")
+    transcript_lines: int = Field(description="How many lines the current attempt's transcript has", examples=[17])
 
     @classmethod
-    def with_report(cls, view: View, report: Report | None) -> Self:
-        return cls.of(view, summary=report and report.summary, result=report and report.result)
+    def with_report(cls, view: View, report: Report | None, transcript_lines: int) -> Self:
+        return cls.of(
+            view,
+            summary=report and report.summary,
+            result=report and report.result,
+            transcript_lines=transcript_lines,
+        )
 
 
 Reason = Annotated[VisibleText, Field(max_length=256, examples=["The position was filled"])]

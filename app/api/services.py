@@ -13,6 +13,7 @@ from app.core.rate_limits import RateLimits
 from app.core.settings import Settings
 from app.interviews.join import JoinCommand, JoinResult
 from app.interviews.livekit_events import RoomEvent, WebhookResult
+from app.interviews.transcript_append import AppendCommand, Appended
 from app.lifecycle import Timeouts
 from app.livekit.access_tokens import Signer
 from app.stream.hub import Hub
@@ -28,6 +29,7 @@ class Services:
     timeouts: Timeouts
     joins: Batcher[JoinCommand, JoinResult]
     livekit_events: Batcher[RoomEvent, WebhookResult]
+    appends: Batcher[AppendCommand, Appended]
     hub: Hub
     last_used: LastUsed
     rate_limits: RateLimits

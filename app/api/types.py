@@ -114,6 +114,14 @@ ParticipantName = Annotated[
     VisibleText,
     must(lambda value: len(value.encode()) <= MAX_NAME_BYTES, f"must be at most {MAX_NAME_BYTES} bytes of UTF-8"),
 ]
+RoomName = Annotated[
+    str,
+    Field(max_length=256, description="The agent's room", examples=["interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"]),
+]
+ParticipantIdentity = Annotated[
+    Text,
+    Field(min_length=1, max_length=256, description="The agent's identity in LiveKit", examples=["agent-AJ_aFq2"]),
+]
 OpaqueId = Annotated[str, Field(pattern=ID_PATTERN, description="1 to 128 printable ASCII characters")]
 GivenPhoneNumber = Annotated[str, BeforeValidator(_number_as_text)]
 """Any text, or a JSON number, which becomes its digits."""

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Literal
 
@@ -13,8 +14,8 @@ from app.api.examples import AT
 from app.api.types import Instant, Shape
 from app.interviews.demo import DEMO_ID
 from app.lifecycle import EndReason, PublicStatus
-from app.models import ChangeType
-from app.webhooks.payload import TEST
+from app.models import Change, ChangeType
+from app.webhooks.payload import PATHS, TEST, payload_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ TYPES = {
     ChangeType.UPDATED: EventExample(
         "Interview details changed; the status is the same",
         (PublicStatus.READY_TO_JOIN, PublicStatus.READY_TO_JOIN, None),
+    ),
+    ChangeType.RESULT_AVAILABLE: EventExample(
+        "Result of an interview available: read it",
+        (PublicStatus.COMPLETED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
+    ),
+    ChangeType.TRANSCRIPT_AVAILABLE: EventExample(
+        "Transcript of an attempt available: read it",
+        (PublicStatus.COMPLETED, PublicStatus.COMPLETED, EndReason.AGENT_REPORTED),
     ),
     ChangeType.PERSONAL_DATA_ERASED: EventExample(
         "Personal data erased: erase your copy too",
@@ -64,6 +73,20 @@ class InterviewEvent(Shape, extra="forbid"):
     type: ChangeType
     timestamp: Instant = Field(description="When the change was made; the same in every retry")
     data: InterviewEventData
+
+
+class AvailableEventData(InterviewEventData, extra="forbid"):
+    """An interview of which there is something to read, whatever the sequence of the last event that you have seen."""
+
+    path: str = Field(description="Where to read it")
+
+
+class AvailableEvent(Shape, extra="forbid"):
+    """A result or a transcript can be read. Sent again when there is more of it."""
+
+    type: ChangeType
+    timestamp: Instant = Field(description="When it was stored; the same in every retry")
+    data: AvailableEventData
 
 
 class TestedEndpoint(Shape, extra="forbid"):
@@ -105,6 +128,15 @@ def send_event(
     """
 
 
+def send_available(
+    event: Annotated[AvailableEvent, Body()],
+    webhook_id: MessageId,
+    webhook_timestamp: SentAt,
+    webhook_signature: Signature,
+) -> None:
+    """Signed, sent and retried like the other events. Get `path` with a key of the scope `interviews:read`."""
+
+
 def send_test(
     event: Annotated[TestEvent, Body()], webhook_id: MessageId, webhook_timestamp: SentAt, webhook_signature: Signature
 ) -> None:
@@ -116,7 +148,7 @@ def webhooks() -> APIRouter:
     """Return the webhooks section of the document, one entry per event type."""
     router = APIRouter(tags=["webhooks"])
     for type_, event in TYPES.items():
-        _add(router, type_, send_event, event.summary)
+        _add(router, type_, send_available if type_ in PATHS else send_event, event.summary)
     _add(router, TEST, send_test, "Test message")
     return router
 
@@ -140,15 +172,14 @@ def example_of_event(type_: str) -> dict[str, object]:
     if type_ == TEST:
         return {"type": type_, "timestamp": AT, "data": {"endpointId": "5f0c3a52-3a43-4d0a-9d3a-9d8f1c1a7e10"}}
     previous, status, end_reason = TYPES[ChangeType(type_)].example
-    return {
-        "type": type_,
-        "timestamp": AT,
-        "data": {
-            "interviewId": str(DEMO_ID),
-            "status": status,
-            "previousStatus": previous,
-            "endReason": end_reason,
-            "attempt": 1,
-            "sequence": 1 if previous is None else 4,
-        },
-    }
+    change = Change(
+        interview_id=DEMO_ID,
+        sequence=1 if previous is None else 4,
+        at=datetime.fromisoformat(AT),
+        type=type_,
+        attempt=1,
+        status=status,
+        previous_status=previous,
+        end_reason=end_reason,
+    )
+    return payload_of(change)

@@ -4,6 +4,7 @@ import argparse
 import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -12,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api import schemas
+from app.api import schemas, transcript
 from app.api.lists import InterviewQuery
 from app.cli.keys import find_organization
 from app.cli.output import print_json, print_line, print_table
@@ -25,8 +26,9 @@ from app.interviews.queries import View, get_interview, last_report
 from app.interviews.schedule import DEFAULT_ORGANIZATION
 from app.interviews.search import Sort, find_interviews
 from app.interviews.timeline import Entry, read_timeline
+from app.interviews.transcript import read_all_lines
 from app.lifecycle import PublicStatus
-from app.models import Interview
+from app.models import Interview, TranscriptLine
 
 PAGE = 200  # interviews
 ENTRIES = 500
@@ -55,9 +57,11 @@ def add_commands(commands: Commands) -> None:
     )
     command.add_argument("--json", action="store_true", help="one line of JSON per interview, as in the API")
     command.set_defaults(run=list_some, makes_database=False, settings=DatabaseSettings)
-    command = commands.add_parser("show", help="show an interview, who is connected, and its timeline")
+    command = commands.add_parser("show", help="show an interview, who is connected, its timeline, and what was said")
     command.add_argument("id", metavar="ID")
-    command.add_argument("--json", action="store_true", help="one JSON document, as in the API, with the timeline")
+    command.add_argument(
+        "--json", action="store_true", help="one JSON document, as in the API, with timeline and transcript"
+    )
     command.set_defaults(run=show, makes_database=False, settings=DatabaseSettings)
 
 
@@ -137,10 +141,10 @@ def show(_: Settings, url: str, arguments: argparse.Namespace) -> None:
     found = with_sessions(url, lambda sessions: _read(sessions, arguments.id))
     if found is None:
         fail(f"No interview has the id '{arguments.id}'. 'interviews list' shows the ids.")
-    detail = found[0].model_dump(mode="json", by_alias=True)
-    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in found[1]]
+    detail = found.detail.model_dump(mode="json", by_alias=True)
+    timeline = [schemas.TimelineEntry.of(entry).model_dump(mode="json", by_alias=True) for entry in found.timeline]
     if arguments.json:
-        print_json(detail | {"timeline": timeline})
+        print_json(detail | {"timeline": timeline, "transcript": [_line_as_json(line) for line in found.transcript]})
         return
     connected = detail.pop("connected")
     print_table(("FIELD", "VALUE"), [(name, _as_json(value)) for name, value in detail.items() if value is not None])
@@ -152,13 +156,30 @@ def show(_: Settings, url: str, arguments: argparse.Namespace) -> None:
         print_line("Nobody is connected.")
     print_line("")
     print_table(("AT", "ATTEMPT", "WHAT HAPPENED"), [(each["at"], each["attempt"], each["text"]) for each in timeline])
+    if found.transcript:
+        print_line("")
+        spoken = [(line.said_at, line.attempt, line.speaker, line.text) for line in found.transcript]
+        print_table(("SAID AT", "ATTEMPT", "BY", "TEXT"), spoken)
+
+
+def _line_as_json(line: TranscriptLine) -> dict[str, object]:
+    return {"attempt": line.attempt} | transcript.TranscriptLine.of(line).model_dump(mode="json", by_alias=True)
 
 
 def _as_json(value: object) -> object:
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
 
 
-async def _read(sessions: Sessions, id_: str) -> tuple[schemas.InterviewDetail, list[Entry]] | None:
+@dataclass(frozen=True, slots=True)
+class ShownInterview:
+    """An interview, and what happened and was said in all of its attempts."""
+
+    detail: schemas.InterviewDetail
+    timeline: Sequence[Entry]
+    transcript: Sequence[TranscriptLine]
+
+
+async def _read(sessions: Sessions, id_: str) -> ShownInterview | None:
     try:
         interview_id = uuid.UUID(id_)
     except ValueError:
@@ -169,8 +190,11 @@ async def _read(sessions: Sessions, id_: str) -> tuple[schemas.InterviewDetail, 
         if owner is None:
             return None
         view = await get_interview(session, organization_id=owner, interview_id=interview_id, now=now)
-        detail = schemas.InterviewDetail.with_report(view, await last_report(session, interview=view.interview))
-        return detail, await _timeline(session, interview_id)
+        report = await last_report(session, interview=view.interview)
+        lines = await read_all_lines(session, interview_id=interview_id)
+        count = sum(line.attempt == view.interview.attempt for line in lines)
+        detail = schemas.InterviewDetail.with_report(view, report, count)
+        return ShownInterview(detail, await _timeline(session, interview_id), lines)
 
 
 async def _timeline(session: AsyncSession, interview_id: uuid.UUID) -> list[Entry]:

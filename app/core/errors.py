@@ -141,6 +141,27 @@ class WrongRoom(AppError):
     detail = "Send the name of the agent's room. A report counts until the interview's next attempt opens."
 
 
+class NoCheckpoint(AppError):
+    code, status, title = "no_checkpoint", 404, "The attempt has no checkpoint"
+    detail = "Begin the interview from its start: no agent has stored a checkpoint in this attempt."
+
+
+class CheckpointOutdated(AppError):
+    code, status, title = "checkpoint_outdated", 409, "A newer checkpoint is stored"
+    detail = "Raise the sequence with each checkpoint of an agent; repeat one only unchanged. 'sequence' is the last."
+    example: ClassVar = {"sequence": 7}
+
+
+class AgentReplaced(AppError):
+    code, status, title = "agent_replaced", 409, "Another agent has taken over"
+    detail = "Leave the room without an outcome: another agent has stored a checkpoint since yours."
+
+
+class TranscriptFull(AppError):
+    code, status, title = "transcript_full", 409, "The transcript has too many lines"
+    detail = "Append no more lines: the attempt's transcript has reached its limit."
+
+
 class TokenIssued(AppError):
     code, status, title = "token_issued", 409, "The candidate already has an access token"
     detail = "The candidateId can't change after a token was issued. Cancel the interview and schedule a new one."

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 ID_PATTERN = r"^[\x21-\x7e]{1,128}$"
-PATTERN_MESSAGES = {ID_PATTERN: "must be 1 to 128 printable ASCII characters without spaces"}
+LINE_ID_PATTERN = r"^[\x20-\x7e]{1,64}$"
+PATTERN_MESSAGES = {
+    ID_PATTERN: "must be 1 to 128 printable ASCII characters without spaces",
+    LINE_ID_PATTERN: "must be 1 to 64 printable ASCII characters",
+}
 
 INSTANT = "must be an RFC 3339 instant, such as 2026-11-22T09:00:00Z"
 

@@ -1,5 +1,6 @@
 """Actions on an interview: cancel, reopen, complete."""
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
 from app.core.errors import InterviewErased, InterviewNotFound, InterviewNotOver, InterviewOver, NotStarted, WrongRoom
+from app.interviews.changes import count_unmoved, record_changes
+from app.interviews.queries import last_report
 from app.interviews.status_update import lock_interview, open_next_attempt, update_statuses
 from app.lifecycle import Outcome, Status, Timeouts
-from app.models import Interview, Report, TimelineEntry
+from app.models import ChangeType, Interview, Report, TimelineEntry
 
 
 async def lock_owned(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
@@ -84,6 +87,8 @@ async def complete(
         raise InterviewOver("It was cancelled: no outcome is accepted any more.", interviewStatus=interview.status)
     if interview.started_at is None:
         raise NotStarted
+    before = await last_report(session, interview=interview)
+    is_new = _has_news(report, before)
     upsert = insert(Report).values(
         interview_id=interview.id,
         attempt=interview.attempt,
@@ -100,4 +105,15 @@ async def complete(
         )
     )
     session.add(TimelineEntry.about(interview, kind="call", name="reported", detail={"outcome": report.outcome}))
-    await update_statuses(await driver_connection(session), [interview], now=now, timeouts=timeouts)
+    connection = await driver_connection(session)
+    await update_statuses(connection, [interview], now=now, timeouts=timeouts)
+    if is_new:
+        change = count_unmoved(interview, ChangeType.RESULT_AVAILABLE, now)
+        await record_changes(connection, [change])
+
+
+def _has_news(report: Completion, before: Report | None) -> bool:
+    """Return whether the report has a summary or a result that differs from the last one's."""
+    given, known = (report.summary, report.result), (before.summary, before.result) if before else (None, None)
+    # as JSON, because in Python True == 1
+    return given != (None, None) and json.dumps(given, sort_keys=True) != json.dumps(known, sort_keys=True)

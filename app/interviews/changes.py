@@ -41,10 +41,17 @@ NewChange = tuple[object, ...]
 """A row of that statement."""
 
 
-def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicStatus | None, now: datetime) -> NewChange:
+def count_change(
+    interview: AnyInterview,
+    type_: ChangeType,
+    previous: PublicStatus | None,
+    now: datetime,
+    *,
+    attempt: int | None = None,
+) -> NewChange:
     """Count a change that was made to the locked interview. Store the interview, then record the change.
 
-    `previous` is the public status before it.
+    `previous` is the public status before it. `attempt` is the one that it is about, by default the current one.
     """
     interview.sequence += 1
     return (
@@ -53,11 +60,20 @@ def count_change(interview: AnyInterview, type_: ChangeType, previous: PublicSta
         interview.sequence,
         now,
         type_,
-        interview.attempt,
+        attempt or interview.attempt,
         public_status(interview.status, opens_at=interview.opens_at, now=now),
         previous,
         interview.end_reason,
     )
+
+
+def count_unmoved(
+    interview: AnyInterview, type_: ChangeType, now: datetime, *, attempt: int | None = None
+) -> NewChange:
+    """Count a change that leaves the status as it is, as count_change() does."""
+    interview.updated_at = now
+    current = public_status(interview.status, opens_at=interview.opens_at, now=now)
+    return count_change(interview, type_, current, now, attempt=attempt)
 
 
 async def record_changes(connection: asyncpg.Connection, changes: Sequence[NewChange]) -> None:

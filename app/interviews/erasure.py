@@ -18,7 +18,17 @@ from app.interviews.changes import count_change, record_changes
 from app.interviews.interview_rows import AnyInterview
 from app.interviews.status_update import keep_joins_out, lock_interview
 from app.lifecycle import Outcome, PublicStatus, Role
-from app.models import ChangeType, Connection, Interview, JoinRequest, Report, TimelineEntry, WrongTry
+from app.models import (
+    ChangeType,
+    Checkpoint,
+    Connection,
+    Interview,
+    JoinRequest,
+    Report,
+    TimelineEntry,
+    TranscriptLine,
+    WrongTry,
+)
 
 TEXTS = ("participant_name", "phone_number", "job_title", "company_name", "instructions")
 """Free texts, any of which may name a person: all are erased."""
@@ -97,6 +107,8 @@ async def _erase_from_facts(session: AsyncSession, interview_id: uuid.UUID) -> N
     await session.execute(update(Report).where(Report.interview_id == interview_id).values(summary=None, result=None))
     await session.execute(update(JoinRequest).where(JoinRequest.interview_id == interview_id).values(address=None))
     await session.execute(delete(WrongTry).where(WrongTry.interview_id == interview_id))
+    await session.execute(delete(TranscriptLine).where(TranscriptLine.interview_id == interview_id))
+    await session.execute(delete(Checkpoint).where(Checkpoint.interview_id == interview_id))
 
 
 async def _erase_from_answers(session: AsyncSession, interview: Interview, now: datetime) -> None:

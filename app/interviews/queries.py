@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
-from app.core.errors import InterviewNotFound
+from app.core.errors import InterviewErased, InterviewNotFound
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Facts, ParticipantSession, PublicStatus, participant_sessions, public_status
+from app.lifecycle import Facts, ParticipantSession, PublicStatus, ends_at, participant_sessions, public_status
 from app.models import Interview, JoinRequest, Report
 
 
@@ -38,6 +38,14 @@ async def find_interview(session: AsyncSession, *, organization_id: uuid.UUID, i
     return interview
 
 
+async def find_readable(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Interview:
+    """Return the organization's interview, whose personal data is there. Raises InterviewNotFound, InterviewErased."""
+    interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
+    if interview.personal_data_erased_at:
+        raise InterviewErased
+    return interview
+
+
 async def get_interview(
     session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
 ) -> View:
@@ -46,11 +54,24 @@ async def get_interview(
     return (await views_of(session, interviews=[interview], now=now))[0]
 
 
-async def read_context(session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID) -> Any:
-    """Return the interview's private context, None if it has none. Raises InterviewNotFound."""
+@dataclass(frozen=True, slots=True)
+class AgentContext:
+    """The interview's private context, None if it has none, and the time until it ends, None before the start."""
+
+    value: Any
+    time_left: timedelta | None
+
+
+async def read_context(
+    session: AsyncSession, *, organization_id: uuid.UUID, interview_id: uuid.UUID, now: datetime
+) -> AgentContext:
+    """Return what only the interview's agent gets. Raises InterviewNotFound."""
     interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
     await session.refresh(interview, ["context"])
-    return interview.context
+    time_left = None
+    if interview.started_at:
+        time_left = max(ends_at(interview.started_at, timedelta(seconds=interview.max_duration)) - now, timedelta())
+    return AgentContext(interview.context, time_left)
 
 
 async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:

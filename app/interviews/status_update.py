@@ -19,6 +19,7 @@ from app.core.database import driver_connection
 from app.interviews.changes import NewChange, count_change, record_changes
 from app.interviews.interview_rows import AnyInterview, InterviewRow, lock_row, store_rows
 from app.interviews.stored_facts import load_facts
+from app.interviews.transcript import transcript_changes
 from app.lifecycle import Derived, PublicStatus, Status, Timeouts, derive, public_status
 from app.models import ChangeType, Interview, TimelineEntry
 
@@ -85,11 +86,14 @@ async def update_statuses(
     """
     facts = await load_facts(connection, interviews)
     derived = {each.id: derive(facts[each.id], now, timeouts) for each in interviews}
+    live = [each for each in interviews if not each.status.is_terminal]
     updates = [_apply(each, derived[each.id], now, edited_from) for each in interviews]
+    transcripts = await transcript_changes(connection, [each for each in live if each.status.is_terminal], now=now)
     await store_rows(connection, [each for each in interviews if isinstance(each, InterviewRow)])
     if transitions := [transition for transition, _ in updates if transition]:
         await connection.execute(_INSERT_TRANSITIONS, *zip(*transitions, strict=True))
     await record_changes(connection, [change for _, change in updates if change])
+    await record_changes(connection, transcripts)
     return derived
 
 

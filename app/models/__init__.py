@@ -5,4 +5,5 @@ from app.models.facts import Connection, JoinRequest, RefusedJoins, Report, Room
 from app.models.interview import CountChange, Interview, InterviewCount
 from app.models.operations import IdempotencyKey, Probe, Tick
 from app.models.organizations import ApiKey, Organization, RejoinAfterFailure
+from app.models.transcript import Checkpoint, TranscriptLine
 from app.models.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint

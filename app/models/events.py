@@ -45,6 +45,10 @@ class ChangeType(StrEnum):
     """The agent's report has corrected how it ended."""
     UPDATED = "interview.updated"
     """Its details or times have changed, its status has not."""
+    RESULT_AVAILABLE = "interview.result_available"
+    """The agent has reported a summary or a result that was not stored yet."""
+    TRANSCRIPT_AVAILABLE = "interview.transcript_available"
+    """An attempt with a transcript is over, or lines of it came after its end."""
     PERSONAL_DATA_ERASED = "interview.personal_data_erased"
     """Only ids and times are left of it: erase your copies too."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.auth.api_keys import Scope, authenticate
 from app.core import metrics
-from app.core.database import transaction
+from app.core.database import raw_connection
 from app.core.errors import MissingScope, Unauthorized
 from app.stream.feed import Position
 from app.stream.follower import QUEUE_SIZE, Follower, Subscriber
@@ -165,8 +165,8 @@ class Hub:
 
     async def _is_valid(self, key: str) -> bool:
         try:
-            async with transaction(self._sessions) as session:
-                (await authenticate(session, key=key)).require(Scope.READ)
+            async with raw_connection(self._sessions) as connection:
+                (await authenticate(connection, key=key)).require(Scope.READ)
         except (Unauthorized, MissingScope):
             return False
         except Exception:  # an error that escaped would leave the streams of revoked keys open

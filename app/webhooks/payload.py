@@ -9,30 +9,35 @@ from collections.abc import Sequence
 import orjson
 
 from app.core.timestamps import rfc3339
-from app.models import Change, Delivery
+from app.models import Change, ChangeType, Delivery
 
 TEST = "webhook.test"
 PREFIX = "whsec_"
+PATHS: dict[str, str] = {
+    ChangeType.RESULT_AVAILABLE: "/interviews/{id}",
+    ChangeType.TRANSCRIPT_AVAILABLE: "/interviews/{id}/transcript?attempt={attempt}",
+}
+"""Where to read what an event says is available."""
 LENGTH = 32  # bytes; the specification allows 24 to 64
 
 
 def payload_of(change: Change) -> dict[str, object]:
     """Return the event that streams and webhooks send for a change: a thin payload, as Standard Webhooks recommends.
 
-    It holds no names, phone numbers or results: receivers with the right to see them fetch the interview.
+    It holds no names, phone numbers, results or transcripts: receivers with the right to see them fetch those. The path
+    says where.
     """
-    return {
-        "type": change.type,
-        "timestamp": rfc3339(change.at),
-        "data": {
-            "interviewId": str(change.interview_id),
-            "status": change.status,
-            "previousStatus": change.previous_status,
-            "endReason": change.end_reason,
-            "attempt": change.attempt,
-            "sequence": change.sequence,
-        },
+    data = {
+        "interviewId": str(change.interview_id),
+        "status": change.status,
+        "previousStatus": change.previous_status,
+        "endReason": change.end_reason,
+        "attempt": change.attempt,
+        "sequence": change.sequence,
     }
+    if path := PATHS.get(change.type):
+        data["path"] = path.format(id=change.interview_id, attempt=change.attempt)
+    return {"type": change.type, "timestamp": rfc3339(change.at), "data": data}
 
 
 def message_id(delivery: Delivery, change: Change | None) -> str:

@@ -1,8 +1,16 @@
 -- wrk: sends the prepared requests of the file $REQUESTS, each as "<bytes>\n<request>\n", in order. After the last one it
--- starts again; with $ONCE it stops instead, and the number of sent requests shows that.
+-- starts again; with $ONCE it stops instead, and the number of sent requests shows that. With $PAUSE each connection waits
+-- before each request, for so many milliseconds on average.
 local requests = {}
 local once = os.getenv("ONCE")
+local pause = tonumber(os.getenv("PAUSE") or "")
 local thread
+
+if pause then
+  function delay()
+    return math.random(0, 2 * pause)
+  end
+end
 
 function setup(created)
   thread = created

@@ -20,7 +20,7 @@ async def context_of(client: httpx.AsyncClient, interview: dict[str, Any]) -> An
     answer = await client.get(f"/interviews/{interview['interviewId']}/context", headers=AUTHORIZED)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.json().keys() == {"context"}
+    assert answer.json().keys() == {"context", "secondsLeft"}
     return answer.json()["context"]
 
 

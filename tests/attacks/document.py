@@ -25,6 +25,7 @@ Ids = dict[str, str]
 
 GUARDED: dict[str, list[str]] = {"apiKey": []}
 BY_WHAT_IT_SHOWS = {"joinInterview", "createToken"}  # candidates have no key; JOIN_POLICY decides who may join
+BY_SEVERAL_SCOPES = {"getTranscript"}  # agents read it too
 ENDLESS = {"streamChanges"}  # endless responses, which have their own tests
 
 
@@ -159,6 +160,12 @@ async def talks(owner: Owner, ids: Ids) -> None:
         assert answer.json() == {"result": "recorded"}
 
 
+async def reached(owner: Owner, ids: Ids) -> None:
+    path = f"/interviews/{ids['interview_id']}/checkpoint"
+    body = {"roomName": f"interview-{ids['interview_id']}", "agent": AGENT, "sequence": 1, "state": {}}
+    assert (await owner.call("PUT", path, json=body)).status_code == 204
+
+
 async def cancelled(owner: Owner, ids: Ids) -> None:
     await owner.made(f"/interviews/{ids['interview_id']}/cancel")
 
@@ -170,11 +177,15 @@ MADE: dict[str, Callable[[Owner, Ids], Awaitable[str]]] = {
 }
 BEFORE: dict[str, Callable[[Owner, Ids], Awaitable[None]]] = {
     "completeInterview": talks,
+    "getCheckpoint": reached,
     "reopenInterview": cancelled,
     "erasePersonalData": cancelled,
 }
 SAID: dict[str, Callable[[Ids], Json]] = {
-    "completeInterview": lambda ids: {"roomName": f"interview-{ids['interview_id']}"},
+    **dict.fromkeys(
+        ("completeInterview", "appendTranscript", "storeCheckpoint"),
+        lambda ids: {"roomName": f"interview-{ids['interview_id']}"},
+    ),
     "createWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},  # an IP address needs no DNS
     "updateWebhookEndpoint": lambda _: {"url": "https://8.8.8.8/hook"},
 }

@@ -18,7 +18,7 @@ from tests.conftest import API_KEY, AUTHORIZED
 Sessions = async_sessionmaker[AsyncSession]
 SOME_ID = "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
 STREAM = "/interviews/stream"
-CALLS = {
+CALLS: dict[tuple[str, str], Scope | None] = {  # None: one of several
     ("POST", "/interviews"): Scope.WRITE,
     ("POST", "/interviews/batch"): Scope.WRITE,
     ("PATCH", f"/interviews/{SOME_ID}"): Scope.WRITE,
@@ -38,6 +38,10 @@ CALLS = {
     ("GET", f"/interviews/{SOME_ID}/timeline"): Scope.READ,
     ("GET", STREAM): Scope.READ,
     ("POST", f"/interviews/{SOME_ID}/complete"): Scope.AGENT,
+    ("POST", f"/interviews/{SOME_ID}/transcript"): Scope.AGENT,
+    ("GET", f"/interviews/{SOME_ID}/transcript"): None,
+    ("PUT", f"/interviews/{SOME_ID}/checkpoint"): Scope.AGENT,
+    ("GET", f"/interviews/{SOME_ID}/checkpoint"): Scope.AGENT,
     ("GET", "/webhook-endpoints"): Scope.READ,
     ("POST", "/webhook-endpoints"): Scope.ADMIN,
     ("GET", f"/webhook-endpoints/{SOME_ID}"): Scope.READ,

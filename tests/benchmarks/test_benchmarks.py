@@ -21,6 +21,7 @@ from benchmarks.report import goals_table, write_report
 from benchmarks.results import Chart, Goal, Section, median_ratio
 from benchmarks.scenarios.join import CONTENDERS, INVITE, OPEN, PHONE, requests_of
 from benchmarks.scenarios.lists import queries_of
+from benchmarks.scenarios.transcript import STORED, appends_to
 from benchmarks.scenarios.webhooks import EVENTS, KEPT, events_about
 from benchmarks.servers import AUTHORIZED, Contender, RunningServer, ours, run_server
 from benchmarks.stories import webhook_request
@@ -96,6 +97,16 @@ def test_ours_takes_every_list_query(own_database: str, tmp_path: Path) -> None:
     assert first["nextCursor"]
     assert len(second["data"]) == 50
     assert not {each["interviewId"] for each in first["data"]} & {each["interviewId"] for each in second["data"]}
+
+
+@linux
+def test_ours_takes_the_lines_of_transcripts(own_database: str, tmp_path: Path) -> None:
+    prepare_database(own_database)
+    talking = add_interviews(own_database, 2)
+    with run_server(ours(), own_database, tmp_path) as server:
+        answers = send(server, read_prepared(prepare(appends_to(talking, 4), tmp_path / "appends")))
+    assert answers == [(200, {"stored": 2, "position": position}) for position in (2, 2, 4, 4)]
+    assert fetch(own_database, STORED)[0][0] == 8
 
 
 def test_more_interviews_go_on_where_the_first_ended(own_database: str) -> None:

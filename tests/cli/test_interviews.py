@@ -106,6 +106,41 @@ def test_a_name_does_not_command_the_terminal(interviews: Command, own_database:
     assert "\x1b" not in table + shown
 
 
+SPOKEN = """
+    INSERT INTO transcript_lines (interview_id, attempt, position, agent, line_id, speaker, text, said_at)
+    SELECT id, attempt, position, 'agent-AJ_1', 'line-' || position, speaker, spoken, '2026-11-22T09:00:00Z'
+    FROM interviews, (VALUES
+        (1, 1, 'agent', 'Why Python?'), (1, 2, 'candidate', E'{hostile}'), (2, 1, 'candidate', 'Hello again.')
+    ) AS line (attempt, position, speaker, spoken)
+"""
+
+
+def test_show_prints_who_said_what_and_when(interviews: Command, own_database: str) -> None:
+    insert(own_database, 1)
+    (row,) = interviews.lines("list")
+    assert "SAID AT" not in interviews.text("show", row["interviewId"])
+    execute(own_database, SPOKEN.format(hostile=HOSTILE.replace("\x1b", "\\x1b")))
+    told = interviews.text("show", row["interviewId"])
+    spoken = told[told.index("SAID AT") :].splitlines()
+    assert [each.split() for each in spoken[1:]] == [
+        ["2026-11-22", "09:00:00Z", "1", "agent", "Why", "Python?"],
+        [
+            "2026-11-22",
+            "09:00:00Z",
+            "1",
+            "candidate",
+            *HOSTILE.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd").split(),
+        ],
+        ["2026-11-22", "09:00:00Z", "2", "candidate", "Hello", "again."],
+    ]
+    (shown,) = interviews.lines("show", row["interviewId"])
+    assert shown["transcriptLines"] == 2
+    assert [(each["attempt"], each["position"], each["speaker"], each["text"]) for each in shown["transcript"]] == [
+        (1, 1, "agent", "Why Python?"), (1, 2, "candidate", HOSTILE), (2, 1, "candidate", "Hello again."),
+    ]  # fmt: skip
+    assert shown["transcript"][0]["at"] == "2026-11-22T09:00:00.000Z"
+
+
 @pytest.mark.slow
 def test_head_ends_it_quietly(tmp_path: Path, own_database: str) -> None:
     insert(own_database, 450)
@@ -193,7 +228,9 @@ def test_beside_a_running_service(
 
     shown = interviews.lines("show", str(DEMO_ID))[0]
     assert shown["timeline"][0]["text"] == "The interview was scheduled"
-    assert {name: shown[name] for name in shown if name != "timeline"} == ours.call("GET", f"/interviews/{DEMO_ID}")
+    assert {name: shown[name] for name in shown if name not in ("timeline", "transcript")} == ours.call(
+        "GET", f"/interviews/{DEMO_ID}"
+    )
     told = interviews.text("show", str(DEMO_ID))
     for each in ("Nobody is connected.", "READY_TO_JOIN -> CANCELLED: the interview was cancelled", "MENA Bank"):
         assert each in told

@@ -52,6 +52,7 @@ NAME_FIELDS = {
     "joinPolicy",
     "event",
     "sid",
+    "speaker",
 }  # sent names, ours or LiveKit's
 SECRET_FIELDS = {"participantToken", "participant_token", "invite", "secret", "url"}  # secrets in responses
 MIN_LENGTH = 4  # characters; shorter texts occur anywhere
@@ -214,6 +215,14 @@ async def hold_conversation(run: Run, made: dict[str, Any], join_response: dict[
     summary = "Layla told it all"
     run.traffic.add(summary, "outcome of Layla")
     await agent.room.local_participant.set_attributes({"interview.outcome": "outcome of Layla"})
+    spoken = {"id": "line-of-layla", "speaker": "candidate", "text": "I am Layla of Hail", "at": "2026-11-22T09:00:00Z"}
+    said = {"roomName": made["roomName"], "agent": "agent of Layla", "lines": [spoken]}
+    await run.call("POST", f"{path}/transcript", 200, json=said)
+    await run.call("POST", f"{path}/transcript", 422, json=said | {"lines": [spoken | {"mood": "homesick for Hail"}]})
+    await run.call("GET", f"{path}/transcript", 200)
+    checkpoint = {"roomName": made["roomName"], "agent": "agent of Layla", "sequence": 1, "state": ["asked of Sakaka"]}
+    await run.call("PUT", f"{path}/checkpoint", 204, json=checkpoint)
+    await run.call("PUT", f"{path}/checkpoint", 409, json=checkpoint | {"state": ["told of Sakaka"]})
     report = {
         "roomName": made["roomName"],
         "outcome": "failed",
@@ -233,6 +242,10 @@ async def break_database(run: Run, made: dict[str, Any], database_url: str) -> N
     try:
         await database.execute(f"ALTER TABLE interviews ADD CHECK (participant_name <> '{REFUSED}') NOT VALID")
         await run.call("POST", "/interviews", 500, json=PERSON | {"participantName": REFUSED})
+        await database.execute("ALTER TABLE transcript_lines ADD CHECK (text <> 'Refused words') NOT VALID")
+        refused = {"id": "x", "speaker": "agent", "text": "Refused words", "at": "2026-11-22T09:00:00Z"}
+        said = {"roomName": made["roomName"], "agent": "agent of Layla", "lines": [refused]}
+        await run.call("POST", f"{path}/transcript", 500, json=said)
         await database.execute("ALTER TABLE timeline ADD CHECK (name <> 'invite_revoked') NOT VALID")
         await run.call("DELETE", f"{path}/invite", 500)
         async with database.transaction():

@@ -24,6 +24,7 @@ from tests.conftest import AUTHORIZED
 from tests.interview_driver import InterviewDriver
 from tests.join_client import at, behind, invited, try_join
 from tests.stored import everything, places_of
+from tests.transcripts import append, appended, get_checkpoint, line, put_checkpoint
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -40,7 +41,7 @@ AGENT = "agent-AJ_1"
 GUEST = "observer-Huda-Alharbi"
 NEEDLES = (
     "Layla", "ليلى", "Qahtani", "51 234 5678", "966512345678", "512345678", "Unayzah", "Buraydah",
-    "Tabuk", "Najran", "Huda", "Jubail", "candidate-c", "agent-AJ",
+    "Tabuk", "Najran", "Huda", "Jubail", "candidate-c", "agent-AJ", "Hofuf", "Abha",
 )  # fmt: skip
 EMPTIED = ("participantName", "phoneNumber", "jobTitle", "companyName", "instructions")
 
@@ -101,6 +102,8 @@ async def play_story(driver: InterviewDriver) -> Story:
     await send_event(driver, made, "participant_left", "PA_4", AGENT, outcome="Jubail said it all")
     await send_event(driver, made, "participant_joined", "PA_5", "agent-AJ_2")
     driver.later(2)
+    assert await appended(driver.client, made, line(1, "I grew up in Hofuf.", "candidate")) == (1, 1)
+    assert (await put_checkpoint(driver.client, made, 1, {"notes": ["her school in Abha"]})).status_code == 204
     report = {"roomName": made["roomName"], "outcome": "completed", "summary": "She moved to Tabuk.",
               "result": {"notes": ["of Najran"]}}  # fmt: skip
     requests["complete"] = {"path": f"{story.path}/complete", "json": report}
@@ -157,7 +160,17 @@ async def test_a_tombstone_stays(story: Story) -> None:
     assert read["personalDataErasedAt"] == read["updatedAt"] == rfc3339(story.driver.now)
     assert [read[name] for name in (*EMPTIED, "summary", "result")] == [""] * 5 + [None] * 2
     assert [each["identity"] for each in read["connected"]] == ["other", "candidate", "agent"]
-    changed = {*EMPTIED, "summary", "result", "connected", "updatedAt", "sequence", "personalDataErasedAt"}
+    assert (story.before["transcriptLines"], read["transcriptLines"]) == (1, 0)
+    changed = {
+        *EMPTIED,
+        "summary",
+        "result",
+        "transcriptLines",
+        "connected",
+        "updatedAt",
+        "sequence",
+        "personalDataErasedAt",
+    }
     same = story.before.keys() - changed
     assert {"status", "endReason", "startedAt", "endedAt", "talkTime", "joinAttempts", "candidateId"} <= same
     assert {name: read[name] for name in same} == {name: story.before[name] for name in same}
@@ -165,7 +178,7 @@ async def test_a_tombstone_stays(story: Story) -> None:
     (mine,) = [each for each in listed["data"] if each["interviewId"] == read["interviewId"]]
     assert mine == {name: read[name] for name in mine}
     context = await story.driver.client.get(f"{story.path}/context", headers=AUTHORIZED)
-    assert context.json() == {"context": None}
+    assert context.json()["context"] is None
 
 
 async def test_search_no_longer_finds_it(story: Story) -> None:
@@ -282,10 +295,14 @@ async def test_every_call_on_a_tombstone_is_refused(story: Story, sessions: Sess
         await client.patch(f"{story.path}", json={"participantName": "Layla"}, headers=AUTHORIZED),
         await client.post(f"{story.path}/invite", **given),  # type: ignore[arg-type]
         await client.delete(f"{story.path}/invite", **given),  # type: ignore[arg-type]
+        await append(client, story.made, line(2)),
+        await client.get(f"{story.path}/transcript", **given),  # type: ignore[arg-type]
+        await put_checkpoint(client, story.made, 2, {}),
+        await get_checkpoint(client, story.made),
     ]
     assert [(response.status_code, response.json()["code"]) for response in responses] == [
         (410, "interview_erased")
-    ] * 9
+    ] * 13
     assert await everything(sessions) == before
 
 
@@ -356,6 +373,8 @@ PERSONAL = {
     "interviews": {*TEXTS, "search_text", "context", "invite_hash", "candidate_id", "application_id", "job_post_id"},
     "connections": {"identity"},
     "reports": {"summary", "result"},
+    "transcript_lines": {"text", "agent", "line_id"},
+    "checkpoints": {"state", "agent", "earlier_agents"},
     "join_requests": {"address"},
     "wrong_tries": {"address"},
     "timeline": {"detail"},
@@ -365,6 +384,7 @@ HARMLESS = {
     "interviews": {"status", "end_reason", "decided_cause", "decided_status", "decided_end_reason"},
     "connections": {"sid", "room_sid", "role", "leave_reason", "outcome"},
     "reports": {"outcome"},
+    "transcript_lines": {"speaker"},
     "join_requests": {"answer"},
     "refused_joins": {"answer"},
     "rooms": {"sid"},

@@ -34,7 +34,7 @@ KEYS = (
     Defence(
         "a revoked key is refused",
         "app/auth/api_keys.py",
-        "    ApiKey.revoked_at.is_(None),\n",
+        " AND revoked_at IS NULL",
         "",
         (
             f"{CALLS}::test_each_call_refuses_a_revoked_key[listInterviews]",
@@ -44,7 +44,7 @@ KEYS = (
     Defence(
         "an expired key is refused",
         "app/auth/api_keys.py",
-        "    or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),\n",
+        " AND (expires_at IS NULL OR expires_at > now())",
         "",
         (
             "tests/auth/test_key_lifetimes.py::test_an_expired_key_is_refused_as_one_that_never_was",
@@ -54,10 +54,10 @@ KEYS = (
     Defence(
         "no key is cached",
         "app/auth/api_keys.py",
-        '    row = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n',
+        "    row = await connection.fetchrow(_VALID, hash_key(key))\n",
         "    kept = authenticate.__dict__\n"
         "    if key not in kept:\n"
-        '        kept[key] = (await session.execute(VALID, {"key_hash": hash_key(key)})).one_or_none()\n'
+        "        kept[key] = await connection.fetchrow(_VALID, hash_key(key))\n"
         "    row = kept[key]\n",
         (
             "tests/auth/test_key_lifetimes.py::test_a_key_ends_at_once_on_all_replicas",
@@ -67,7 +67,7 @@ KEYS = (
     Defence(
         "a call requires its scope",
         "app/auth/api_keys.py",
-        "if scope not in self.scopes:",
+        "if self.scopes.isdisjoint(scopes):",
         "if not self.scopes:",
         tuple(
             f"{CALLS}::test_a_call_requires_one_scope[{each}]"
@@ -84,7 +84,7 @@ KEYS = (
     Defence(
         "a stream ends with its key",
         "app/stream/hub.py",
-        "(await authenticate(session, key=key)).require(Scope.READ)",
+        "(await authenticate(connection, key=key)).require(Scope.READ)",
         "pass",
         ("tests/stream/test_stream.py::test_a_revoked_keys_stream_ends",),
     ),
@@ -111,6 +111,13 @@ TENANTS = (
         "Interview.organization_id == organization_id, Interview.candidate_id == candidate_id",
         "Interview.candidate_id == candidate_id",
         ("tests/interviews/test_personal_data.py::test_only_an_admin_of_the_organization_reads_it",),
+    ),
+    Defence(
+        "lines are appended by the interview's organization only",
+        "app/interviews/transcript_append.py",
+        "WHERE live.organization_id = item.organization_id\n",
+        "WHERE true\n",
+        (f"{FOREIGN}[appendTranscript]",),
     ),
     Defence(
         "an interview is changed and locked by its organization only",
