@@ -306,7 +306,7 @@ export interface paths {
         };
         /**
          * Get the personal data of all of a candidate's interviews
-         * @description All interviews with this candidateId, erased ones too; an empty list if there are none.
+         * @description All interviews with this candidateId, erased ones too. Without any, the list is empty.
          *
          *     It is sent while it is read: a response that breaks off is incomplete.
          */
@@ -338,6 +338,54 @@ export interface paths {
          * @description Participants who are in the room stay. Idempotent.
          */
         delete: operations["revokeInvite"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/interviews/{interview_id}/transcript": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an attempt's transcript, also while it runs
+         * @description Lines never move, and none is added before one that you have read.
+         */
+        get: operations["getTranscript"];
+        put?: never;
+        /**
+         * Append lines to the transcript
+         * @description Idempotent: repeat the call if its answer was lost. Lines are taken until 15 minutes after the attempt's end.
+         */
+        post: operations["appendTranscript"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/interviews/{interview_id}/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the current attempt's checkpoint
+         * @description A new attempt starts without one.
+         */
+        get: operations["getCheckpoint"];
+        /**
+         * Store the place that the agent has reached
+         * @description Replaces the last one. Idempotent. Once another agent has stored one, the earlier agent is refused.
+         */
+        put: operations["storeCheckpoint"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -652,6 +700,46 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "interview.result_available": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Result of an interview available: read it
+         * @description Signed, sent and retried like the other events. Get `path` with a key of the scope `interviews:read`.
+         */
+        post: operations["receiveInterviewResultAvailable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "interview.transcript_available": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Transcript of an attempt available: read it
+         * @description Signed, sent and retried like the other events. Get `path` with a key of the scope `interviews:read`.
+         */
+        post: operations["receiveInterviewTranscriptAvailable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "interview.personal_data_erased": {
         parameters: {
             query?: never;
@@ -698,6 +786,65 @@ export interface webhooks {
 export interface components {
     schemas: {
         /**
+         * AppendedLines
+         * @description What was stored of a call's lines.
+         */
+        AppendedLines: {
+            /**
+             * Stored
+             * @description How many lines were new
+             * @example 1
+             */
+            stored: number;
+            /**
+             * Position
+             * @description The position of the attempt's last line
+             * @example 17
+             */
+            position: number;
+        };
+        /**
+         * AvailableEvent
+         * @description A result or a transcript can be read. Sent again when there is more of it.
+         */
+        AvailableEvent: {
+            type: components["schemas"]["ChangeType"];
+            /**
+             * Timestamp
+             * Format: date-time
+             * @description When it was stored; the same in every retry
+             */
+            timestamp: string;
+            data: components["schemas"]["AvailableEventData"];
+        };
+        /**
+         * AvailableEventData
+         * @description An interview of which there is something to read, whatever the sequence of the last event that you have seen.
+         */
+        AvailableEventData: {
+            /**
+             * Interviewid
+             * Format: uuid
+             */
+            interviewId: string;
+            status: components["schemas"]["PublicStatus"];
+            /** @description null: newly scheduled */
+            previousStatus: components["schemas"]["PublicStatus"] | null;
+            endReason: components["schemas"]["EndReason"] | null;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Sequence
+             * @description Counts the interview's changes; ignore events with a lower one than you have seen
+             */
+            sequence: number;
+            /**
+             * Path
+             * @description Where to read it
+             */
+            path: string;
+        };
+        /**
          * CandidatesPersonalData
          * @description The personal data of each of a candidate's interviews.
          */
@@ -710,7 +857,37 @@ export interface components {
          * @description The type of a change, which is the event type of streams and webhooks.
          * @enum {string}
          */
-        ChangeType: "interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.personal_data_erased";
+        ChangeType: "interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.result_available" | "interview.transcript_available" | "interview.personal_data_erased";
+        /**
+         * Checkpoint
+         * @description The last checkpoint of the current attempt.
+         */
+        Checkpoint: {
+            /** Roomname */
+            roomName: string;
+            /**
+             * Agent
+             * @description The identity of the agent that stored it
+             * @example agent-AJ_aFq2
+             */
+            agent: string;
+            /**
+             * Sequence
+             * @example 7
+             */
+            sequence: number;
+            /**
+             * @example {
+             *       "question": 3
+             *     }
+             */
+            state: components["schemas"]["JsonValue"];
+            /**
+             * Updatedat
+             * Format: date-time
+             */
+            updatedAt: string;
+        };
         /**
          * ConnectedParticipant
          * @description A participant who is in the interview's room now.
@@ -923,7 +1100,7 @@ export interface components {
             updatedAt: string;
             /**
              * Personaldataerasedat
-             * @description Set once texts, phone number, summary and result are erased, and identities replaced by roles
+             * @description Set once texts, phone number, report and transcript are erased, and identities replaced by roles
              */
             personalDataErasedAt: string | null;
         };
@@ -934,10 +1111,16 @@ export interface components {
         InterviewContext: {
             /** @description The context that the interview was scheduled with, or null */
             context: components["schemas"]["JsonValue"];
+            /**
+             * Secondsleft
+             * @description Seconds until startedAt + maxDuration, when the room is deleted; null before the start
+             * @example 1740
+             */
+            secondsLeft: number | null;
         };
         /**
          * InterviewDetail
-         * @description An interview with its agent's report.
+         * @description An interview with its agent's report, and the length of its transcript.
          */
         InterviewDetail: {
             /**
@@ -1019,7 +1202,7 @@ export interface components {
             updatedAt: string;
             /**
              * Personaldataerasedat
-             * @description Set once texts, phone number, summary and result are erased, and identities replaced by roles
+             * @description Set once texts, phone number, report and transcript are erased, and identities replaced by roles
              */
             personalDataErasedAt: string | null;
             /**
@@ -1032,6 +1215,12 @@ export interface components {
              * @description The agent's last result of the current attempt
              */
             result: unknown | null;
+            /**
+             * Transcriptlines
+             * @description How many lines the current attempt's transcript has
+             * @example 17
+             */
+            transcriptLines: number;
         };
         /**
          * InterviewEvent
@@ -1567,6 +1756,55 @@ export interface components {
             participant_token: string;
         };
         /**
+         * TranscriptLine
+         * @description A line of the transcript.
+         */
+        TranscriptLine: {
+            /**
+             * Position
+             * @description Counts the attempt's lines, from 1
+             * @example 17
+             */
+            position: number;
+            /**
+             * Id
+             * @example line-17
+             */
+            id: string;
+            /**
+             * Speaker
+             * @enum {string}
+             */
+            speaker: "agent" | "candidate";
+            /**
+             * Agent
+             * @description The identity of the agent that sent the line
+             * @example agent-AJ_aFq2
+             */
+            agent: string;
+            /**
+             * Text
+             * @example ما الفرق بين القائمة والصف؟
+             */
+            text: string;
+            /**
+             * At
+             * Format: date-time
+             * @description When it was said, by the agent's clock
+             */
+            at: string;
+        };
+        /**
+         * TranscriptPage
+         * @description A page of an attempt's transcript, in order. nextCursor is null on the last page.
+         */
+        TranscriptPage: {
+            /** Data */
+            data: components["schemas"]["TranscriptLine"][];
+            /** Nextcursor */
+            nextCursor: string | null;
+        };
+        /**
          * WebhookAnswer
          * @description Whether the event was recorded, was a duplicate, or was ignored.
          */
@@ -1786,7 +2024,7 @@ export interface components {
          * @description The codes of this release's errors
          * @enum {string}
          */
-        ProblemCode: "body_too_large" | "cursor_invalid" | "database_unavailable" | "delivery_not_found" | "headers_too_large" | "host_not_allowed" | "idempotency_key_reused" | "internal_error" | "interview_erased" | "interview_not_found" | "interview_not_over" | "interview_over" | "invite_invalid" | "invite_required" | "method_not_allowed" | "missing_scope" | "not_found" | "not_started" | "payload_invalid" | "phone_number_required" | "phone_number_unreadable" | "phone_number_unusable" | "precondition_failed" | "rate_limited" | "replay_too_large" | "request_invalid" | "request_too_slow" | "schema_behind" | "token_field_not_allowed" | "token_issued" | "token_too_large" | "too_early" | "too_many_tries" | "too_many_webhook_endpoints" | "unauthorized" | "webhook_endpoint_disabled" | "webhook_endpoint_not_found" | "webhook_invalid" | "webhook_not_signed" | "webhook_target_refused" | "wrong_phone_number" | "wrong_room";
+        ProblemCode: "agent_replaced" | "body_too_large" | "checkpoint_outdated" | "cursor_invalid" | "database_unavailable" | "delivery_not_found" | "headers_too_large" | "host_not_allowed" | "idempotency_key_reused" | "internal_error" | "interview_erased" | "interview_not_found" | "interview_not_over" | "interview_over" | "invite_invalid" | "invite_required" | "method_not_allowed" | "missing_scope" | "no_checkpoint" | "not_found" | "not_started" | "payload_invalid" | "phone_number_required" | "phone_number_unreadable" | "phone_number_unusable" | "precondition_failed" | "rate_limited" | "replay_too_large" | "request_invalid" | "request_too_slow" | "schema_behind" | "token_field_not_allowed" | "token_issued" | "token_too_large" | "too_early" | "too_many_tries" | "too_many_webhook_endpoints" | "transcript_full" | "unauthorized" | "webhook_endpoint_disabled" | "webhook_endpoint_not_found" | "webhook_invalid" | "webhook_not_signed" | "webhook_target_refused" | "wrong_phone_number" | "wrong_room";
         /**
          * JoinRequest
          * @description A candidate's credentials. Every field is optional.
@@ -2034,6 +2272,85 @@ export interface components {
             expiresAt?: string | null;
         };
         /**
+         * NewTranscriptLine
+         * @description What somebody said.
+         */
+        NewTranscriptLine: {
+            /**
+             * Id
+             * @description Unique among this agent's lines in this attempt: a line whose id is known is skipped
+             * @example line-17
+             */
+            id: string;
+            /**
+             * Speaker
+             * @enum {string}
+             */
+            speaker: "agent" | "candidate";
+            /**
+             * Text
+             * @example ما الفرق بين القائمة والصف؟
+             */
+            text: string;
+            /**
+             * At
+             * Format: date-time
+             * @description When it was said, by the agent's clock
+             */
+            at: string;
+        };
+        /**
+         * NewTranscriptLines
+         * @description Lines for the transcript, in the order in which they were said.
+         */
+        NewTranscriptLines: {
+            /**
+             * Roomname
+             * @description The agent's room
+             * @example interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9
+             */
+            roomName: string;
+            /**
+             * Agent
+             * @description The agent's identity in LiveKit
+             * @example agent-AJ_aFq2
+             */
+            agent: string;
+            /** Lines */
+            lines: components["schemas"]["NewTranscriptLine"][];
+        };
+        /**
+         * NewCheckpoint
+         * @description The place that an agent has reached.
+         */
+        NewCheckpoint: {
+            /**
+             * Roomname
+             * @description The agent's room
+             * @example interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9
+             */
+            roomName: string;
+            /**
+             * Agent
+             * @description The agent's identity in LiveKit
+             * @example agent-AJ_aFq2
+             */
+            agent: string;
+            /**
+             * Sequence
+             * @description Rises with each checkpoint of this agent
+             * @example 7
+             */
+            sequence: number;
+            /**
+             * @description Any JSON, 64 KB at most: the question, the ids of those that were asked, notes. Not the history
+             * @example {
+             *       "question": 3
+             *     }
+             */
+            state: components["schemas"]["JsonValue"];
+        };
+        /**
          * OrganizationUpdate
          * @description Changes to the organization. Omitted fields stay as they are.
          */
@@ -2068,7 +2385,7 @@ export interface components {
              *       "interview.amended"
              *     ]
              */
-            eventTypes?: ("interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.personal_data_erased")[];
+            eventTypes?: ("interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.result_available" | "interview.transcript_available" | "interview.personal_data_erased")[];
         };
         /**
          * WebhookEndpointUpdate
@@ -2095,7 +2412,7 @@ export interface components {
              *       "interview.amended"
              *     ]
              */
-            eventTypes?: ("interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.personal_data_erased")[];
+            eventTypes?: ("interview.scheduled" | "interview.status_changed" | "interview.amended" | "interview.updated" | "interview.result_available" | "interview.transcript_available" | "interview.personal_data_erased")[];
             /** Enabled */
             enabled?: boolean;
         };
@@ -3357,7 +3674,8 @@ export interface operations {
                      *       "summary": "Strong on databases.",
                      *       "result": {
                      *         "score": 4
-                     *       }
+                     *       },
+                     *       "transcriptLines": 17
                      *     }
                      */
                     "application/json": components["schemas"]["InterviewDetail"];
@@ -3678,7 +3996,8 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "context": null
+                     *       "context": null,
+                     *       "secondsLeft": 1740
                      *     }
                      */
                     "application/json": components["schemas"]["InterviewContext"];
@@ -5164,6 +5483,590 @@ export interface operations {
             };
             /** @description The request did not arrive in time */
             408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The interview's personal data was erased */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request body is too large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTranscript: {
+        parameters: {
+            query?: {
+                /** @description default: the current attempt */
+                attempt?: number;
+                /** @description Only lines behind this position, which needs `attempt`: to get what is new, send the position of the last line that you have */
+                after?: number;
+                /** @description nextCursor of the previous page */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                interview_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Read an attempt's transcript, also while it runs */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "position": 17,
+                     *           "id": "line-17",
+                     *           "speaker": "agent",
+                     *           "agent": "agent-AJ_aFq2",
+                     *           "text": "ما الفرق بين القائمة والصف؟",
+                     *           "at": "2026-11-22T09:00:00Z"
+                     *         }
+                     *       ],
+                     *       "nextCursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["TranscriptPage"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Interview not found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The interview's personal data was erased */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The cursor is not valid; The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    appendTranscript: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                interview_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "roomName": "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                 *       "agent": "agent-AJ_aFq2",
+                 *       "lines": [
+                 *         {
+                 *           "id": "line-17",
+                 *           "speaker": "agent",
+                 *           "text": "ما الفرق بين القائمة والصف؟",
+                 *           "at": "2026-11-22T09:00:00Z"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewTranscriptLines"];
+            };
+        };
+        responses: {
+            /** @description Append lines to the transcript */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "stored": 1,
+                     *       "position": 17
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AppendedLines"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Interview not found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request did not arrive in time */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The room is not that of the current attempt; The interview is over; The transcript has too many lines */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The interview's personal data was erased */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request body is too large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCheckpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                interview_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Get the current attempt's checkpoint */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "roomName": "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                     *       "agent": "agent-AJ_aFq2",
+                     *       "sequence": 7,
+                     *       "state": null,
+                     *       "updatedAt": "2026-11-22T09:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Checkpoint"];
+                };
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Interview not found; The attempt has no checkpoint */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The interview's personal data was erased */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    storeCheckpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                interview_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "roomName": "interview-c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                 *       "agent": "agent-AJ_aFq2",
+                 *       "sequence": 7,
+                 *       "state": null
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewCheckpoint"];
+            };
+        };
+        responses: {
+            /** @description Store the place that the agent has reached */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid API key */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Interview not found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request did not arrive in time */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The room is not that of the current attempt; The interview is over; Another agent has taken over; A newer checkpoint is stored */
+            409: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -7018,7 +7921,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "type": "interview.scheduled",
-                 *       "timestamp": "2026-11-22T09:00:00Z",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
                  *       "data": {
                  *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
                  *         "status": "SCHEDULED",
@@ -7068,7 +7971,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "type": "interview.status_changed",
-                 *       "timestamp": "2026-11-22T09:00:00Z",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
                  *       "data": {
                  *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
                  *         "status": "COMPLETED",
@@ -7118,7 +8021,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "type": "interview.amended",
-                 *       "timestamp": "2026-11-22T09:00:00Z",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
                  *       "data": {
                  *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
                  *         "status": "COMPLETED",
@@ -7168,7 +8071,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "type": "interview.updated",
-                 *       "timestamp": "2026-11-22T09:00:00Z",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
                  *       "data": {
                  *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
                  *         "status": "READY_TO_JOIN",
@@ -7180,6 +8083,108 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["InterviewEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: delivered */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    receiveInterviewResultAvailable: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same in every retry: process it once */
+                "webhook-id": string;
+                /** @description When this attempt was sent, as Unix time in seconds */
+                "webhook-timestamp": string;
+                /** @description `v1,` and the base64 HMAC-SHA256; several, separated by spaces, during a secret rotation */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "type": "interview.result_available",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
+                 *       "data": {
+                 *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                 *         "status": "COMPLETED",
+                 *         "previousStatus": "COMPLETED",
+                 *         "endReason": "AGENT_REPORTED",
+                 *         "attempt": 1,
+                 *         "sequence": 4,
+                 *         "path": "/interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["AvailableEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: delivered */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    receiveInterviewTranscriptAvailable: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same in every retry: process it once */
+                "webhook-id": string;
+                /** @description When this attempt was sent, as Unix time in seconds */
+                "webhook-timestamp": string;
+                /** @description `v1,` and the base64 HMAC-SHA256; several, separated by spaces, during a secret rotation */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "type": "interview.transcript_available",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
+                 *       "data": {
+                 *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
+                 *         "status": "COMPLETED",
+                 *         "previousStatus": "COMPLETED",
+                 *         "endReason": "AGENT_REPORTED",
+                 *         "attempt": 1,
+                 *         "sequence": 4,
+                 *         "path": "/interviews/c6aec8f5-592b-4b90-b7fd-a6a6404b31f9/transcript?attempt=1"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["AvailableEvent"];
             };
         };
         responses: {
@@ -7218,7 +8223,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "type": "interview.personal_data_erased",
-                 *       "timestamp": "2026-11-22T09:00:00Z",
+                 *       "timestamp": "2026-11-22T09:00:00.000Z",
                  *       "data": {
                  *         "interviewId": "c6aec8f5-592b-4b90-b7fd-a6a6404b31f9",
                  *         "status": "COMPLETED",
