@@ -73,6 +73,29 @@ class StoredTimelineEntry(Shape):
     detail: dict[str, Any]
 
 
+class StoredTranscriptLine(Shape):
+    """A line of the transcript. `saidAt` is by the agent's clock."""
+
+    attempt: int
+    position: int
+    agent: str
+    line_id: str
+    speaker: Literal["agent", "candidate"]
+    text: str
+    said_at: Instant
+
+
+class StoredCheckpoint(Shape):
+    """The last checkpoint: the agent's own JSON."""
+
+    attempt: int
+    agent: str
+    earlier_agents: list[str]
+    sequence: int
+    state: Any
+    updated_at: Instant
+
+
 class StoredAnswer(Shape):
     """A response that is kept for an Idempotency-Key, for a day."""
 
@@ -88,6 +111,8 @@ SECTION_MODELS: dict[str, type[Shape]] = {
     "join_requests": StoredJoinRequest,
     "wrong_tries": StoredWrongTry,
     "timeline": StoredTimelineEntry,
+    "transcript_lines": StoredTranscriptLine,
+    "checkpoints": StoredCheckpoint,
     "idempotency_keys": StoredAnswer,
 }
 
@@ -124,6 +149,8 @@ class PersonalData(StoredInterview):
     join_requests: list[StoredJoinRequest]
     wrong_tries: list[StoredWrongTry]
     timeline: list[StoredTimelineEntry]
+    transcript_lines: list[StoredTranscriptLine]
+    checkpoints: list[StoredCheckpoint]
     idempotency_keys: list[StoredAnswer]
 
 

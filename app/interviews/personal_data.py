@@ -16,7 +16,17 @@ from sqlalchemy.orm import undefer
 
 from app.core.database import transaction
 from app.interviews.erasure import TEXTS
-from app.models import Connection, IdempotencyKey, Interview, JoinRequest, Report, TimelineEntry, WrongTry
+from app.models import (
+    Checkpoint,
+    Connection,
+    IdempotencyKey,
+    Interview,
+    JoinRequest,
+    Report,
+    TimelineEntry,
+    TranscriptLine,
+    WrongTry,
+)
 from app.models.base import Base
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -49,6 +59,14 @@ SECTIONS = {
     "join_requests": Section(JoinRequest, ("at", "attempt", "answer", "address"), ("id",)),
     "wrong_tries": Section(WrongTry, ("at", "address"), ("id",)),
     "timeline": Section(TimelineEntry, ("at", "attempt", "kind", "name", "detail"), ("id",)),
+    "transcript_lines": Section(
+        TranscriptLine,
+        ("attempt", "position", "agent", "line_id", "speaker", "text", "said_at"),
+        ("attempt", "position"),
+    ),
+    "checkpoints": Section(
+        Checkpoint, ("attempt", "agent", "earlier_agents", "sequence", "state", "updated_at"), ("interview_id",), 1
+    ),
     "idempotency_keys": Section(IdempotencyKey, ("key", "created_at", "fingerprint", "body"), ("key",), 1),
 }
 

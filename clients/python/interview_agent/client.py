@@ -90,7 +90,7 @@ class InterviewClient:
         return Context(fields["context"], fields.get("secondsLeft"))
 
     async def checkpoint(self, interview_id: str, *, retry_for: float | None = None) -> Checkpoint | None:
-        """Return the last checkpoint of the attempt that is open now, None if there is none."""
+        """Return the last checkpoint of the attempt that is open now, or None."""
         try:
             fields = await self._call("GET", interview_id, "checkpoint", retry_for=retry_for)
         except ServiceError as error:

@@ -1469,6 +1469,10 @@ export interface components {
             wrongTries: components["schemas"]["StoredWrongTry"][];
             /** Timeline */
             timeline: components["schemas"]["StoredTimelineEntry"][];
+            /** Transcriptlines */
+            transcriptLines: components["schemas"]["StoredTranscriptLine"][];
+            /** Checkpoints */
+            checkpoints: components["schemas"]["StoredCheckpoint"][];
             /** Idempotencykeys */
             idempotencyKeys: components["schemas"]["StoredAnswer"][];
         };
@@ -1540,6 +1544,27 @@ export interface components {
             body: {
                 [key: string]: unknown;
             }[];
+        };
+        /**
+         * StoredCheckpoint
+         * @description The last checkpoint: the agent's own JSON.
+         */
+        StoredCheckpoint: {
+            /** Attempt */
+            attempt: number;
+            /** Agent */
+            agent: string;
+            /** Earlieragents */
+            earlierAgents: string[];
+            /** Sequence */
+            sequence: number;
+            /** State */
+            state: unknown;
+            /**
+             * Updatedat
+             * Format: date-time
+             */
+            updatedAt: string;
         };
         /**
          * StoredConnection
@@ -1627,6 +1652,32 @@ export interface components {
             detail: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * StoredTranscriptLine
+         * @description A line of the transcript. `saidAt` is by the agent's clock.
+         */
+        StoredTranscriptLine: {
+            /** Attempt */
+            attempt: number;
+            /** Position */
+            position: number;
+            /** Agent */
+            agent: string;
+            /** Lineid */
+            lineId: string;
+            /**
+             * Speaker
+             * @enum {string}
+             */
+            speaker: "agent" | "candidate";
+            /** Text */
+            text: string;
+            /**
+             * Saidat
+             * Format: date-time
+             */
+            saidAt: string;
         };
         /**
          * StoredWrongTry
@@ -4869,6 +4920,29 @@ export interface operations {
                      *           "detail": {}
                      *         }
                      *       ],
+                     *       "transcriptLines": [
+                     *         {
+                     *           "attempt": 1,
+                     *           "position": 0,
+                     *           "agent": "...",
+                     *           "lineId": "...",
+                     *           "speaker": "agent",
+                     *           "text": "The interview was scheduled",
+                     *           "saidAt": "2026-11-22T09:00:00Z"
+                     *         }
+                     *       ],
+                     *       "checkpoints": [
+                     *         {
+                     *           "attempt": 1,
+                     *           "agent": "...",
+                     *           "earlierAgents": [
+                     *             "..."
+                     *           ],
+                     *           "sequence": 1,
+                     *           "state": null,
+                     *           "updatedAt": "2026-11-22T09:00:00Z"
+                     *         }
+                     *       ],
                      *       "idempotencyKeys": [
                      *         {
                      *           "key": "...",
@@ -5181,6 +5255,29 @@ export interface operations {
                      *               "kind": "call",
                      *               "name": "scheduled",
                      *               "detail": {}
+                     *             }
+                     *           ],
+                     *           "transcriptLines": [
+                     *             {
+                     *               "attempt": 1,
+                     *               "position": 0,
+                     *               "agent": "...",
+                     *               "lineId": "...",
+                     *               "speaker": "agent",
+                     *               "text": "The interview was scheduled",
+                     *               "saidAt": "2026-11-22T09:00:00Z"
+                     *             }
+                     *           ],
+                     *           "checkpoints": [
+                     *             {
+                     *               "attempt": 1,
+                     *               "agent": "...",
+                     *               "earlierAgents": [
+                     *                 "..."
+                     *               ],
+                     *               "sequence": 1,
+                     *               "state": null,
+                     *               "updatedAt": "2026-11-22T09:00:00Z"
                      *             }
                      *           ],
                      *           "idempotencyKeys": [
