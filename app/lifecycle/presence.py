@@ -142,7 +142,7 @@ def _departure(connection: Connection, closings: "_Closings") -> Departure | Non
     # A leave is never before its join, however clocks and delivery order differ: a join that arrives late stays left.
     second, order, _ = _join_key(connection)
     sort_key = max(departure.sort_key, (second, order, 1))
-    return departure._replace(at=max(departure.at, connection.joined_at), sort_key=sort_key)
+    return Departure(max(departure.at, connection.joined_at), departure.reason, sort_key, departure.is_inferred)
 
 
 def _join_key(connection: Connection) -> SortKey:
