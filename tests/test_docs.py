@@ -89,7 +89,7 @@ class TestPython:
                     if "{service}" in block.text:
                         await run(block, names)
         assert names["context"] is None
-        context, transcript, checkpoint, report = answers
+        context, report, transcript, checkpoint = answers
         assert context.status_code == 200
         assert (transcript.status_code, transcript.json()) == (200, {"stored": 2, "position": 2})
         assert checkpoint.status_code == 204
