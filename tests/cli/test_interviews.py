@@ -108,7 +108,7 @@ def test_a_name_does_not_command_the_terminal(interviews: Command, own_database:
 
 SPOKEN = """
     INSERT INTO transcript_lines (interview_id, attempt, position, agent, line_id, speaker, text, said_at)
-    SELECT id, attempt, position, 'agent-AJ_1', 'line-' || position, speaker, spoken, '2026-11-22T09:00:00Z'
+    SELECT id, line.attempt, position, 'agent-AJ_1', 'line-' || position, speaker, spoken, '2026-11-22T09:00:00Z'
     FROM interviews, (VALUES
         (1, 1, 'agent', 'Why Python?'), (1, 2, 'candidate', E'{hostile}'), (2, 1, 'candidate', 'Hello again.')
     ) AS line (attempt, position, speaker, spoken)
