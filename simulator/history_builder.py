@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from simulator.history import AgentReport, Connection, History, Result, Role, Room, millis
-from simulator.timing import DETECTION_TIME, Timing
+from simulator.timing import DETECTION_TIME, MARGIN, Timing
 
 # LiveKit's sids and ids: a prefix and twelve of these
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
@@ -199,7 +199,7 @@ class HistoryBuilder:
         if self.expected is None:
             raise ValueError(f"the scenario {scenario} states no result")
         if self.expected.ended is not None:
-            self._advance(max(self.now, self.expected.ended) + millis(self.rng.uniform(1, 5)))
+            self._advance(max(self.now, self.expected.ended) + millis(self.rng.uniform(MARGIN, 2 * MARGIN)))
             self._close_room()
         connections = sorted([*self.closed, *self.open.values()], key=lambda connection: connection.joined)
         return History(

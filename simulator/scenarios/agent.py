@@ -128,11 +128,11 @@ def agent_killed(interview: HistoryBuilder) -> None:
 def agents_raise_again_and_again(interview: HistoryBuilder) -> None:
     interview.meet("pending")
     for _ in range(2):
-        interview.pause(1.5, 2 * MARGIN)
+        interview.talk()
         interview.agent_leaves()
         interview.pause(MARGIN, 2 * MARGIN)
         interview.agent_joins("pending")
-    interview.pause(1.5, 2 * MARGIN)
+    interview.talk()
     interview.agent_leaves()
     interview.expect_end("FAILED", "AGENT_UNAVAILABLE")
 

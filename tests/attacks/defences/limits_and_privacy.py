@@ -11,6 +11,16 @@ GONE = f"{ERASED}::test_no_table_holds_personal_data"
 
 LIMITS = (
     Defence(
+        "an interview that never starts ends, however often its candidate reconnects",
+        "app/lifecycle/end_rules.py",
+        "    window_over,\n    never_started,\n)",
+        "    window_over,\n)",
+        (
+            "tests/lifecycle/test_table.py::TestNeverStarted::test_who_reconnects_again_and_again_has_half_an_hour[9-2400]",
+            "tests/worker/test_audit.py::test_nothing_is_found[never_started]",
+        ),
+    ),
+    Defence(
         "calls beyond a limit are refused",
         "app/api/rate_limits.py",
         "if standing.is_over:",
