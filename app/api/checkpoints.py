@@ -3,12 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import Field, JsonValue, Strict
+from pydantic import Field, JsonValue
 
 from app.api.dependencies import AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session
 from app.api.problems import error_responses
 from app.api.routes import ApiRoute
-from app.api.types import Instant, ParticipantIdentity, RoomName, Shape, json_within
+from app.api.types import Instant, ParticipantIdentity, RoomName, Shape, WholeNumber, json_within
 from app.core.database import raw_connection
 from app.core.errors import (
     AgentReplaced,
@@ -32,9 +32,7 @@ class NewCheckpoint(Shape, extra="forbid"):
 
     room_name: RoomName
     agent: ParticipantIdentity
-    sequence: Annotated[int, Strict()] = Field(
-        ge=0, lt=2**63, description="Rises with each checkpoint of this agent", examples=[7]
-    )
+    sequence: WholeNumber = Field(ge=0, lt=2**63, description="Rises with each checkpoint of this agent", examples=[7])
     state: Annotated[JsonValue, json_within(MAX_STATE_SIZE)] = Field(
         description="Any JSON, 64 KB at most: the question, the ids of those that were asked, notes. Not the history",
         examples=[EXAMPLE],

@@ -100,6 +100,7 @@ def _number_as_text(value: object) -> object:
 
 
 MaxDuration = Annotated[int, Strict(), Field(ge=60, le=14_400, description="seconds"), BeforeValidator(_integral)]
+WholeNumber = Annotated[int, Strict(), BeforeValidator(_integral)]
 TEXT_OR_NUMBER: JsonDict = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 """The JSON schema of an optional string that may also be sent as a JSON number."""
 Text = Annotated[

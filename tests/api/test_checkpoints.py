@@ -55,6 +55,7 @@ async def test_the_sequence_of_an_agent_rises(driver: InterviewDriver) -> None:
         answer = await put_checkpoint(driver.client, made, sequence, state)
         assert problem_of(answer, 409, "checkpoint_outdated")["sequence"] == 5
     assert (await get_checkpoint(driver.client, made)).json() == stored
+    assert (await put_checkpoint(driver.client, made, 6.0, {})).status_code == 204  # JSON has one kind of number
     assert (await put_checkpoint(driver.client, made, 2**63 - 1, {})).status_code == 204
     assert (await get_checkpoint(driver.client, made)).json()["sequence"] == 2**63 - 1
 

@@ -45,7 +45,7 @@ async def test_interviews_come_in_the_order_given_and_can_be_joined(
     assert [each["candidateId"] for each in made] == ["first", "second", "third"]
     assert made[1] | given[1] == made[1]
     for each in made:
-        assert await read(client, each) == each | {"summary": None, "result": None}
+        assert await read(client, each) == each | {"summary": None, "result": None, "transcriptLines": 0}
         assert (await join(client, each)).status_code == 200
     async with sessions() as session:
         changes = (await session.scalars(select(Change).order_by(Change.id))).all()

@@ -123,7 +123,7 @@ async def test_a_text_in_a_body_is_stored_unchanged_or_refused(
         for text in ATTACKS.values():
             answer = await send(owner, operation, ids, as_json(with_text(body, place, text)))
             assert_harmless(answer, (place, text[:40]))
-            shown = value_at(answer.json(), place) if answer.is_success else None
+            shown = value_at(answer.json(), place) if answer.is_success and answer.content else None
             assert shown in (None, text) or place[-1] in DIFFER, (place, text[:40])
     assert theirs <= rows_of(await everything(sessions))
 
@@ -187,6 +187,6 @@ async def test_a_stored_text_is_read_back_unchanged(owner: Owner, name: str) -> 
     (listed,) = (await owner.call("GET", "/interviews")).json()["data"]
     for shown in (made, joined, metadata, listed, (await owner.call("GET", path)).json()):
         assert (shown["jobTitle"], shown["participantName"], shown["instructions"]) == (text, text, text)
-    assert (await owner.call("GET", f"{path}/context")).json() == {"context": {text: [text]}}
+    assert (await owner.call("GET", f"{path}/context")).json()["context"] == {text: [text]}
     endpoint = await owner.made("/webhook-endpoints", {"url": "https://8.8.8.8/", "description": text})
     assert endpoint["description"] == text

@@ -34,6 +34,9 @@ async def fill(owner: Owner) -> Ids:
         body = {"jobPostId": f"another-{number}-of-{owner.name}"}
         await owner.call("PATCH", f"/interviews/{await MADE['interview_id'](owner, ids)}", json=body)
         await owner.made(f"/interviews/{ids['interview_id']}/invite")
+        said = {"id": f"{number}", "speaker": "agent", "text": f"of {owner.name}", "at": "2026-11-22T09:00:00Z"}
+        lines = {"roomName": f"interview-{ids['interview_id']}", "agent": "agent", "lines": [said]}
+        await owner.made(f"/interviews/{ids['interview_id']}/transcript", lines)
     return ids
 
 

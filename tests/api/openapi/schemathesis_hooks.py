@@ -30,6 +30,8 @@ MESSAGES = {
     'must be * or entity tags in double quotes, separated by commas, such as "7"',
     "must be at most 256 bytes of UTF-8",
     "must be at most 262144 bytes as JSON",
+    "must be at most 65536 bytes as JSON",
+    "needs attempt too, because positions begin again with each attempt",
     "must be JSON: no NaN, no Infinity, no lone surrogates",
     "must have 5 digits or more",
     "must not contain the character NUL",
