@@ -74,7 +74,7 @@ def participant(
         "joinedAt": str(int(joined_at.timestamp())),
         "joinedAtMs": str(int(joined_at.timestamp() * 1000)),
         "name": "Candidate",
-        "metadata": '{"phoneNumber": "966509876543"}',
+        "metadata": '{"phoneNumber": "966501112233"}',
         "permission": {"canSubscribe": True, "canPublish": True} | ({"hidden": True} if hidden else {}),
     }
     body |= {"kind": kind} if kind != "STANDARD" else {}

@@ -9,7 +9,7 @@ from app.api.dependencies import BodyReader, documented_interview, interview_id_
 from app.api.headers import header_of
 from app.api.problems import error_responses
 from app.api.rate_limits import address_of
-from app.api.routes import FastRoute
+from app.api.routes import FastRoute, check_parameters
 from app.api.schemas import JoinRequest, JoinResponse
 from app.api.services import services_of
 from app.core import errors
@@ -56,6 +56,7 @@ async def join(
 
     `token_options` returns the token fields that the body asks for. An invalid id is refused before the body is read.
     """
+    await check_parameters(request)
     interview_id = interview_id_of(request)
     body = await read(request)
     invite = body.invite or _invite_of(request)

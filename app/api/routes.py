@@ -80,6 +80,12 @@ class ApiRoute(PageRoute):
             raise RequestValidationError([{"loc": ("query", name), "type": "extra_forbidden"} for name in unknown])
 
 
+async def check_parameters(request: Request) -> None:
+    """Refuse query parameters that the request's route does not have. Raises RequestValidationError."""
+    route: ApiRoute = request.scope["route"]
+    await route.check_parameters(request)
+
+
 def _flatten(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for inner in dependant.dependencies:
@@ -121,6 +127,7 @@ def _merge(derived: dict[int | str, dict[str, Any]], own: dict[int | str, dict[s
 class FastRoute(ApiRoute):
     """A route that FastAPI documents and does not run: `endpoint` takes the request and returns the response.
 
+    It calls `check_parameters` itself, once it knows the caller.
     Its `dependencies` and `response_model` are for the OpenAPI document only.
     """
 
@@ -137,8 +144,6 @@ class FastRoute(ApiRoute):
     async def respond(self, request: Request) -> Response:
         """Return the response of the endpoint, or the problem document of its error."""
         try:
-            if not self.takes_anything:
-                await self.check_parameters(request)
             return await self.endpoint(request)
         except AppError as error:
             return on_app_error(request, error)

@@ -19,7 +19,7 @@ from app.api.dependencies import (
     own_interview_id_of,
 )
 from app.api.problems import error_responses
-from app.api.routes import ApiRoute, FastRoute
+from app.api.routes import ApiRoute, FastRoute, check_parameters
 from app.api.services import services_of
 from app.api.types import GivenInstant, Instant, ParticipantIdentity, RoomName, Shape, Text
 from app.auth.api_keys import Scope
@@ -130,6 +130,7 @@ read_lines = BodyReader(NewTranscriptLines, max_size=MAX_APPEND_SIZE)
 async def append_transcript(request: Request) -> Response:
     """Idempotent: repeat the call if its answer was lost. Lines are taken until 15 minutes after the attempt's end."""
     caller = await read_caller(request, await bearer(request))
+    await check_parameters(request)
     interview_id = own_interview_id_of(request)
     body = await read_lines(request)
     lines = [line.spoken() for line in body.lines]

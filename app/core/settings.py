@@ -6,7 +6,6 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -87,7 +86,8 @@ def _check_storage(value: SecretStr) -> SecretStr:
 
 
 def _check_database_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):  # asyncpg guesses what is missing
+    url = value.get_secret_value()
+    if not url.startswith(("postgresql://", "postgres://")):  # asyncpg guesses what is missing
         raise ValueError("must begin with postgresql://, as in postgresql://user:password@host:5432/name")
     return value
 

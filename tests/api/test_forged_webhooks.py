@@ -228,5 +228,5 @@ async def test_of_a_full_body_only_ids_instants_and_reasons_are_kept(
     assert "hush" not in kept
     rows = [json.loads(row) for row in kept.splitlines()]
     (detail,) = [row["detail"] for row in rows if row.get("livekit_event_id") == "EV_full"]
-    assert set(detail) == {"createdAt", "roomSid", "identity", "sid", "kind", "reason", "outcome"}
+    assert set(detail) == {"createdAt", "roomSid", "identity", "sid", "role", "kind", "reason", "outcome"}
     assert LIVEKIT_SECRET not in kept

@@ -129,7 +129,7 @@ async def test_it_is_never_read_from_the_url(driver: InterviewDriver) -> None:
     secret = await invited(driver, made)
     path = f"/interviews/{made['interviewId']}/join"
     for query in (f"?invite={secret}", f"?Authorization=Bearer%20{secret}", f"?access_token={secret}"):
-        problem_of(await driver.client.post(path + query), 401, "invite_required")
+        problem_of(await driver.client.post(path + query), 422, "payload_invalid")
     assert (await driver.client.post(f"{path}/{secret}")).status_code == 404
 
 

@@ -24,6 +24,7 @@ TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 FIRST_DELAY = 0.5  # seconds, doubled with each retry
 MAX_DELAY = 15.0
 MAX_LINES = 200  # that the service takes at once
+MAX_TEXT = 4_000  # characters of one line
 
 Speaker = Literal["agent", "candidate"]
 FinalOutcome = Literal["completed", "failed"]

@@ -13,7 +13,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from interview_agent.candidate import CandidatePresence, wait_for_candidate
-from interview_agent.client import Checkpoint, Context, FinalOutcome, InterviewClient, Speaker, TranscriptLine
+from interview_agent.client import (
+    MAX_TEXT,
+    Checkpoint,
+    Context,
+    FinalOutcome,
+    InterviewClient,
+    Speaker,
+    TranscriptLine,
+)
 from interview_agent.errors import ServiceError, ServiceUnavailable
 from interview_agent.metadata import InterviewMetadata
 from interview_agent.outcome import ATTRIBUTE, PENDING
@@ -147,10 +155,18 @@ class Interview:
         self._is_last_question_asked = True
 
     def say_line(self, speaker: Speaker, text: str, *, at: datetime | None = None) -> str:
-        """Add a line to the transcript, and return its id for a scorecard's evidence. Sent in the background."""
-        line = TranscriptLine(uuid.uuid4().hex, speaker, text, at or datetime.now(timezone.utc))
-        self._transcript.add(line)
-        return line.id
+        """Add a line to the transcript, and return its id for a scorecard's evidence. Sent in the background.
+
+        A text of more than 4,000 characters becomes several lines, and the id is the first one's. Raises ValueError for
+        a text that is empty.
+        """
+        if not text.strip():
+            raise ValueError("a line needs a text")
+        said_at, line_id = at or datetime.now(timezone.utc), uuid.uuid4().hex
+        for part, start in enumerate(range(0, len(text), MAX_TEXT)):
+            own_id = f"{line_id}-{part}" if part else line_id
+            self._transcript.add(TranscriptLine(own_id, speaker, text[start : start + MAX_TEXT], said_at))
+        return line_id
 
     async def checkpoint(self, state: Any) -> None:
         """Store where the interview is, for the agent that goes on after a crash of this one. 64 KB of JSON at most.

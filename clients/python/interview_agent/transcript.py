@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from interview_agent.client import MAX_LINES, InterviewClient, TranscriptLine
-from interview_agent.errors import ServiceError, ServiceUnavailable
+from interview_agent.errors import InvalidRequest, ServiceError, ServiceUnavailable
 
 logger = logging.getLogger("interview_agent")
 
@@ -45,22 +46,24 @@ class TranscriptSender:
     async def flush(self, *, retry_for: float | None = None) -> None:
         """Send all lines. Raises ServiceUnavailable; the lines are kept then.
 
-        After any other refusal, for example because the interview was erased, the lines are dropped and logged.
+        Refused lines are dropped and logged, after a refusal of the interview, for example an erased one, all further
+        lines too.
         """
         async with self._sending:
             while self._unsent:
                 batch = self._unsent[:MAX_LINES]
-                try:
-                    if self.refused is None:
-                        await self._client.append_transcript(
-                            self._interview_id,
-                            room_name=self._room_name,
-                            agent=self._agent,
-                            lines=batch,
-                            retry_for=retry_for,
-                        )
-                except ServiceError as error:
-                    self.refused = error
-                if self.refused:
-                    logger.error("%d transcript lines were not stored: %s", len(batch), self.refused)
+                refusal = self.refused or await self._send(batch, retry_for)
+                if refusal:
+                    logger.error("%d transcript lines were not stored: %s", len(batch), refusal)
+                    self.refused = None if isinstance(refusal, InvalidRequest) else refusal
                 del self._unsent[: len(batch)]
+
+    async def _send(self, batch: Sequence[TranscriptLine], retry_for: float | None) -> ServiceError | None:
+        """Return the service's refusal, if there is one. Raises ServiceUnavailable."""
+        try:
+            await self._client.append_transcript(
+                self._interview_id, room_name=self._room_name, agent=self._agent, lines=batch, retry_for=retry_for
+            )
+        except ServiceError as error:
+            return error
+        return None

@@ -136,6 +136,26 @@ async def test_refused_lines_are_logged(job: Any, service: Service, caplog: pyte
     assert "1 transcript lines were not stored: 410 erased" in caplog.text
 
 
+async def test_an_unreadable_line_costs_only_its_own_call(job: Any, service: Service) -> None:
+    service.answers["transcript"] = [Answer(422, {"code": "payload_invalid", "detail": "No."}), Answer()]
+    job.room.join()
+    async with Interview.join(job, service=service.url, key="k") as interview:
+        interview.say_line("agent", "\x00")
+        await until(lambda: service.calls("transcript"))
+        interview.say_line("agent", "How are you?")
+    assert [line["text"] for line in service.calls("transcript")[1].body["lines"]] == ["How are you?"]
+
+
+async def test_a_long_text_becomes_several_lines(job: Any, service: Service) -> None:
+    job.room.join()
+    async with Interview.join(job, service=service.url, key="k") as interview:
+        first = interview.say_line("candidate", "a" * 4000 + "b")
+        with pytest.raises(ValueError, match="needs a text"):
+            interview.say_line("candidate", " ")
+    [request] = service.calls("transcript")
+    assert [(line["id"], len(line["text"])) for line in request.body["lines"]] == [(first, 4000), (f"{first}-1", 1)]
+
+
 async def test_a_checkpoint_is_numbered_and_resumed(job: Any, service: Service) -> None:
     service.answers["checkpoint"] = [
         Answer(body={"agent": "agent-0", "sequence": 7, "state": {"question": 3}}),
