@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from pydantic import Field, JsonValue
 
 from app.api.dependencies import AgentCaller, CurrentServices, InterviewId, JsonBody, Now, Session
@@ -83,11 +83,8 @@ async def put_checkpoint(
     summary="Get the current attempt's checkpoint",
     responses=error_responses(InterviewErased, NoCheckpoint),
 )
-async def checkpoint(
-    interview_id: InterviewId, caller: AgentCaller, response: Response, session: Session
-) -> Checkpoint:
+async def checkpoint(interview_id: InterviewId, caller: AgentCaller, session: Session) -> Checkpoint:
     """A new attempt starts without one."""
-    response.headers["Cache-Control"] = "no-store"
     room_name, stored = await read_checkpoint(
         session, organization_id=caller.organization_id, interview_id=interview_id
     )

@@ -20,7 +20,10 @@ class FirstCalls(NamedTuple):
 
 
 def first_calls(settings: Settings, address: str, *, has_demo: bool) -> FirstCalls:
-    """Return the calls to the service at this address. Only a key that everybody knows is shown, and an own demo."""
+    """Return the calls to the service at this address.
+
+    The API key is shown only if it is the public one of a local start, the demo's id only if the demo is there.
+    """
     key = known_key(settings) or "$API_KEY"
     interview = f"{address}/interviews/{DEMO_ID if has_demo else '$INTERVIEW_ID'}"
     authorized = f'-H "Authorization: Bearer {key}"'

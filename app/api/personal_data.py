@@ -10,9 +10,10 @@ from pydantic import Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from app import models
-from app.api.dependencies import AdminCaller, CurrentServices, InterviewId, Session
+from app.api.dependencies import AdminCaller, CurrentServices, InterviewId
 from app.api.routes import ApiRoute
 from app.api.types import Instant, OpaqueId, Shape
+from app.core.database import transaction
 from app.interviews.personal_data import SECTIONS, Sessions, candidates_interviews, read_interview, read_section
 from app.interviews.queries import find_interview
 from app.lifecycle import Outcome, Role
@@ -172,14 +173,14 @@ class PersonalDataQuery(Shape, populate_by_name=False):
     summary="Get the personal data of an interview",
     response_model=PersonalData,
 )
-async def get_personal_data(
-    interview_id: InterviewId, caller: AdminCaller, session: Session, services: CurrentServices
-) -> Response:
+async def get_personal_data(interview_id: InterviewId, caller: AdminCaller, services: CurrentServices) -> Response:
     """All that `DELETE` on the same path would erase, for a person who asks what is stored.
 
     It is sent while it is read: a response that breaks off is incomplete.
     """
-    await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)
+    # in a transaction of its own: a call that holds one connection must not wait for a second
+    async with transaction(services.sessions) as session:
+        await find_interview(session, organization_id=caller.organization_id, interview_id=interview_id)
     return await _streamed(_encoded(services.sessions, interview_id))
 
 

@@ -60,7 +60,7 @@ class ApiRoute(PageRoute):
             self.openapi_extra = {"requestBody": reader.documentation()}
         self.takes_anything = self.path in UNLIMITED  # LiveKit, load balancers and scrapers may add what they like
         if not self.takes_anything:
-            # Behind the caller: where the API key is missing or wrong, nothing else is said, and no body is read.
+            # After the caller's check: without a valid API key a caller learns nothing else, and no body is read.
             dependants.append(self._depend_on(self.check_parameters))
             if self.methods != {"GET"} and not readers:
                 dependants.append(self._depend_on(BodyReader(NoBody, required=False)))
@@ -134,7 +134,10 @@ class FastRoute(ApiRoute):
     endpoint: Callable[[Request], Awaitable[Response]]
 
     def fits(self, scope: Scope) -> bool:
-        """Return whether the request is for this route; if so, put `path_params` and `route` into the scope."""
+        """Return whether the request is for this route; if so, put `path_params` and `route` into the scope.
+
+        Error messages suggest the route's fields.
+        """
         match = self.path_regex.match(scope["path"])
         if match is None or scope["method"] not in (self.methods or ()):
             return False
@@ -148,7 +151,6 @@ class FastRoute(ApiRoute):
         except AppError as error:
             return on_app_error(request, error)
         except RequestValidationError as error:
-            request.scope["route"] = self  # whose fields the messages suggest
             return on_invalid_request(request, error)
 
 

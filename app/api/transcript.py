@@ -93,7 +93,7 @@ class TranscriptPage(Shape):
     next_cursor: str | None
 
 
-class TranscriptQuery(Shape, extra="forbid", populate_by_name=False):
+class TranscriptQuery(Shape, populate_by_name=False):
     """Which lines to return."""
 
     attempt: int | None = Field(default=None, ge=1, le=MAX_POSITION, description="default: the current attempt")

@@ -93,7 +93,8 @@ async def examine(settings: Settings, sessions: Sessions, *, signer: Signer, now
             findings.append(await _joining(url, signer, now))
             findings.append(await _or_unanswered("webhook", _webhook(sessions, livekit)))
         else:
-            findings.append(Finding("webhook", State.FAULT, "not checked", "Fix the faults above first."))
+            todo = "Fix the faults above first."
+            findings += [Finding(what, State.FAULT, "not checked", todo) for what in ("joining", "webhook")]
     return findings
 
 

@@ -123,7 +123,10 @@ class RateLimited(AppError):
 
 class InterviewErased(AppError):
     code, status, title = "interview_erased", 410, "The interview's personal data was erased"
-    detail = "An erased interview can't be joined, reopened or changed. Schedule a new one."
+    detail = (
+        "An erased interview can't be joined, reopened or changed, and its transcript and checkpoint are gone. To "
+        "interview again, schedule a new one."
+    )
 
 
 class InterviewNotOver(AppError):
@@ -138,7 +141,10 @@ class NotStarted(AppError):
 
 class WrongRoom(AppError):
     code, status, title = "wrong_room", 409, "The room is not that of the current attempt"
-    detail = "Send the name of the agent's room. A report counts until the interview's next attempt opens."
+    detail = (
+        "Send the name of the agent's room. If it is an earlier attempt's, nothing is accepted for it any more; "
+        "'roomName' is the current one."
+    )
 
 
 class NoCheckpoint(AppError):
@@ -148,7 +154,7 @@ class NoCheckpoint(AppError):
 
 class CheckpointOutdated(AppError):
     code, status, title = "checkpoint_outdated", 409, "A newer checkpoint is stored"
-    detail = "Raise the sequence with each checkpoint of an agent; repeat one only unchanged. 'sequence' is the last."
+    detail = "Raise the sequence with each checkpoint; repeat the last only unchanged. 'sequence' is the stored one's."
     example: ClassVar = {"sequence": 7}
 
 

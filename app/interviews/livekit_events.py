@@ -196,7 +196,7 @@ def _participant_event(event: Event, who: Participant, role: Role, row: Intervie
     if event.name not in ("participant_joined", "participant_left") or not who.sid:
         return None
     if role is Role.OTHER:
-        log.info("interview %s: %s of kind %s is neither candidate nor agent", row.id, who.sid, who.kind)
+        log.info("interview %s: %s of kind %s is neither candidate nor interviewer", row.id, who.sid, who.kind)
     left = event.name == "participant_left"
     return ParticipantEvent(
         sid=who.sid,

@@ -75,7 +75,10 @@ def _is_decidable(end: EndCandidate, facts: Facts, now: datetime, timeouts: Time
 
 
 def _is_checked(end: EndCandidate, checked_at: datetime | None) -> bool:
-    """Return whether LiveKit showed at the end's instant or later, for an inferred one later, that it is true."""
+    """Return whether LiveKit was asked at the end's instant or later.
+
+    For an inferred end only later counts: the snapshot that it was inferred from does not confirm it.
+    """
     if checked_at is None:
         return False
     return checked_at > end.at if end.is_inferred else checked_at >= end.at
@@ -182,9 +185,9 @@ def _dispatch(attempt: Attempt) -> tuple[Effect, ...]:
     since = waiting_since(attempt.current)
     if since is None or attempt.timeouts.dispatch_after is None:
         return ()
-    losses = [change.at for change in attempt.history if last_agent_left(change)]
+    left_alone_at = [change.at for change in attempt.history if last_agent_left(change)]
     dispatched_at = attempt.facts.dispatched_at
-    if dispatched_at and dispatched_at >= max(losses, default=dispatched_at):
+    if dispatched_at and dispatched_at >= max(left_alone_at, default=dispatched_at):
         return ()
     return (DispatchAgent(since + attempt.timeouts.dispatch_after),)
 

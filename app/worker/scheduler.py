@@ -20,7 +20,7 @@ from app.interviews.erasure import Overdue, erase_overdue, find_overdue
 from app.interviews.interview_rows import lock_row
 from app.interviews.refused_joins import prune_refused_joins
 from app.interviews.status_update import update_statuses
-from app.livekit.client import LiveKitUnavailable, LiveKitUnreachable
+from app.livekit.client import LiveKitKeysRefused, LiveKitUnavailable, LiveKitUnreachable
 from app.worker import WorkerContext, logged_errors
 from app.worker.audit import audit
 from app.worker.deadlines import claim, process_due_interview
@@ -129,7 +129,7 @@ async def _repeat(context: WorkerContext, task: Periodic, stop: asyncio.Event) -
 
 
 def _warn(task: Periodic, error: DatabaseUnavailable | LiveKitUnavailable) -> None:
-    cause = error if isinstance(error, LiveKitUnreachable) else error.__cause__ or error
+    cause = error if isinstance(error, LiveKitUnreachable | LiveKitKeysRefused) else error.__cause__ or error
     todo = START_LIVEKIT if isinstance(error, LiveKitUnavailable) else ""
     log.warning("%s failed, it is retried every %s: %s%s", task.name, task.period, cause, todo)
 

@@ -1,9 +1,11 @@
 """Reading personal data: all that an erasure erases, of one interview and of one candidate, and of nobody else."""
 
+import asyncio
 import json
 import uuid
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,12 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.api.personal_data import SECTION_MODELS, StoredInterview
 from app.auth.api_keys import Scope
+from app.interviews.demo import DEMO_ID
 from app.interviews.personal_data import INTERVIEW, SECTIONS
 from app.models import JoinRequest, TimelineEntry
 from app.models.base import Base
 from tests.conftest import AUTHORIZED
 from tests.interview_driver import InterviewDriver
 from tests.interviews.test_erasure import NEEDLES, PERSON, PERSONAL, Story, driver, key_of, story
+from tests.serving import serving
 from tests.stored import everything
 
 __all__ = ["driver", "story"]  # fixtures
@@ -184,3 +188,11 @@ async def test_reading_changes_nothing(story: Story, sessions: Sessions) -> None
     assert [each for each in await everything(sessions) if each.table != "api_keys"] == [
         each for each in before if each.table != "api_keys"
     ]
+
+
+async def test_calls_at_once_do_not_wait_for_each_others_connections(own_database: str, tmp_path: Path) -> None:
+    with serving(tmp_path, database_url=own_database, DATABASE_POOL_SIZE="2") as service:
+        async with httpx.AsyncClient(base_url=service, headers=AUTHORIZED, timeout=60) as http:
+            path = f"/interviews/{DEMO_ID}/personal-data"
+            answers = await asyncio.gather(*(http.get(path) for _ in range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8
