@@ -5,8 +5,9 @@ import re
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 # What other programs make: a UUID, a trace id, an id like ours. By chance they contain a number that could be dialled.
+# Not with eleven digits in a row: that would be a rare chance, and a whole number with its country code has as many.
 GENERATED = re.compile(
-    rb"(?=[0-9-]*[a-f])(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.I
+    rb"(?!.*[0-9]{11})(?=[0-9-]*[a-f])(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.I
 )
 
 # An API key, an invite, a webhook's secret, a JSON web token, a phone number in any spelling that fits.

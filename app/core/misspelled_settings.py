@@ -54,7 +54,7 @@ def nearest_setting(name: str) -> str | None:
 
 def _is_near(name: str, setting: str) -> bool:
     given, ours = _letters(name), _letters(setting)
-    if given == ours:  # JOINPOLICY, JOIN-POLICY
+    if given == ours or _singular(name) == _singular(setting):  # JOINPOLICY, JOIN-POLICY; TRUSTED_PROXY
         return True
     if len(WORD_BREAK.split(name)) != len(WORD_BREAK.split(setting)):  # TEST_DATABASE_URL
         return False
@@ -64,6 +64,10 @@ def _is_near(name: str, setting: str) -> bool:
 
 def _letters(name: str) -> str:
     return WORD_BREAK.sub("", name)
+
+
+def _singular(name: str) -> list[str]:
+    return [re.sub(r"IES$", "Y", word).removesuffix("S") for word in WORD_BREAK.split(name)]
 
 
 def _distance(one: str, other: str) -> int:
@@ -85,16 +89,20 @@ def _faults_of_file(file: Path) -> Iterator[str]:
         return
     with file.open(encoding="utf-8") as lines:
         for binding in parse_stream(lines):
-            names = _names_in(binding.original.string) if binding.error else [binding.key or ""]
+            is_read = not binding.error and binding.value is not None and "$" not in (binding.key or "")
+            names = [binding.key or ""] if is_read else _names_in(binding.original.string)
             if meant := next(filter(None, map(nearest_setting, names)), None):
                 yield _question(names[0], meant, file.name)
-            elif ours := next((name for name in names if name.upper() in SETTINGS and binding.value is None), None):
+            elif not is_read and (ours := next((name for name in names if name.upper() in SETTINGS), None)):
                 yield f"{ours}: its line in {file.name} can't be read; write {ours}=value"
 
 
 def _names_in(line: str) -> list[str]:
-    """Return what may be the name in a line that can't be read: JOIN POLICY=phone, JOIN_POLICY phone."""
-    line = line.strip().removeprefix("export ").lstrip()
+    """Return what may be the name in a line that sets nothing: JOIN POLICY=phone, JOIN_POLICY phone, JOIN_POLICY:phone.
+
+    `export`, `set` and `$env:` are how shells set a variable.
+    """
+    line = re.sub(r"^(?:export |set |\$env:)\s*", "", line.strip(), flags=re.IGNORECASE)
     before = re.match(r"[^=:\n]*", line)
     first = re.match(r"[\w.-]*", line)
     return [found[0].strip() for found in (first, before) if found]

@@ -14,7 +14,8 @@ MIN_DIGITS, MAX_DIGITS = 5, 15  # E.164 has 15 at most; a number as dialled with
 _DASHES = "\u2043\u2212\u30fc\uff70"  # taken for dashes, beside those that Unicode calls so: bullet, minus, long vowel
 _SEPARATORS = {"[": "(", "]": ")"} | {character: character for character in "+().-/"}
 _USUAL = re.compile(r"\+?[0-9][0-9() /-]*")
-_DECIMAL = re.compile(r"[^.]*\.(\d{1,2}|0+)")  # one dot, and few digits after it: people do not group digits so
+# A dot with few digits or only zeros after it, or with a whole number before it: people do not group digits so.
+_DECIMAL = re.compile(r"[^.]*\.(\d{1,2}|0+)|\D*\d{9,}\. ?\d[\d.]*")
 # The digit that some countries put before a mobile number: Argentina and Mexico for calls from abroad, Brazil for all
 # since 2016. With and without it, it is the same person's number: no other number has the digits that are left.
 _MOBILE_DIGITS = {

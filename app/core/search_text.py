@@ -20,8 +20,8 @@ _SAME_LETTER = str.maketrans(
         "ء": None,  # hamza: on a letter it is a mark
         "ٴ": None,
         "ـ": None,  # tatweel
-        **dict.fromkeys("`‘’‛′ʹʻʼʽʾʿˈˊˋ՚׳ꞌ", "'"),  # typed for an apostrophe, or for the letters ain and hamza
-        "\u2212": "-",  # the minus sign, beside Unicode's dashes
+        **dict.fromkeys("`‘’‚‛′‵ʹʻʼʽʾʿˈˊˋˮ՚׳ꞌ❛❜", "'"),  # typed for an apostrophe, or for the letters ain and hamza
+        **dict.fromkeys("\u2212\u2043\u02d7", "-"),  # minus signs and a hyphen bullet, beside Unicode's dashes
     }
 )
 _SPACING_ACCENTS = (" \u0301", " \u0313")  # an acute accent alone, which some keyboards have where others have '
@@ -81,16 +81,21 @@ def _parts(word: str) -> Spelling:
 def parse_search(typed: str) -> list[tuple[Spelling, ...]]:
     """Return the terms that must all occur, each in one of its spellings.
 
-    A word with hyphens matches in one or in parts, however it is stored. A phone number also matches by its digits,
-    without the prefixes 00 and 0, and without its country's mobile digit.
+    A word with apostrophes or hyphens matches in one or in parts, however it is stored. A phone number also matches by
+    its digits, without the prefixes 00 and 0, and without its country's mobile digit.
     """
     terms: list[tuple[Spelling, ...]] = []
     for is_number, words in groupby(fold(typed).split(), key=_PHONE_CHARACTERS.issuperset):
         if is_number:
             terms.append(_spellings_of_number(tuple(words)))
         else:
-            terms += [tuple(dict.fromkeys((("".join(parts),), parts))) for parts in map(_parts, words)]
+            terms += map(_spellings_of_word, words)
     return terms
+
+
+def _spellings_of_word(word: str) -> tuple[Spelling, ...]:
+    parts = _parts(word)
+    return tuple(dict.fromkeys((("".join(parts),), parts, _parts(word.replace("'", "-")))))
 
 
 def _spellings_of_number(words: Spelling) -> tuple[Spelling, ...]:

@@ -10,6 +10,7 @@ WHAT_TO_DO = {
     errno.EADDRNOTAVAIL: "this machine has no such address. Correct HOST",
     **dict.fromkeys((socket.EAI_NONAME, socket.EAI_AGAIN), "the name has no address. Correct HOST"),
 }
+MAX_PORT = 65_535
 
 
 class PortUnavailable(Exception):
@@ -22,5 +23,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        what = WHAT_TO_DO.get(error.errno or 0, "{error.strerror}").format(port=port, other=port + 1, error=error)
+        what = WHAT_TO_DO.get(error.errno or 0, "{error.strerror}").format(
+            port=port, other=port + 1 if port < MAX_PORT else port - 1, error=error
+        )
         raise PortUnavailable(f"Can't listen on port {port} of {host}: {what}.") from error

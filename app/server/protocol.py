@@ -27,7 +27,11 @@ BODY_TIMEOUT = 20.0  # seconds from the end of the headers to the end of the bod
 MAX_HEAD = 32 * 1024  # bytes of URL and headers
 MAX_DISCARDED = 1024 * 1024  # bytes of a body that are read and discarded after an early response
 WRITE_TIMEOUT_MS = 30_000  # how long sent data may stay unacknowledged by a client that does not read
-HOST = re.compile(rb"[\w.~!$&'()*+;=:%\[\]-]*")  # RFC 3986: no comma, no path, no user
+# RFC 3986: a name or an IPv6 address in brackets, and perhaps a port; no comma, no path, no user
+HOST = re.compile(rb"(?:\[[\w:.%]+\]|[\w.~!$&'()*+;=%-]*)(?::(\d{0,5}))?")
+ABSOLUTE = re.compile(rb"[a-z][\w+.-]*://([^/?#]*)", re.I)  # a URL with its host, as proxies get it
+MAX_PORT = 65_535
+REFUSE = "the parser turns this into HttpParserError, which is answered by send_400_response"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -107,13 +111,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD:
             self._head_too_large = True
-            raise ValueError("the parser turns this into HttpParserError, which is answered by send_400_response")
-        if not _is_clear(self.parser.get_http_version(), self.headers):
-            raise ValueError("the same")
+            raise ValueError(REFUSE)
+        if not _is_clear(self.parser.get_http_version(), self.url, self.headers):
+            raise ValueError(REFUSE)
         self._is_upgrade = self.parser.should_upgrade()
         if self._is_upgrade:
             if self.parser.get_method() == b"CONNECT":
-                raise ValueError("the same")
+                raise ValueError(REFUSE)
             return
         super().on_headers_complete()
         self._in_head = False
@@ -168,10 +172,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _is_clear(version: str, headers: list[Header]) -> bool:
+def _is_clear(version: str, url: bytes, headers: list[Header]) -> bool:
     """Return whether nobody could read the request's host or length in another way (RFC 9112)."""
-    hosts = [value for name, value in headers if name == b"host"]
-    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    hosts = [value.strip() for name, value in headers if name == b"host"]
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    absolute = ABSOLUTE.match(url)
+    if not all(_is_host(host) and (absolute is None or absolute[1].lower() == host.lower()) for host in hosts):
+        return False
     if version == "1.1":
-        return len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None and codings in ([], [b"chunked"])
+        return len(hosts) == 1 and codings in ([], [b"chunked"])
     return version == "1.0" and len(hosts) <= 1 and not codings
+
+
+def _is_host(value: bytes) -> bool:
+    match = HOST.fullmatch(value)
+    return match is not None and int(match[1] or 0) <= MAX_PORT

@@ -44,6 +44,10 @@ async def test_an_ambiguous_request_is_refused_and_its_connection_closed(app: Fa
         b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n",
         b"GET /health/live HTTP/1.1\r\nHost: x, y\r\n",
         b"GET /health/live HTTP/1.1\r\nHost: user@x/path\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost:99999\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost:x\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost:80:90\r\n",
+        b"GET http://evil.example/health/live HTTP/1.1\r\nHost: localhost\r\n",
         b"GET /health/live HTTP/1.0\r\nHost: localhost\r\nHost: y\r\nConnection: keep-alive\r\n",
         b"GET /health/live\r\n",
         b"GET /health/live HTTP/0.9\r\nHost: localhost\r\n",
@@ -60,7 +64,9 @@ async def test_a_request_whose_host_or_version_is_unclear_is_refused_and_closed(
         assert answer.count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.parametrize("host", [b"x", b"", b"127.0.0.1:8000", b"[::1]:8000", b"a-b.example", b"a_b:80", b"%C3%A4.de"])
+@pytest.mark.parametrize(
+    "host", [b"x", b"", b"127.0.0.1:8000", b"[::1]:8000", b"a-b.example", b"a_b:80", b"%C3%A4.de", b"x "]
+)
 async def test_a_host_as_clients_send_it_is_taken(app: FastAPI, host: bytes) -> None:
     async with serving(app) as port, connect_to(port) as client:
         await client.send(b"GET /health/live HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host)

@@ -51,6 +51,8 @@ def test_each_misspelling_of_each_setting_is_found(setting: str) -> None:
         ("TRUSTED_PROXYS", "TRUSTED_PROXIES"),
         ("RATE_LIMIT_PER_ADRES", "RATE_LIMIT_PER_ADDRESS"),
         ("DATABASE_URI", "DATABASE_URL"),
+        ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+        ("JOIN_POLICIES", "JOIN_POLICY"),
     ],
 )
 def test_what_people_write(name: str, meant: str) -> None:
@@ -73,6 +75,24 @@ def test_a_file_is_refused_with_the_setting_that_was_meant(tmp_path: Path) -> No
         "JOIN_POLCY (in .env): not a setting; did you mean JOIN_POLICY?"
     ]
     assert len(found_in(tmp_path, "PRT=8001\nexport JOIN-POLICY=phone\n\ufeffJOINPOLICY='phone'\n# JOIN_POLCY=\n")) == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("JOIN_POLICY:phone", "JOIN_POLICY: phone", "JOIN_POLICY;phone", "JOIN_POLICY,phone", "JOIN_POLICY phone"),
+        *(
+            "export JOIN_POLICY:phone",
+            "set JOIN_POLICY=phone",
+            '$env:JOIN_POLICY="phone"',
+            "JOIN_POLICY",
+            "JOIN POLICY=phone",
+        ),
+    ],
+)
+def test_a_line_that_sets_nothing_is_refused(tmp_path: Path, line: str) -> None:
+    (fault,) = found_in(tmp_path, f"PORT=8001\n{line}\n")
+    assert "JOIN_POLICY" in fault
 
 
 def test_other_names_of_a_shared_file_are_left_alone(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ NAMES = {
         "o brien",
     ],
     "O´Brien": ["O'Brien", "O’Brien", "OBrien"],
+    "O Brien": ["O'Brien", "o brien", "O‛Brien", "O❜Brien"],
+    "D Souza": ["D'Souza", "d’souza"],
     "OBrien": ["O'Brien", "O’Brien", "obrien"],
     "Al-Harbi": [
         "al-harbi",
@@ -94,6 +96,7 @@ NAMES = {
         "al\u2011harbi",
         "Al–Harbi",
         "al\u2212harbi",
+        "al\u2043harbi",
         "harbi",
         "al",
     ],

@@ -129,7 +129,7 @@ SOCKETS = (
     Defence(
         "a request with an unclear host, version or length is refused",
         "app/server/protocol.py",
-        "if not _is_clear(self.parser.get_http_version(), self.headers):",
+        "if not _is_clear(self.parser.get_http_version(), self.url, self.headers):",
         "if not self.headers:",
         (
             "tests/attacks/test_smuggling.py::test_a_request_whose_host_or_version_is_unclear_is_refused_and_closed",
