@@ -179,6 +179,7 @@ def test_an_undeclared_pooler(tmp_path: Path, own_database: str, options: dict[s
         assert run(tmp_path, "keys", "list", DATABASE_URL=f"{pooled}?pgbouncer=true").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_migration_needs_a_direct_connection(tmp_path: Path, empty_database: str) -> None:
     with pooler(empty_database) as pooled:
         given = {"DATABASE_URL": f"{pooled}?pgbouncer=true"}

@@ -76,6 +76,7 @@ async def test_a_healthy_deployment(stack: Stack, platform: Platform) -> None:
     assert "ok     webhook                received and verified in" in shown.stdout
 
 
+@pytest.mark.slow
 def test_each_fault_is_reported(stack: Stack) -> None:
     service = stack.service
     elsewhere = f"127.0.0.1:{free_port()}"

@@ -27,6 +27,7 @@ def soon(seconds: float = 6) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
+@pytest.mark.slow
 async def test_a_candidate_whom_no_agent_joins_gets_three_attempts(
     schedule: Schedule, platform: Platform, livekit_api: api.LiveKitAPI
 ) -> None:

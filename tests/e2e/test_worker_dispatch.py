@@ -30,6 +30,7 @@ async def dispatches(livekit: api.LiveKitAPI, room: str) -> list[str]:
     return sorted(each.metadata for each in listed if each.metadata)
 
 
+@pytest.mark.slow
 async def test_one_agent_is_dispatched_for_each_loss(
     schedule: Schedule, livekit_api: api.LiveKitAPI, stack: Stack
 ) -> None:

@@ -110,6 +110,7 @@ def _id_of(event: dict[str, Any]) -> uuid.UUID:
     return uuid.UUID(event["room"]["name"].removeprefix("interview-"))
 
 
+@pytest.mark.slow
 @given(history=histories(), data=st.data())
 @EACH
 async def test_delayed_and_duplicate_deliveries_do_not_matter(
