@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest -n 4 --dist loadfile
 AGENT := examples/agent
 AGENT_BIN := $(AGENT)/.venv/bin
 
-.PHONY: run test test-slow soak test-repeat bench lint lint-agent client-types format coverage lock audit-dependencies
+.PHONY: run test test-slow soak test-repeat bench lint lint-agent agent-venv client-types format coverage lock audit-dependencies
 
 run: .venv/made ## start the service on the embedded Postgres, or on DATABASE_URL
 	@exec $(BIN)/interviews serve
@@ -39,6 +39,8 @@ lint: .venv/made lint-agent ## format, style, types, import rules, how secrets a
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 0 tests/test_secrets_are_compared.py tests/clients/test_typescript_lint.py
 	$(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
+
+agent-venv: $(AGENT)/.venv/made ## install the example agent's packages, some 500 MB
 
 lint-agent: $(AGENT)/.venv/made ## types of the example agent and of the Python client, against LiveKit Agents
 	cd $(AGENT) && .venv/bin/mypy

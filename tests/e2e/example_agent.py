@@ -16,7 +16,7 @@ AGENT_NAME = "interviewer"
 def find_python() -> Path:
     """Return the Python of the example agent's environment. Raises Missing."""
     if not PYTHON.exists():
-        raise Missing("the example agent has no environment: run `make examples/agent/.venv/made`")
+        raise Missing("the example agent has no environment: run `make agent-venv`")
     if shutil.which("espeak-ng") is None:
         raise Missing("no espeak-ng: install it, for example by `apt-get install espeak-ng`")
     return PYTHON

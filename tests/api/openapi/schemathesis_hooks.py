@@ -76,7 +76,7 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
 
 
 def _is_named(message: str) -> bool:
-    return message in MESSAGES or message.startswith("must be a phone number: ")  # and why it is none
+    return message in MESSAGES or message.startswith("must be a phone number: ")  # and the reason
 
 
 @schemathesis.hook("map_headers")
