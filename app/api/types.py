@@ -130,14 +130,7 @@ PhoneNumber = Annotated[
     GivenPhoneNumber,
     must(lambda value: len(value) <= MAX_PHONE_LENGTH, f"must have {MAX_PHONE_LENGTH} characters or fewer"),
     must(has_usual_length, f"must have {MIN_DIGITS} to {MAX_DIGITS} digits"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "maxLength": MAX_PHONE_LENGTH},
-                {"type": "integer", "minimum": 10 ** (MIN_DIGITS - 1), "maximum": 10**MAX_DIGITS - 1},
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": MAX_PHONE_LENGTH}, {"type": "number"}]}),
     Field(
         description="Kept as given: digits of any script, spaces, dashes, + ( ) . and /. Characters that show nothing "
         "are allowed, as they come with a number copied from contacts",

@@ -54,7 +54,7 @@ class TranscriptSender:
                 batch = self._unsent[:MAX_LINES]
                 refusal = self.refused or await self._send(batch, retry_for)
                 if refusal:
-                    logger.error("%d transcript lines were not stored: %s", len(batch), refusal)
+                    logger.error("%d lines were not stored: %d %s", len(batch), refusal.status, refusal.code)
                     self.refused = None if isinstance(refusal, InvalidRequest) else refusal
                 del self._unsent[: len(batch)]
 

@@ -133,7 +133,7 @@ async def test_refused_lines_are_logged(job: Any, service: Service, caplog: pyte
     job.room.join()
     async with Interview.join(job, service=service.url, key="k") as interview:
         interview.say_line("agent", "How are you?")
-    assert "1 transcript lines were not stored: 410 erased" in caplog.text
+    assert "1 lines were not stored: 410 erased" in caplog.text
 
 
 async def test_an_unreadable_line_costs_only_its_own_call(job: Any, service: Service) -> None:
