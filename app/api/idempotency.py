@@ -17,7 +17,7 @@ from app.api.services import services_of
 from app.auth.api_keys import Scope
 from app.auth.idempotency_keys import Answer, Call, fingerprint_of, keep_answer, kept_answer, take_turn
 from app.core.database import transaction
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, IdempotencyKeyReused, PayloadInvalid
+from app.core.errors import DatabaseUnavailable, IdempotencyKeyReused
 
 NAME = "Idempotency-Key"
 WAIT_TIMEOUT = 5.0  # seconds, for a concurrent request with the same key
@@ -58,7 +58,7 @@ class IdempotentRoute(ApiRoute):
             options["dependencies"] = [*(options["dependencies"] or []), Depends(documented_key)]
         super().__init__(path, endpoint, **options)
         if "POST" in options["methods"]:
-            add_error_responses(self.responses, IdempotencyKeyReused, PayloadInvalid, BodyTooLarge)
+            add_error_responses(self.responses, IdempotencyKeyReused)
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from app import models
 from app.api.dependencies import AdminCaller, CurrentServices, InterviewId
 from app.api.routes import ApiRoute
+from app.api.transcript import Speaker
 from app.api.types import Instant, OpaqueId, Shape
 from app.core.database import transaction
 from app.interviews.personal_data import SECTIONS, Sessions, candidates_interviews, read_interview, read_section
@@ -81,7 +82,7 @@ class StoredTranscriptLine(Shape):
     position: int
     agent: str
     line_id: str
-    speaker: Literal["agent", "candidate"]
+    speaker: Speaker
     text: str
     said_at: Instant
 

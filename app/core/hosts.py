@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 PRIVATE_SUFFIXES = (".internal", ".local", ".localhost", ".svc")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_PORT = 65_535
 
 
 def is_loopback(host: str) -> bool:

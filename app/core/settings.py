@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.core.hosts import is_exact_origin, is_loopback, is_private, split_url
+from app.core.hosts import MAX_PORT, is_exact_origin, is_loopback, is_private, split_url
 from app.core.limit_notation import is_shared, parse_limit
 from app.core.validation_messages import message_of
 from app.lifecycle import Timeouts
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
 
     environment: Literal["local", "production"] = "local"
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=MAX_PORT)] = 8000
     workers: Annotated[int, Field(gt=0)] = 1
     data_dir: Path = Path(".data")
     database_url: DatabaseUrl | None = None

@@ -9,16 +9,8 @@ import asyncpg
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.errors import (
-    AgentReplaced,
-    CheckpointOutdated,
-    InterviewErased,
-    InterviewNotFound,
-    InterviewOver,
-    NoCheckpoint,
-    WrongRoom,
-)
-from app.interviews.interview_rows import InterviewRow, lock_row
+from app.core.errors import AgentReplaced, CheckpointOutdated, InterviewOver, NoCheckpoint, WrongRoom
+from app.interviews.interview_rows import InterviewRow, lock_owned_row
 from app.interviews.queries import find_readable
 from app.models import Checkpoint
 
@@ -52,9 +44,7 @@ async def store_checkpoint(
 
     Raises InterviewNotFound, InterviewErased, WrongRoom, InterviewOver, AgentReplaced, CheckpointOutdated.
     """
-    interview = await lock_row(connection, interview_id, organization_id=organization_id)
-    if interview is None:
-        raise InterviewNotFound
+    interview = await lock_owned_row(connection, interview_id, organization_id=organization_id)
     _check_live(interview, room_name)
     state_json = json.dumps(state, ensure_ascii=False)
     stored = await connection.fetchrow(_READ, interview.id, interview.attempt, state_json)
@@ -65,9 +55,7 @@ async def store_checkpoint(
 
 
 def _check_live(interview: InterviewRow, room_name: str) -> None:
-    """Raise InterviewErased, WrongRoom for the room of another attempt, InterviewOver."""
-    if interview.personal_data_erased_at:
-        raise InterviewErased
+    """Raise WrongRoom for the room of another attempt, InterviewOver."""
     if room_name != interview.room_name:
         raise WrongRoom(roomName=interview.room_name)
     if interview.status.is_terminal:

@@ -12,7 +12,8 @@ from operator import attrgetter
 
 import asyncpg
 
-from app.lifecycle import EndReason, Status
+from app.core.errors import InterviewErased, InterviewNotFound
+from app.lifecycle import EndReason, Status, ends_at
 from app.livekit.rooms import room_name
 from app.models import Interview
 
@@ -61,6 +62,14 @@ class InterviewRow:
 
 
 AnyInterview = Interview | InterviewRow
+
+
+def time_left(interview: AnyInterview, now: datetime) -> timedelta | None:
+    """Return the time until the conversation reaches its maximum duration, None before the start."""
+    if interview.started_at is None:
+        return None
+    return max(ends_at(interview.started_at, timedelta(seconds=interview.max_duration)) - now, timedelta())
+
 
 _COLUMNS = ", ".join(
     "'candidate-' || candidate_id" if field.name == "candidate_identity" else field.name
@@ -115,6 +124,18 @@ async def lock_row(
     """
     row = await connection.fetchrow(_LOCK_ONE, [interview_id], organization_id)
     return InterviewRow(*row) if row else None
+
+
+async def lock_owned_row(
+    connection: asyncpg.Connection, interview_id: uuid.UUID, *, organization_id: uuid.UUID
+) -> InterviewRow:
+    """Lock the organization's interview as lock_row() does. Raises InterviewNotFound, InterviewErased."""
+    row = await lock_row(connection, interview_id, organization_id=organization_id)
+    if row is None:
+        raise InterviewNotFound
+    if row.personal_data_erased_at:
+        raise InterviewErased
+    return row
 
 
 async def lock_rows(connection: asyncpg.Connection, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, InterviewRow]:

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.database import driver_connection
 from app.core.errors import InterviewErased, InterviewNotFound
+from app.interviews.interview_rows import time_left
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import Facts, ParticipantSession, PublicStatus, ends_at, participant_sessions, public_status
+from app.lifecycle import Facts, ParticipantSession, PublicStatus, participant_sessions, public_status
 from app.models import Interview, JoinRequest, Report
 
 
@@ -68,10 +69,7 @@ async def read_context(
     """Return what only the interview's agent gets. Raises InterviewNotFound."""
     interview = await find_interview(session, organization_id=organization_id, interview_id=interview_id)
     await session.refresh(interview, ["context"])
-    time_left = None
-    if interview.started_at:
-        time_left = max(ends_at(interview.started_at, timedelta(seconds=interview.max_duration)) - now, timedelta())
-    return AgentContext(interview.context, time_left)
+    return AgentContext(interview.context, time_left(interview, now))
 
 
 async def last_report(session: AsyncSession, *, interview: Interview) -> Report | None:

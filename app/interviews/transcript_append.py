@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.core.batching import Batcher, Deferred
 from app.core.database import is_per_item, raw_connection
-from app.core.errors import InterviewErased, InterviewNotFound, InterviewOver, TranscriptFull, WrongRoom
+from app.core.errors import InterviewOver, TranscriptFull, WrongRoom
 from app.interviews.changes import count_unmoved, record_changes
-from app.interviews.interview_rows import InterviewRow, lock_row, store_rows
+from app.interviews.interview_rows import InterviewRow, lock_owned_row, store_rows
 from app.livekit.rooms import parse_room_name
 from app.models import ChangeType
 
@@ -157,11 +157,7 @@ async def _append_locked(
     connection: asyncpg.Connection, command: AppendCommand, *, late: timedelta
 ) -> Appended | Exception:
     """Wait for the interview's lock, and append. Raises what is wrong with the call."""
-    interview = await lock_row(connection, command.interview_id, organization_id=command.organization_id)
-    if interview is None:
-        raise InterviewNotFound
-    if interview.personal_data_erased_at:
-        raise InterviewErased
+    interview = await lock_owned_row(connection, command.interview_id, organization_id=command.organization_id)
     ended_at = await _end_of(connection, interview, command.attempt)
     if ended_at and command.now > ended_at + late:
         if command.attempt != interview.attempt:

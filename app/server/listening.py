@@ -3,6 +3,8 @@
 import errno
 import socket
 
+from app.core.hosts import MAX_PORT
+
 WHAT_TO_DO = {
     errno.EADDRINUSE: "it is in use. Stop what uses it ('lsof -i :{port}' names it), or choose another port: "
     "PORT={other} make run",
@@ -10,7 +12,6 @@ WHAT_TO_DO = {
     errno.EADDRNOTAVAIL: "this machine has no such address. Correct HOST",
     **dict.fromkeys((socket.EAI_NONAME, socket.EAI_AGAIN), "the name has no address. Correct HOST"),
 }
-MAX_PORT = 65_535
 
 
 class PortUnavailable(Exception):

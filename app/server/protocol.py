@@ -18,6 +18,7 @@ from app.api.headers import Header, with_missing
 from app.api.middleware import SECURE, new_request_id
 from app.api.problems import problem_of
 from app.core.errors import AppError, HeadersTooLarge, RequestInvalid, RequestTooSlow
+from app.core.hosts import MAX_PORT
 from app.core.logging import request_id
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ WRITE_TIMEOUT_MS = 30_000  # how long sent data may stay unacknowledged by a cli
 # RFC 3986: a name or an IPv6 address in brackets, and perhaps a port; no comma, no path, no user
 HOST = re.compile(rb"(?:\[[\w:.%]+\]|[\w.~!$&'()*+;=%-]*)(?::(\d{0,5}))?")
 ABSOLUTE = re.compile(rb"[a-z][\w+.-]*://([^/?#]*)", re.I)  # a URL with its host, as proxies get it
-MAX_PORT = 65_535
 REFUSE = "the parser turns this into HttpParserError, which is answered by send_400_response"
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from app.core import metrics
 from app.core.database import driver_connection, raw_connection, transaction
-from app.interviews.interview_rows import InterviewRow, lock_row, read_row
+from app.interviews.interview_rows import InterviewRow, lock_row, read_row, time_left
 from app.interviews.participant_events import role_of
 from app.interviews.room_snapshots import record_room_snapshot
 from app.interviews.status_update import update_statuses
 from app.interviews.stored_facts import load_facts
-from app.lifecycle import AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, Role, derive, ends_at
+from app.lifecycle import AnnounceTimeLeft, DeleteRoom, Derived, DispatchAgent, Effect, Role, derive
 from app.livekit.client import LiveKitUnavailable, RoomSnapshot
 from app.livekit.webhooks import Participant
 from app.worker import WorkerContext, effects
@@ -81,8 +81,8 @@ async def _process(context: WorkerContext, interview_id: uuid.UUID) -> None:
                 await _delete_room(context, interview)
             case DispatchAgent():
                 await _dispatch_agent(context, interview)
-            case AnnounceTimeLeft(time_left=time_left):
-                await _announce_time_left(context, interview, time_left)
+            case AnnounceTimeLeft(time_left=due):
+                await _announce_time_left(context, interview, due)
     await _release(context, interview_id)
 
 
@@ -126,17 +126,17 @@ async def _dispatch_agent(context: WorkerContext, interview: InterviewRow) -> No
     metrics.AGENTS_DISPATCHED.inc()
 
 
-async def _announce_time_left(context: WorkerContext, interview: InterviewRow, time_left: timedelta) -> None:
-    """Send the time that is really left, which may be less than `time_left`."""
+async def _announce_time_left(context: WorkerContext, interview: InterviewRow, due: timedelta) -> None:
+    """Send the time that is really left, which may be less than the one that is due."""
     async with raw_connection(context.sessions) as connection:
         current = await read_row(connection, interview.id)
-    if current is None or current.started_at is None or current.attempt != interview.attempt:
+    remaining = time_left(current, datetime.now(UTC)) if current and current.attempt == interview.attempt else None
+    if remaining is None:
         return
-    remaining = ends_at(current.started_at, timedelta(seconds=current.max_duration)) - datetime.now(UTC)
-    seconds = max(round(remaining.total_seconds()), 0)
+    seconds = round(remaining.total_seconds())
     payload: dict[str, object] = {"secondsLeft": seconds}
     is_sent = await context.livekit.send_data(interview.room_name, topic="interview.time", payload=payload)
-    announced = min(time_left, timedelta(seconds=seconds))
+    announced = min(due, timedelta(seconds=seconds))
     async with raw_connection(context.sessions) as connection:
         await effects.time_left_announced(connection, interview, announced=announced, seconds=seconds, is_sent=is_sent)
 

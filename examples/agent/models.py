@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from interview_agent import Models
 from livekit.agents import llm, stt, tts
 
 from espeak import offline_tts
-
-if TYPE_CHECKING:
-    from livekit.plugins import openai
 
 AGENT_VERSION = "1"
 LOCAL_KEY = "none"  # for a server that asks for no key; the client library insists on one
@@ -41,6 +38,12 @@ class Endpoint:
         api_key = environment.get(f"{part}_API_KEY") or environment.get("OPENAI_API_KEY") or LOCAL_KEY
         return cls(model, base_url, api_key)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that all of LiveKit's plugins for OpenAI's API take."""
+        options = {"model": self.model, "api_key": self.api_key, "base_url": self.base_url}
+        return {name: value for name, value in options.items() if value}
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -63,32 +66,13 @@ class Speech:
 def load(language: str, environment: Mapping[str, str] = os.environ) -> Speech:
     """Return the models for one interview."""
     hears, thinks, speaks = (Endpoint.of(part, environment) for part in ("STT", "LLM", "TTS"))
-    return Speech(
-        stt=_stt(hears, language) if hears else None,
-        llm=_llm(thinks) if thinks else None,
-        tts=_tts(speaks, environment.get("TTS_VOICE") or "alloy") if speaks else offline_tts(language),
-    )
-
-
-def _stt(endpoint: Endpoint, language: str) -> openai.STT:
+    if not (hears or thinks or speaks):
+        return Speech(None, None, offline_tts(language))
     from livekit.plugins import openai  # takes half a second, which an agent without keys saves
 
-    if endpoint.base_url:
-        return openai.STT(model=endpoint.model, language=language, base_url=endpoint.base_url, api_key=endpoint.api_key)
-    return openai.STT(model=endpoint.model, language=language, api_key=endpoint.api_key)
-
-
-def _llm(endpoint: Endpoint) -> openai.LLM:
-    from livekit.plugins import openai
-
-    if endpoint.base_url:
-        return openai.LLM(model=endpoint.model, base_url=endpoint.base_url, api_key=endpoint.api_key)
-    return openai.LLM(model=endpoint.model, api_key=endpoint.api_key)
-
-
-def _tts(endpoint: Endpoint, voice: str) -> openai.TTS:
-    from livekit.plugins import openai
-
-    if endpoint.base_url:
-        return openai.TTS(model=endpoint.model, voice=voice, base_url=endpoint.base_url, api_key=endpoint.api_key)
-    return openai.TTS(model=endpoint.model, voice=voice, api_key=endpoint.api_key)
+    voice = environment.get("TTS_VOICE") or "alloy"
+    return Speech(
+        stt=openai.STT(language=language, **hears.options) if hears else None,
+        llm=openai.LLM(**thinks.options) if thinks else None,
+        tts=openai.TTS(voice=voice, **speaks.options) if speaks else offline_tts(language),
+    )

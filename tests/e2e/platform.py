@@ -71,14 +71,20 @@ class Platform:
 
     async def timeline(self, interview_id: str) -> list[dict[str, Any]]:
         """Return all entries, oldest first."""
-        entries: list[dict[str, Any]] = []
+        return await self._all_pages(f"/interviews/{interview_id}/timeline")
+
+    async def transcript(self, interview_id: str) -> list[dict[str, Any]]:
+        """Return all lines of the current attempt, in order."""
+        return await self._all_pages(f"/interviews/{interview_id}/transcript")
+
+    async def _all_pages(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
-            answer = await self._client.get(f"/interviews/{interview_id}/timeline", headers=self._key, params=cursor)
-            page = self._ok(answer, 200)
-            entries += page["data"]
+            page = self._ok(await self._client.get(path, headers=self._key, params=cursor), 200)
+            found += page["data"]
             if page["nextCursor"] is None:
-                return entries
+                return found
             cursor = {"cursor": page["nextCursor"]}
 
     async def metric(self, sample: str) -> float:

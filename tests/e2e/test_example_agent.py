@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.conditions import eventually
@@ -65,7 +64,7 @@ async def test_spoken_interviews_in_two_languages_at_once(
             for interview in held:
                 await eventually(partial(is_over, platform, interview), within=LONG)
             for language, interview in zip(PLANS, held, strict=True):
-                await check(stack, platform, interview, PLANS[language])
+                await check(platform, interview, PLANS[language])
         except AssertionError as error:
             error.add_note(worker.log)
             raise
@@ -87,7 +86,7 @@ async def is_over(platform: Platform, interview_id: str) -> bool:
     return status not in ("READY_TO_JOIN", "WAITING_FOR_AGENT", "IN_PROGRESS", "RECONNECTING")
 
 
-async def check(stack: Stack, platform: Platform, interview_id: str, plan: dict[str, Any]) -> None:
+async def check(platform: Platform, interview_id: str, plan: dict[str, Any]) -> None:
     found = await platform.read(interview_id)
     assert (found["status"], found["endReason"]) == ("COMPLETED", "AGENT_REPORTED")
     result = found["result"]
@@ -96,7 +95,7 @@ async def check(stack: Stack, platform: Platform, interview_id: str, plan: dict[
     assert [question["text"] for question in result["questions"]] == texts
     assert all(question["heardSeconds"] > 0 for question in result["questions"])
     assert found["summary"] == f"{len(texts)} of {len(texts)} questions were answered."
-    lines = await transcript_of(stack, interview_id)
+    lines = await platform.transcript(interview_id)
     assert len(lines) == found["transcriptLines"]
     assert lines[0]["text"].startswith(plan["disclosure"])
     spoken = [line["text"] for line in lines if line["speaker"] == "agent"]
@@ -104,11 +103,3 @@ async def check(stack: Stack, platform: Platform, interview_id: str, plan: dict[
     others = {question["text"] for other in PLANS.values() for question in other["questions"]} - set(texts)
     assert not [text for text in others if any(text in each for each in spoken)]
     assert {line["speaker"] for line in lines} == {"agent", "candidate"}
-
-
-async def transcript_of(stack: Stack, interview_id: str) -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=stack.service.url) as http:
-        headers = {"Authorization": f"Bearer {stack.service.api_key}"}
-        answer = await http.get(f"/interviews/{interview_id}/transcript", headers=headers)
-    lines: list[dict[str, Any]] = answer.json()["data"]
-    return lines

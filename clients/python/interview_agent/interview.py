@@ -43,9 +43,15 @@ CANDIDATE_WAIT = 120.0  # seconds
 
 @dataclass(frozen=True)
 class Report:
+    """The outcome of the conversation. `result` is JSON."""
+
     outcome: FinalOutcome
-    summary: str | None
-    result: Any
+    summary: str | None = None
+    result: Any = None
+
+    @classmethod
+    def of(cls, outcome: FinalOutcome, summary: str | None, result: Any) -> Report:
+        return cls(outcome, summary, result.to_json() if isinstance(result, Scorecard) else result)
 
 
 class Interview:
@@ -186,13 +192,11 @@ class Interview:
 
         A service that does not answer is asked again after the block; meanwhile the attribute tells it the outcome.
         """
-        value = result.to_json() if isinstance(result, Scorecard) else result
-        await self._send_report(Report("completed", summary, value))
+        await self._send_report(Report.of("completed", summary, result))
 
     async def fail(self, *, summary: str | None = None, result: Any = None) -> None:
         """Report that the interview cannot go on. The candidate may join again, and gets a new attempt."""
-        value = result.to_json() if isinstance(result, Scorecard) else result
-        await self._send_report(Report("failed", summary, value))
+        await self._send_report(Report.of("failed", summary, result))
 
     async def send_unsent(self) -> None:
         """Send the lines and the report that are left. For on_session_end; refusals are logged."""
@@ -223,9 +227,9 @@ class Interview:
     async def _report_leaving(self, error: BaseException | None) -> None:
         """Report what leaving the block means. A refusal is logged, so that it does not hide the block's exception."""
         if isinstance(error, Exception):
-            report = Report("failed", f"The agent raised {type(error).__name__}.", None)
+            report = Report("failed", f"The agent raised {type(error).__name__}.")
         elif error is None and self._may_complete():
-            report = Report("completed", None, None)
+            report = Report("completed")
         else:
             return
         try:
